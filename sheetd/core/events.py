@@ -1,0 +1,164 @@
+"""The entries of the journal, in the past tense: decisions, and facts that cannot be asked again.
+
+Old journals load for ever: a field may be added with a default, never renamed or given another meaning. Wall times are
+for people; no interval is ever computed from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from sheetd.core.model import AttemptId, ExperimentId, HostName, Proof, Reason, SlotName, Spec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonStarted:
+    """A daemon took over. Its epoch is larger than any before it and fences those on the hosts."""
+
+    epoch: int
+    wall_s: float
+    kind: Literal["DaemonStarted"] = "DaemonStarted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdAssigned:
+    """An id is about to be written beside the row with these user cells. Recorded first, so a crash cannot orphan it."""
+
+    experiment: ExperimentId
+    fingerprint: str
+    copied_from: ExperimentId | None = None
+    kind: Literal["IdAssigned"] = "IdAssigned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdWithdrawn:
+    """The id was never confirmed on its row, or its row went away before it was accepted. It is not used again."""
+
+    experiment: ExperimentId
+    kind: Literal["IdWithdrawn"] = "IdWithdrawn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowAccepted:
+    """The row became an experiment. From here on it cannot be lost."""
+
+    experiment: ExperimentId
+    spec: Spec
+    fingerprint: str
+    wall_s: float
+    kind: Literal["RowAccepted"] = "RowAccepted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchIntended:
+    """The intent, durable before the host is asked."""
+
+    attempt: AttemptId
+    host: HostName
+    slots: tuple[SlotName, ...]
+    nonce: str
+    kind: Literal["LaunchIntended"] = "LaunchIntended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptStarted:
+    """The host said that the attempt runs."""
+
+    attempt: AttemptId
+    wall_s: float
+    kind: Literal["AttemptStarted"] = "AttemptStarted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopIntended:
+    """The attempt is to be stopped, and why."""
+
+    attempt: AttemptId
+    why: str
+    kind: Literal["StopIntended"] = "StopIntended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptEnded:
+    """The attempt is over, with the proof; and what was decided then: another attempt after a delay, or none."""
+
+    attempt: AttemptId
+    reason: Reason
+    proof: Proof
+    exit_code: int | None = None
+    detail: str = ""
+    restarts: int = 0
+    runtime_s: float = 0.0
+    relaunch_delay_s: float | None = None
+    kind: Literal["AttemptEnded"] = "AttemptEnded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentWithdrawn:
+    """A waiting experiment will not be launched: a person stopped it or deleted its row."""
+
+    experiment: ExperimentId
+    why: str
+    kind: Literal["ExperimentWithdrawn"] = "ExperimentWithdrawn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentReopened:
+    """An ended experiment waits again. `spec` is the row as it is now (rerun), or None to keep the frozen one (restart)."""
+
+    experiment: ExperimentId
+    resume: bool
+    spec: Spec | None = None
+    kind: Literal["ExperimentReopened"] = "ExperimentReopened"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionConsumed:
+    """The word in the action cell was obeyed, once. The same word counts again only after the cell has held another."""
+
+    experiment: ExperimentId
+    action: str
+    kind: Literal["ActionConsumed"] = "ActionConsumed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionCleared:
+    """The action cell no longer holds the consumed word."""
+
+    experiment: ExperimentId
+    kind: Literal["ActionCleared"] = "ActionCleared"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowVanished:
+    """Two reads in a row did not show the row. Its experiment is stopped after a grace period, unless the row returns."""
+
+    experiment: ExperimentId
+    kind: Literal["RowVanished"] = "RowVanished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowReturned:
+    """The row is in the sheet again."""
+
+    experiment: ExperimentId
+    kind: Literal["RowReturned"] = "RowReturned"
+
+
+Event: TypeAlias = (
+    DaemonStarted
+    | IdAssigned
+    | IdWithdrawn
+    | RowAccepted
+    | LaunchIntended
+    | AttemptStarted
+    | StopIntended
+    | AttemptEnded
+    | ExperimentWithdrawn
+    | ExperimentReopened
+    | ActionConsumed
+    | ActionCleared
+    | RowVanished
+    | RowReturned
+)

@@ -1,0 +1,71 @@
+"""One tab of a spreadsheet, as typed cells.
+
+A position in a grid means something only together with that grid: people sort, so no row number outlives the read it
+came from. Text is verbatim, numbers are the IEEE value of the cell; nothing is guessed from how it looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+CellValue: TypeAlias = str | float | bool | None
+
+
+class Cell(NamedTuple):
+    """What a cell holds. `shown` is what a person sees; `formula` and `error` are set where Google reports them."""
+
+    value: CellValue = None
+    shown: str = ""
+    formula: str | None = None
+    error: str | None = None
+
+    @property
+    def is_blank(self) -> bool:
+        return self.formula is None and self.error is None and (self.value is None or self.value == "")
+
+
+BLANK = Cell()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """A whole tab at one moment. Rows may be ragged: what is not there is blank. `rows[0]` is the header."""
+
+    tab_id: int
+    title: str
+    rows: tuple[tuple[Cell, ...], ...]
+    row_count: int
+    column_count: int
+
+    def cell(self, row: int, column: int) -> Cell:
+        if row < len(self.rows) and column < len(self.rows[row]):
+            return self.rows[row][column]
+        return BLANK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellUpdate:
+    """One daemon-owned cell to be set, by position in the grid that the decision was made from."""
+
+    row: int
+    column: int
+    value: CellValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """Replace one unique id by another text wherever it is now: addressed by content, so it cannot miss."""
+
+    column: int
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SheetWrite:
+    """Everything one cycle changes, sent as one atomic request. Replacements are carried out first."""
+
+    tab_id: int
+    updates: tuple[CellUpdate, ...] = ()
+    replacements: tuple[Replacement, ...] = ()

@@ -1,0 +1,155 @@
+"""The nouns: experiment, attempt, spec, and the state that the journal adds up to.
+
+An experiment is one accepted row. An attempt is one execution of it on one host; its number grows and is never reused,
+so a larger number fences a smaller one. Phase (where it is), reason (why an attempt ended) and status (the word shown
+in the row, derived in `render`) are three things; only the first two live here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NewType, TypeAlias
+
+ExperimentId = NewType("ExperimentId", str)
+#: `<experiment id>.<number>`, the only form in which an attempt is named on a host.
+AttemptId = NewType("AttemptId", str)
+HostName = NewType("HostName", str)
+#: `<host>/<index>`: the unit that is handed out.
+SlotName = NewType("SlotName", str)
+
+#: What one parameter cell became. Numbers stay numbers; text is verbatim.
+Value: TypeAlias = str | int | float | bool
+
+
+class Phase(str, Enum):
+    """Where an experiment is. `lifecycle` holds the only legal moves."""
+
+    WAITING = "waiting"
+    LAUNCHING = "launching"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+LIVE = frozenset({Phase.LAUNCHING, Phase.RUNNING, Phase.STOPPING})
+
+
+class Reason(str, Enum):
+    """Why an attempt ended. Each maps to one status word and one budget (`restart_policy`)."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    OUT_OF_MEMORY = "out_of_memory"
+    PREEMPTED = "preempted"
+    HOST_LOST = "host_lost"
+    TIMED_OUT = "timed_out"
+    STOPPED_BY_USER = "stopped_by_user"
+    LAUNCH_FAILED = "launch_failed"
+
+
+class Proof(str, Enum):
+    """What shows that an attempt is over. Without one of these its successor may not exist."""
+
+    EXIT_RECORD = "exit_record"
+    LOST = "lost"
+    REBOOTED = "rebooted"
+    REVOKED = "revoked"
+    LEASE_EXPIRED = "lease_expired"
+    FORCED_BY_OPERATOR = "forced_by_operator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restarts:
+    """How the supervisor restarts a crashed process on its host, frozen with the spec."""
+
+    max: int = 3
+    backoff_s: float = 1.0
+    backoff_max_s: float = 300.0
+    healthy_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricRule:
+    """A metric that a template declares. Without a regex it is one that the job reports itself."""
+
+    name: str
+    regex: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """What exactly will be executed, frozen when the row is accepted. Secrets are names, never values."""
+
+    template: str
+    argv: tuple[str, ...]
+    resume_argv: tuple[str, ...] = ()
+    params: Mapping[str, Value] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    code: str | None = None
+    cwd: str | None = None
+    slots: int = 1
+    where: str = ""
+    priority: float = 0.0
+    grace_s: float = 60.0
+    restarts: Restarts = field(default_factory=Restarts)
+    relaunches: int = 10
+    metrics: tuple[MetricRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One execution, bound to one host for life."""
+
+    id: AttemptId
+    number: int
+    host: HostName
+    slots: tuple[SlotName, ...]
+    nonce: str
+    started: bool = False
+    reason: Reason | None = None
+    proof: Proof | None = None
+    exit_code: int | None = None
+    detail: str = ""
+    restarts: int = 0
+    runtime_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """An accepted row and everything decided about it. Replaced whole at each event; `revision` counts them."""
+
+    id: ExperimentId
+    spec: Spec
+    phase: Phase = Phase.WAITING
+    attempts: tuple[Attempt, ...] = ()
+    accepted_wall_s: float = 0.0
+    started_wall_s: float | None = None
+    #: Monotonic time before which no attempt may start. Counted again from zero when the daemon restarts: never shorter.
+    not_before_s: float = 0.0
+    resume: bool = True
+    stop_reason: str = ""
+    #: The first attempt of the present execution: those before a `rerun` burn no budget of this one.
+    budget_from: int = 1
+    #: A row that vanished from the sheet, since when (monotonic).
+    missing_since_s: float | None = None
+    revision: int = 0
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The newest attempt, live or ended."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def is_live(self) -> bool:
+        return self.phase in LIVE
+
+
+def attempt_id(experiment: ExperimentId, number: int) -> AttemptId:
+    return AttemptId(f"{experiment}.{number}")
+
+
+def experiment_of(attempt: AttemptId) -> ExperimentId:
+    return ExperimentId(attempt.rsplit(".", 1)[0])

@@ -1,0 +1,146 @@
+"""What one look at the world saw, including that it could not see.
+
+An observation is never an order: "unreachable" is a value here and by itself ends nothing. Adapters make these,
+the daemon folds them into the `World`, and `reconcile` decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypeAlias
+
+from sheetd.core.grid import Grid
+from sheetd.core.model import AttemptId, ExperimentId, HostName
+
+
+class Seen(str, Enum):
+    """What a host's files and process table say of one attempt."""
+
+    ABSENT = "absent"
+    CLAIMED = "claimed"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    STOPPING = "stopping"
+    EXITED = "exited"
+    LOST = "lost"
+    REVOKED = "revoked"
+    REBOOTED = "rebooted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How the last process of an attempt ended. `rc` and `signal` are exclusive."""
+
+    rc: int | None = None
+    signal: int | None = None
+    witness: str = "supervisor"
+    stopped: bool = False
+    oom: bool = False
+    duration_s: float = 0.0
+    gave_up: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptSeen:
+    """The answer of a host's agent about one attempt. Ages are seconds of the host's own boot clock."""
+
+    state: Seen
+    restarts: int = 0
+    supervised: bool = True
+    pid: int | None = None
+    started_age_s: float | None = None
+    exit: Exit | None = None
+    last_lines: tuple[str, ...] = ()
+    next_restart_s: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """What a host said of itself when the connection opened."""
+
+    boot: str
+    machine_id: str = ""
+    hostname: str = ""
+    python: str = ""
+    cores: int = 0
+    memory_bytes: int = 0
+    disk_free_bytes: int = 0
+    agent_sha: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricPoint:
+    """One report of a job: finite numbers by name."""
+
+    values: Mapping[str, float]
+    step: float | None = None
+
+
+# --- what arrives at the loop ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SheetSeen:
+    """A complete, fresh copy of the tab: from a read, or from the answer to our own write."""
+
+    grid: Grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SheetUnseen:
+    """The sheet could not be read or written. Never a reason to cancel anything."""
+
+    why: str
+    lasting: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSeen:
+    """The connection to a host is open, and this is what the host said, with the state of every attempt it keeps."""
+
+    host: HostName
+    facts: HostFacts
+    attempts: Mapping[AttemptId, AttemptSeen] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostUnseen:
+    """The host cannot be reached (or refuses us, when `lasting`). What runs there goes on running."""
+
+    host: HostName
+    why: str
+    lasting: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptReported:
+    """A host pushed or answered the state of one attempt."""
+
+    host: HostName
+    attempt: AttemptId
+    seen: AttemptSeen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsReported:
+    """New metric points of one attempt, covering the bytes `start` to `end` of its metrics file."""
+
+    host: HostName
+    attempt: AttemptId
+    start: int
+    end: int
+    points: tuple[MetricPoint, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRequested:
+    """Somebody asked on the command line for an experiment to be stopped."""
+
+    experiment: ExperimentId
+    request: int
+
+
+Observation: TypeAlias = SheetSeen | SheetUnseen | HostSeen | HostUnseen | AttemptReported | MetricsReported | StopRequested

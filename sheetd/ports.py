@@ -1,0 +1,126 @@
+"""The few interfaces through which the daemon meets the outside.
+
+Each has a real adapter and a fake that passes the same contract suite (`tests/contracts`). Adapters raise only the
+errors of `sheetd.errors`; every call that waits has a deadline of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from sheetd.core.colours import Dress
+from sheetd.core.events import Event
+from sheetd.core.grid import Grid, SheetWrite
+from sheetd.core.model import AttemptId, HostName, Spec
+from sheetd.core.observation import AttemptSeen, HostFacts, MetricPoint, Observation
+
+
+class Clock(Protocol):
+    """Time. Intervals come from `monotonic_s` only; `wall_s` is for showing."""
+
+    def monotonic_s(self) -> float: ...
+
+    def wall_s(self) -> float: ...
+
+
+class Sheet(Protocol):
+    """One tab of one spreadsheet. Each method is one request to the API, or raises `SheetError`."""
+
+    def read(self) -> Grid:
+        """The whole tab. Returns the very same object as last time when nothing changed."""
+        ...
+
+    def write(self, write: SheetWrite) -> Grid:
+        """Apply atomically; answers with the whole tab as it is after the write.
+
+        Raises SheetUnavailable when the outcome is unknown (the next read tells), SheetRefused when it was refused.
+        """
+        ...
+
+    def dress(self, dress: Dress) -> bool:
+        """Install colours, dropdowns and the frozen header if they are not there. True when something was sent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchOrder:
+    """Everything a host needs to start an attempt. Secrets are values here and only here, on their way to a child's environment."""
+
+    attempt: AttemptId
+    nonce: str
+    spec: Spec
+    resume: bool
+    secrets: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """Bytes `start` to `end` of a file that is `size` bytes long now."""
+
+    start: int
+    end: int
+    size: int
+    data: bytes
+
+
+class Host(Protocol):
+    """One machine, through its agent. Calls raise HostUnreachable (we could not ask) or HostRefused (it said no).
+
+    `keep` starts a thread that keeps the connection, and reports everything that the host says as observations.
+    The other calls go over the same connection and fail at once while there is none.
+    """
+
+    name: HostName
+
+    def keep(self, report: Callable[[Observation], None]) -> None: ...
+
+    def watch(self, metrics_offsets: Mapping[AttemptId, int]) -> None:
+        """Have the state and the new metrics of these attempts (and no others) reported, metrics from these byte offsets on."""
+        ...
+
+    def send_code(self, sha: str, archive: Path) -> None:
+        """Make the snapshot present on the host; sends only what is missing."""
+        ...
+
+    def launch(self, order: LaunchOrder) -> AttemptSeen:
+        """Start the attempt, at most once however often this is called."""
+        ...
+
+    def stop(self, attempt: AttemptId, grace_s: float) -> AttemptSeen: ...
+
+    def tail(self, attempt: AttemptId, stream: Literal["log", "metrics"], offset: int, max_bytes: int) -> Chunk:
+        """A negative offset counts from the end."""
+        ...
+
+    def facts(self) -> HostFacts:
+        """Connect if need be and say hello."""
+        ...
+
+    def close(self) -> None:
+        """Drop the connection and its threads. Jobs go on."""
+        ...
+
+
+class Journal(Protocol):
+    """The record we recover from. Facts that can be asked again (metrics, last states) go to `cache_*` and may be lost."""
+
+    epoch: int
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Durable when this returns: intents are appended before their effects are tried."""
+        ...
+
+    def load(self) -> Sequence[Event]: ...
+
+    def cache_metrics(self, attempt: AttemptId, end: int, points: Sequence[MetricPoint]) -> None: ...
+
+    def metrics_offsets(self) -> Mapping[AttemptId, int]: ...
+
+    def cache_view(self, name: str, view: Mapping[str, Any]) -> None:
+        """Keep what other processes may want to show: hosts, rows."""
+        ...
+
+    def close(self) -> None: ...
