@@ -47,7 +47,7 @@ class Sheet(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchOrder:
-    """Everything a host needs to start an attempt. Secrets are values here and only here, on their way to a child's environment."""
+    """Everything a host needs to start an attempt. Secrets are values here, and only here, on their way to a child."""
 
     attempt: AttemptId
     nonce: str
@@ -78,7 +78,7 @@ class Host(Protocol):
     def keep(self, report: Callable[[Observation], None]) -> None: ...
 
     def watch(self, metrics_offsets: Mapping[AttemptId, int]) -> None:
-        """Have the state and the new metrics of these attempts (and no others) reported, metrics from these byte offsets on."""
+        """Have the state and the metrics (from these byte offsets on) of these attempts, and no others, reported."""
         ...
 
     def send_code(self, sha: str, archive: Path) -> None:
@@ -105,7 +105,7 @@ class Host(Protocol):
 
 
 class Journal(Protocol):
-    """The record we recover from. Facts that can be asked again (metrics, last states) go to `cache_*` and may be lost."""
+    """The record we recover from. What can be asked again (metrics, last states) goes to `cache_*` and may be lost."""
 
     epoch: int
 

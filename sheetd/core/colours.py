@@ -1,7 +1,7 @@
 """Which colour a row has, and everything else that is put on a tab once: dropdowns, header, protections.
 
 Colour is a conditional format on the status word, never a written background: it cannot be on a wrong row, follows
-every sort, and costs no request when a status changes (facts: a direct background costs a write and goes wrong with it).
+every sort, and costs no request when a status changes.
 The palette stays apart in grey and for the common kinds of colour blindness: the words differ in lightness too.
 """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from sheetd.core.model import AttemptId, ExperimentId, HostName, Proof, Reason, SlotName, Spec
+from sheetd.core.model import Afterwards, AttemptId, ExperimentId, HostName, Proof, Reason, SlotName, Spec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class DaemonStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdAssigned:
-    """An id is about to be written beside the row with these user cells. Recorded first, so a crash cannot orphan it."""
+    """An id is about to be written beside the row with these user cells. Recorded first: a crash cannot orphan it."""
 
     experiment: ExperimentId
     fingerprint: str
@@ -72,10 +72,11 @@ class AttemptStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopIntended:
-    """The attempt is to be stopped, and why."""
+    """The attempt is to be stopped, why, and what follows when it is over."""
 
     attempt: AttemptId
     why: str
+    then: Afterwards = Afterwards.END
     kind: Literal["StopIntended"] = "StopIntended"
 
 
@@ -105,11 +106,12 @@ class ExperimentWithdrawn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentReopened:
-    """An ended experiment waits again. `spec` is the row as it is now (rerun), or None to keep the frozen one (restart)."""
+    """An ended experiment waits again, with the row as it is now (`spec`, for rerun) or as it was frozen (None)."""
 
     experiment: ExperimentId
     resume: bool
     spec: Spec | None = None
+    fingerprint: str = ""
     kind: Literal["ExperimentReopened"] = "ExperimentReopened"
 
 
@@ -132,7 +134,7 @@ class ActionCleared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowVanished:
-    """Two reads in a row did not show the row. Its experiment is stopped after a grace period, unless the row returns."""
+    """Two reads in a row did not show the row. Its experiment is stopped after a grace period, unless it returns."""
 
     experiment: ExperimentId
     kind: Literal["RowVanished"] = "RowVanished"

@@ -60,6 +60,15 @@ class Proof(str, Enum):
     FORCED_BY_OPERATOR = "forced_by_operator"
 
 
+class Afterwards(str, Enum):
+    """What follows a stop: nothing, the next attempt from the last checkpoint, one elsewhere, or a fresh start."""
+
+    END = "end"
+    RESTART = "restart"
+    RELAUNCH = "relaunch"
+    RERUN = "rerun"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restarts:
     """How the supervisor restarts a crashed process on its host, frozen with the spec."""
@@ -127,10 +136,12 @@ class Experiment:
     attempts: tuple[Attempt, ...] = ()
     accepted_wall_s: float = 0.0
     started_wall_s: float | None = None
-    #: Monotonic time before which no attempt may start. Counted again from zero when the daemon restarts: never shorter.
+    #: Monotonic time before which no attempt may start. Counted afresh when the daemon restarts: never shorter.
     not_before_s: float = 0.0
+    #: Whether the next attempt should start from a checkpoint.
     resume: bool = True
     stop_reason: str = ""
+    afterwards: Afterwards = Afterwards.END
     #: The first attempt of the present execution: those before a `rerun` burn no budget of this one.
     budget_from: int = 1
     #: A row that vanished from the sheet, since when (monotonic).

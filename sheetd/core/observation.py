@@ -143,4 +143,6 @@ class StopRequested:
     request: int
 
 
-Observation: TypeAlias = SheetSeen | SheetUnseen | HostSeen | HostUnseen | AttemptReported | MetricsReported | StopRequested
+Observation: TypeAlias = (
+    SheetSeen | SheetUnseen | HostSeen | HostUnseen | AttemptReported | MetricsReported | StopRequested
+)

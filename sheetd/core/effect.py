@@ -1,0 +1,171 @@
+"""What a plan asks for, and how it went.
+
+An effect is carried out outside the loop, once at a time per `key`; whatever happens to it comes back as an
+observation or as one of the outcomes below. Every effect may be carried out twice without harm: that is what makes a
+crash ordinary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from sheetd.core.colours import Dress
+from sheetd.core.grid import SheetWrite
+from sheetd.core.model import AttemptId, ExperimentId, HostName, Spec
+from sheetd.core.observation import AttemptSeen
+
+#: Two effects with the same key are never in flight together. The first word is the lane: sheet, code or a host.
+EffectKey: TypeAlias = tuple[str, str]
+
+SHEET_LANE = "sheet"
+CODE_LANE = "code"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadSheet:
+    @property
+    def key(self) -> EffectKey:
+        return (SHEET_LANE, "cycle")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteSheet:
+    write: SheetWrite
+
+    @property
+    def key(self) -> EffectKey:
+        return (SHEET_LANE, "cycle")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DressSheet:
+    dress: Dress
+
+    @property
+    def key(self) -> EffectKey:
+        return (SHEET_LANE, "dress")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinCode:
+    """Snapshot the template's code, so that the row can be accepted with it."""
+
+    experiment: ExperimentId
+    spec: Spec
+    code: str | None
+    fingerprint: str
+
+    @property
+    def key(self) -> EffectKey:
+        return (CODE_LANE, self.experiment)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """Ask the host to start an attempt whose intent is durable."""
+
+    host: HostName
+    attempt: AttemptId
+    nonce: str
+    spec: Spec
+    resume: bool
+
+    @property
+    def key(self) -> EffectKey:
+        return (self.host, self.attempt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    host: HostName
+    attempt: AttemptId
+    grace_s: float
+
+    @property
+    def key(self) -> EffectKey:
+        return (self.host, self.attempt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Have the host report these attempts, and no others."""
+
+    host: HostName
+    attempts: frozenset[AttemptId]
+
+    @property
+    def key(self) -> EffectKey:
+        return (self.host, "watch")
+
+
+Effect: TypeAlias = ReadSheet | WriteSheet | DressSheet | PinCode | Launch | Stop | Watch
+
+
+# --- outcomes ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodePinned:
+    effect: PinCode
+    code: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinFailed:
+    effect: PinCode
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostAnswered:
+    """A launch or a stop was answered with the attempt's state."""
+
+    effect: Launch | Stop
+    seen: AttemptSeen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRefusedEffect:
+    """The host said no. `code` is the agent's word."""
+
+    effect: Launch | Stop | Watch
+    code: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSilent:
+    """Unknown whether it happened. It is asked again when the host is seen."""
+
+    effect: Launch | Stop | Watch
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watching:
+    effect: Watch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dressed:
+    effect: DressSheet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SheetFailed:
+    """A read, a write or a dressing failed. For a write, the outcome may be unknown: the next read tells."""
+
+    effect: ReadSheet | WriteSheet | DressSheet
+    why: str
+    lasting: bool
+
+
+Outcome: TypeAlias = (
+    CodePinned | PinFailed | HostAnswered | HostRefusedEffect | HostSilent | Watching | Dressed | SheetFailed
+)
+
+
+def lane(effect: Effect) -> str:
+    """Effects of one lane are carried out one after another; lanes do not wait for each other."""
+    return effect.key[0]

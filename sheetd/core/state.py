@@ -1,0 +1,218 @@
+"""What the journal adds up to: `apply` folds one event in, and nothing else changes the state.
+
+An event that the lifecycle forbids raises IllegalTransition before anything is touched. Times kept here are monotonic
+and belong to this daemon's life: after a restart every delay is counted again in full, so it is never cut short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sheetd.core import events
+from sheetd.core.lifecycle import Move, after
+from sheetd.core.model import Afterwards, Attempt, AttemptId, Experiment, ExperimentId, Phase, attempt_id, experiment_of
+from sheetd.errors import IllegalTransition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A row that has an id and is not accepted yet."""
+
+    fingerprint: str
+    copied_from: ExperimentId | None = None
+
+
+@dataclass(slots=True)
+class State:
+    """All experiments, and the few indexes that keep the cost of a turn to what is open."""
+
+    epoch: int = 0
+    experiments: dict[ExperimentId, Experiment] = field(default_factory=dict)
+    drafts: dict[ExperimentId, Draft] = field(default_factory=dict)
+    #: The user cells of each accepted row, as they were then: by these a row is recognised when its id was lost.
+    fingerprints: dict[ExperimentId, str] = field(default_factory=dict)
+    consumed: dict[ExperimentId, str] = field(default_factory=dict)
+    #: Everything that is not ENDED, in order of acceptance (a dict is the ordered set of the language).
+    open: dict[ExperimentId, None] = field(default_factory=dict)
+    live: dict[AttemptId, ExperimentId] = field(default_factory=dict)
+
+    def apply(self, event: events.Event, now_s: float) -> None:
+        """Fold one event in. Raises IllegalTransition and changes nothing when it cannot have happened."""
+        _FOLDS[type(event)](self, event, now_s)
+
+    def knows(self, experiment: str) -> bool:
+        return experiment in self.experiments or experiment in self.drafts
+
+    def put(self, experiment: Experiment) -> None:
+        """For the folds below only: everything else changes the state through an event."""
+        kept = replace(experiment, revision=experiment.revision + 1)
+        self.experiments[kept.id] = kept
+        if kept.phase is Phase.ENDED:
+            self.open.pop(kept.id, None)
+        else:
+            self.open[kept.id] = None
+
+    def newest(self, attempt: AttemptId) -> tuple[Experiment, Attempt]:
+        experiment = self.experiments.get(experiment_of(attempt))
+        if experiment is None or experiment.attempt is None or experiment.attempt.id != attempt:
+            raise IllegalTransition(f"{attempt} is not the newest attempt of a known experiment")
+        return experiment, experiment.attempt
+
+
+def _with_attempt(experiment: Experiment, attempt: Attempt) -> tuple[Attempt, ...]:
+    return (*experiment.attempts[:-1], attempt)
+
+
+def _daemon_started(state: State, event: events.DaemonStarted, _now_s: float) -> None:
+    state.epoch = event.epoch
+
+
+def _id_assigned(state: State, event: events.IdAssigned, _now_s: float) -> None:
+    if state.knows(event.experiment):
+        raise IllegalTransition(f"the id {event.experiment} is taken")
+    state.drafts[event.experiment] = Draft(fingerprint=event.fingerprint, copied_from=event.copied_from)
+
+
+def _id_withdrawn(state: State, event: events.IdWithdrawn, _now_s: float) -> None:
+    if state.drafts.pop(event.experiment, None) is None:
+        raise IllegalTransition(f"{event.experiment} is not a draft")
+
+
+def _row_accepted(state: State, event: events.RowAccepted, _now_s: float) -> None:
+    if event.experiment in state.experiments:
+        raise IllegalTransition(f"{event.experiment} was accepted before")
+    state.drafts.pop(event.experiment, None)
+    state.fingerprints[event.experiment] = event.fingerprint
+    state.put(Experiment(id=event.experiment, spec=event.spec, accepted_wall_s=event.wall_s, resume=False))
+
+
+def _launch_intended(state: State, event: events.LaunchIntended, _now_s: float) -> None:
+    experiment = state.experiments[experiment_of(event.attempt)]
+    phase = after(experiment.phase, Move.LAUNCH_INTENDED)
+    former, number = experiment.attempt, len(experiment.attempts) + 1
+    if former is not None and former.proof is None:
+        raise IllegalTransition(f"{former.id} is not proven to be over: {event.attempt} may not exist")
+    if event.attempt != attempt_id(experiment.id, number):
+        raise IllegalTransition(f"{event.attempt} is not the next attempt of {experiment.id}")
+    attempt = Attempt(id=event.attempt, number=number, host=event.host, slots=event.slots, nonce=event.nonce)
+    state.put(
+        replace(
+            experiment,
+            phase=phase,
+            attempts=(*experiment.attempts, attempt),
+            afterwards=Afterwards.END,
+            stop_reason="",
+        )
+    )
+    state.live[event.attempt] = experiment.id
+
+
+def _attempt_started(state: State, event: events.AttemptStarted, _now_s: float) -> None:
+    experiment, attempt = state.newest(event.attempt)
+    state.put(
+        replace(
+            experiment,
+            phase=after(experiment.phase, Move.STARTED),
+            attempts=_with_attempt(experiment, replace(attempt, started=True)),
+            started_wall_s=experiment.started_wall_s or event.wall_s,
+        )
+    )
+
+
+def _stop_intended(state: State, event: events.StopIntended, _now_s: float) -> None:
+    experiment, _ = state.newest(event.attempt)
+    state.put(
+        replace(
+            experiment,
+            phase=after(experiment.phase, Move.STOP_INTENDED),
+            stop_reason=event.why,
+            afterwards=event.then,
+        )
+    )
+
+
+def _attempt_ended(state: State, event: events.AttemptEnded, now_s: float) -> None:
+    experiment, attempt = state.newest(event.attempt)
+    move = Move.FINISHED if event.relaunch_delay_s is None else Move.GIVEN_BACK
+    phase = after(experiment.phase, move)
+    ended = replace(
+        attempt,
+        reason=event.reason,
+        proof=event.proof,
+        exit_code=event.exit_code,
+        detail=event.detail,
+        restarts=event.restarts,
+        runtime_s=event.runtime_s,
+    )
+    state.put(
+        replace(
+            experiment,
+            phase=phase,
+            attempts=_with_attempt(experiment, ended),
+            not_before_s=now_s + (event.relaunch_delay_s or 0.0),
+            resume=True,
+        )
+    )
+    state.live.pop(event.attempt, None)
+
+
+def _experiment_withdrawn(state: State, event: events.ExperimentWithdrawn, _now_s: float) -> None:
+    experiment = state.experiments[event.experiment]
+    state.put(replace(experiment, phase=after(experiment.phase, Move.WITHDRAWN), stop_reason=event.why))
+
+
+def _experiment_reopened(state: State, event: events.ExperimentReopened, _now_s: float) -> None:
+    experiment = state.experiments[event.experiment]
+    state.put(
+        replace(
+            experiment,
+            phase=after(experiment.phase, Move.REOPENED),
+            spec=event.spec or experiment.spec,
+            resume=event.resume,
+            afterwards=Afterwards.END,
+            stop_reason="",
+            not_before_s=0.0,
+            budget_from=len(experiment.attempts) + 1,
+            started_wall_s=experiment.started_wall_s if event.resume else None,
+        )
+    )
+    if event.fingerprint:
+        state.fingerprints[event.experiment] = event.fingerprint
+
+
+def _action_consumed(state: State, event: events.ActionConsumed, _now_s: float) -> None:
+    state.consumed[event.experiment] = event.action
+
+
+def _action_cleared(state: State, event: events.ActionCleared, _now_s: float) -> None:
+    state.consumed.pop(event.experiment, None)
+
+
+def _row_vanished(state: State, event: events.RowVanished, now_s: float) -> None:
+    experiment = state.experiments[event.experiment]
+    state.put(replace(experiment, missing_since_s=now_s))
+
+
+def _row_returned(state: State, event: events.RowReturned, _now_s: float) -> None:
+    experiment = state.experiments[event.experiment]
+    state.put(replace(experiment, missing_since_s=None))
+
+
+_FOLDS: dict[type, Callable[[State, Any, float], None]] = {
+    events.DaemonStarted: _daemon_started,
+    events.IdAssigned: _id_assigned,
+    events.IdWithdrawn: _id_withdrawn,
+    events.RowAccepted: _row_accepted,
+    events.LaunchIntended: _launch_intended,
+    events.AttemptStarted: _attempt_started,
+    events.StopIntended: _stop_intended,
+    events.AttemptEnded: _attempt_ended,
+    events.ExperimentWithdrawn: _experiment_withdrawn,
+    events.ExperimentReopened: _experiment_reopened,
+    events.ActionConsumed: _action_consumed,
+    events.ActionCleared: _action_cleared,
+    events.RowVanished: _row_vanished,
+    events.RowReturned: _row_returned,
+}
