@@ -1,9 +1,9 @@
 """Whether an ended attempt is followed by another one, and after how long.
 
 Two levels, two words: the supervisor on the host *restarts* a crashed process within the same attempt, by the
-`Restarts` frozen in the spec; here the daemon decides whether to *relaunch*, as a new attempt. A crash that the supervisor gave up
-on is the program's own fault and is not relaunched: another host would crash it as well. What was taken away from the
-program (its host rebooted, vanished, refused) costs a separate budget and starts again elsewhere.
+`Restarts` frozen in the spec; here the daemon decides whether to *relaunch*, as a new attempt. A crash that the
+supervisor gave up on is the program's own fault and is not relaunched: another host would crash it as well. What was
+taken away from the program (its host rebooted, vanished, refused) costs a separate budget and starts again elsewhere.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Param:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """A checked template, built by `sheetd.templates` from TOML. `code` is the folder to snapshot, resolved, or None."""
+    """A checked template, built by `sheetd.templates` from TOML. `code` is the folder to snapshot, or None."""
 
     name: str
     command: tuple[str, ...]

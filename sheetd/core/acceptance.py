@@ -1,0 +1,220 @@
+"""Where a row becomes an experiment: the typed cells of a row against its template.
+
+The answer is a spec, or problems: sentences that say what to type instead. Nothing is guessed: a number that looks
+like text, a decimal comma, an error value are refused, since a silently changed hyper-parameter costs weeks
+(gspread's `numericise` turns "0,001" into 1).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from sheetd.core.grid import Cell
+from sheetd.core.model import Spec, Value
+from sheetd.core.rows import Layout, Row, canonical
+from sheetd.core.template import Param, ParamType, Template, fill, placeholders
+
+NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
+DECIMAL_COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The row is valid. The code of the spec is still to be pinned: `code` names the folder."""
+
+    spec: Spec
+    code: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Why the row cannot be run, and what to type instead."""
+
+    problems: tuple[str, ...]
+
+
+class _BadCell(Exception):  # noqa: N818 - carries one sentence to the row
+    pass
+
+
+def judge(row: Row, layout: Layout, templates: Mapping[str, Template]) -> Accepted | Refused:
+    """What the row asks for, by its template."""
+    try:
+        template = _template(row, layout, templates)
+    except _BadCell as bad:
+        return Refused(problems=(str(bad),))
+    problems: list[str] = []
+    values: dict[str, Value] = {}
+
+    def take(name: str, read: Callable[[Cell], Value]) -> None:
+        try:
+            values[name] = read(row.cell(layout.position(name)))
+        except _BadCell as bad:
+            problems.append(str(bad))
+
+    for param in template.params.values():
+        take(param.name, partial(_value, param))
+    take("gpus", partial(_slots, default=template.slots))
+    take("priority", _priority)
+    slots, priority = values.pop("gpus", template.slots), values.pop("priority", 0.0)
+    if not problems:
+        problems += _leading_dashes(template, values)
+    if problems:
+        return Refused(problems=tuple(problems))
+    spec = Spec(
+        template=template.name,
+        argv=fill(template.command, values),
+        resume_argv=fill(template.resume_command, values),
+        params=values,
+        env=template.env,
+        secrets=template.secrets,
+        cwd=template.cwd,
+        slots=int(slots),
+        where=row.cell(layout.position("where")).shown.strip() or template.where,
+        priority=float(priority),
+        grace_s=template.grace_s,
+        restarts=template.restarts,
+        relaunches=template.relaunches,
+        metrics=template.metrics,
+    )
+    return Accepted(spec=spec, code=template.code)
+
+
+def _template(row: Row, layout: Layout, templates: Mapping[str, Template]) -> Template:
+    wanted = canonical(row.cell(layout.position("template")).shown)
+    names = ", ".join(sorted(templates)) or "none is configured"
+    if not wanted:
+        if len(templates) == 1:
+            return next(iter(templates.values()))
+        raise _BadCell(f"template is empty: type one of {names}")
+    for name, template in templates.items():
+        if canonical(name) == wanted:
+            return template
+    raise _BadCell(f"there is no template {_quoted(wanted)}: type one of {names}")
+
+
+def _value(param: Param, cell: Cell) -> Value:
+    if cell.error is not None:
+        raise _BadCell(f"{param.name} shows {cell.shown or cell.error}: type a value, or mend the formula")
+    if cell.is_blank:
+        if param.default is None:
+            raise _BadCell(f"{param.name} is empty: type {_expected(param)}")
+        return param.default
+    return _READERS[param.type](param, cell)
+
+
+def _number(param: Param, cell: Cell) -> float:
+    if isinstance(cell.value, bool) or cell.value is None:
+        raise _BadCell(f"{param.name} is {cell.shown}: type {_expected(param)}")
+    if isinstance(cell.value, str):
+        text = cell.value.strip(" ")
+        if DECIMAL_COMMA.fullmatch(text):
+            raise _BadCell(f"{param.name} is the text {_quoted(text)}: type it with a point, {text.replace(',', '.')}")
+        if not NUMBER.fullmatch(text):
+            raise _BadCell(f"{param.name} is the text {_quoted(text)}: type {_expected(param)}")
+        number = float(text)
+    else:
+        number = float(cell.value)
+    if number in (float("inf"), float("-inf")):
+        raise _BadCell(f"{param.name} is too large for a number: type {_expected(param)}")
+    if param.minimum is not None and number < param.minimum:
+        raise _BadCell(f"{param.name} is {number:g}, below {param.minimum:g}: type {_expected(param)}")
+    if param.maximum is not None and number > param.maximum:
+        raise _BadCell(f"{param.name} is {number:g}, above {param.maximum:g}: type {_expected(param)}")
+    return number
+
+
+def _integer(param: Param, cell: Cell) -> int:
+    number = _number(param, cell)
+    if not number.is_integer():
+        raise _BadCell(f"{param.name} is {number:g}: type {_expected(param)}")
+    return int(number)
+
+
+def _boolean(param: Param, cell: Cell) -> bool:
+    if isinstance(cell.value, bool):
+        return cell.value
+    word = canonical(cell.shown)
+    if word not in ("true", "false"):
+        raise _BadCell(f"{param.name} is {_quoted(cell.shown)}: type TRUE or FALSE")
+    return word == "true"
+
+
+def _text(param: Param, cell: Cell) -> str:
+    text = cell.value if isinstance(cell.value, str) else cell.shown
+    if "\0" in text:
+        raise _BadCell(f"{param.name} holds a NUL character, which no program can be given: remove it")
+    if len(text) > param.max_length:
+        raise _BadCell(f"{param.name} has {len(text)} characters, more than {param.max_length}: shorten it")
+    if param.pattern is not None and not re.fullmatch(param.pattern, text):
+        raise _BadCell(f"{param.name} is {_quoted(text)}: type something that matches {param.pattern}")
+    return text
+
+
+def _choice(param: Param, cell: Cell) -> str:
+    wanted = canonical(cell.shown)
+    for choice in param.choices:
+        if canonical(choice) == wanted:
+            return choice
+    raise _BadCell(f"{param.name} is {_quoted(cell.shown)}: type one of {', '.join(param.choices)}")
+
+
+_READERS: Mapping[ParamType, Callable[[Param, Cell], Value]] = {
+    ParamType.TEXT: _text,
+    ParamType.INTEGER: _integer,
+    ParamType.NUMBER: _number,
+    ParamType.BOOLEAN: _boolean,
+    ParamType.CHOICE: _choice,
+}
+
+
+def _slots(cell: Cell, default: int) -> int:
+    if cell.is_blank:
+        return default
+    if not isinstance(cell.value, float) or not cell.value.is_integer() or not 0 < cell.value <= 1024:
+        raise _BadCell(f"gpus is {_quoted(cell.shown)}: type a whole number from 1, or leave it empty for {default}")
+    return int(cell.value)
+
+
+def _priority(cell: Cell) -> float:
+    if cell.is_blank:
+        return 0.0
+    if not isinstance(cell.value, float):
+        raise _BadCell(f"priority is {_quoted(cell.shown)}: type a number (larger goes first), or leave it empty")
+    return cell.value
+
+
+def _leading_dashes(template: Template, values: Mapping[str, Value]) -> Iterable[str]:
+    for element in (*template.command, *template.resume_command):
+        names = placeholders(element)
+        if len(names) == 1 and element == f"{{{names[0]}}}" and fill((element,), values)[0].startswith("-"):
+            yield (
+                f"{names[0]} begins with - and the program would read it as an option: "
+                f"change the value, or write --{names[0]}={{{names[0]}}} in template {template.name}"
+            )
+
+
+def _expected(param: Param) -> str:
+    low, high = param.minimum, param.maximum
+    bounds = ""
+    if low is not None and high is not None:
+        bounds = f" from {low:g} to {high:g}"
+    elif low is not None:
+        bounds = f" from {low:g}"
+    elif high is not None:
+        bounds = f" up to {high:g}"
+    kinds = {
+        ParamType.NUMBER: "a number",
+        ParamType.INTEGER: "a whole number",
+        ParamType.BOOLEAN: "TRUE or FALSE",
+        ParamType.CHOICE: f"one of {', '.join(param.choices)}",
+        ParamType.TEXT: "some text",
+    }
+    return kinds[param.type] + bounds
+
+
+def _quoted(text: str) -> str:
+    return f'"{text[:60]}{"…" if len(text) > 60 else ""}"'
