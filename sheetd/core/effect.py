@@ -7,7 +7,7 @@ crash ordinary.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from sheetd.core.colours import Dress
@@ -53,7 +53,7 @@ class PinCode:
 
     experiment: ExperimentId
     spec: Spec
-    code: str | None
+    code: str
     fingerprint: str
 
     @property
@@ -107,8 +107,14 @@ Effect: TypeAlias = ReadSheet | WriteSheet | DressSheet | PinCode | Launch | Sto
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodePinned:
+    """The snapshot exists; its content hash is `code`."""
+
     effect: PinCode
-    code: str | None
+    code: str
+
+    @property
+    def spec(self) -> Spec:
+        return replace(self.effect.spec, code=self.code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

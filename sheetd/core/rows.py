@@ -138,13 +138,13 @@ class SheetView:
     copies: list[Row] = field(default_factory=list)
     #: Rows with something typed and no id.
     unnamed: list[Row] = field(default_factory=list)
-    #: Since when (monotonic) a row that was not accepted yet has looked as it does, by (id, fingerprint).
-    since_s: dict[tuple[str, str], float] = field(default_factory=dict)
+    #: Since when (monotonic) some row has had these typed cells, by fingerprint: an id that is added changes nothing.
+    since_s: dict[str, float] = field(default_factory=dict)
     read_at_s: float = 0.0
 
     def unchanged_for_s(self, row: Row) -> float:
         """For how long two or more reads have agreed on what is typed in the row. Zero on its first sight."""
-        return self.read_at_s - self.since_s.get((row.id, row.fingerprint), self.read_at_s)
+        return self.read_at_s - self.since_s.get(row.fingerprint, self.read_at_s)
 
 
 def view_grid(grid: Grid, layout: Layout, before: SheetView | None, now_s: float) -> SheetView:
@@ -173,8 +173,8 @@ def _file(view: SheetView, row: Row, before: SheetView | None, now_s: float) -> 
     elif not row.is_blank:
         view.unnamed.append(row)
     if not row.is_blank:
-        key = (row.id, row.fingerprint)
-        view.since_s[key] = now_s if before is None else before.since_s.get(key, now_s)
+        seen_before = before.since_s.get(row.fingerprint) if before is not None else None
+        view.since_s[row.fingerprint] = now_s if seen_before is None else seen_before
 
 
 class _RowReader:

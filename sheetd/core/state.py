@@ -33,6 +33,8 @@ class State:
     drafts: dict[ExperimentId, Draft] = field(default_factory=dict)
     #: The user cells of each accepted row, as they were then: by these a row is recognised when its id was lost.
     fingerprints: dict[ExperimentId, str] = field(default_factory=dict)
+    #: The other way round. Several ids may share a fingerprint: people type the same row twice.
+    by_fingerprint: dict[str, list[ExperimentId]] = field(default_factory=dict)
     consumed: dict[ExperimentId, str] = field(default_factory=dict)
     #: Everything that is not ENDED, in order of acceptance (a dict is the ordered set of the language).
     open: dict[ExperimentId, None] = field(default_factory=dict)
@@ -54,6 +56,19 @@ class State:
         else:
             self.open[kept.id] = None
 
+    def print_of(self, experiment: ExperimentId) -> str | None:
+        """The typed cells by which the experiment's row is recognised."""
+        draft = self.drafts.get(experiment)
+        return draft.fingerprint if draft is not None else self.fingerprints.get(experiment)
+
+    def file_under(self, fingerprint: str, experiment: ExperimentId) -> None:
+        """For the folds below only: keep `by_fingerprint` in step."""
+        old = self.print_of(experiment)
+        if old is not None and experiment in self.by_fingerprint.get(old, ()):
+            self.by_fingerprint[old].remove(experiment)
+        if fingerprint:
+            self.by_fingerprint.setdefault(fingerprint, []).append(experiment)
+
     def newest(self, attempt: AttemptId) -> tuple[Experiment, Attempt]:
         experiment = self.experiments.get(experiment_of(attempt))
         if experiment is None or experiment.attempt is None or experiment.attempt.id != attempt:
@@ -72,17 +87,21 @@ def _daemon_started(state: State, event: events.DaemonStarted, _now_s: float) ->
 def _id_assigned(state: State, event: events.IdAssigned, _now_s: float) -> None:
     if state.knows(event.experiment):
         raise IllegalTransition(f"the id {event.experiment} is taken")
+    state.file_under(event.fingerprint, event.experiment)
     state.drafts[event.experiment] = Draft(fingerprint=event.fingerprint, copied_from=event.copied_from)
 
 
 def _id_withdrawn(state: State, event: events.IdWithdrawn, _now_s: float) -> None:
-    if state.drafts.pop(event.experiment, None) is None:
+    if event.experiment not in state.drafts:
         raise IllegalTransition(f"{event.experiment} is not a draft")
+    state.file_under("", event.experiment)
+    del state.drafts[event.experiment]
 
 
 def _row_accepted(state: State, event: events.RowAccepted, _now_s: float) -> None:
     if event.experiment in state.experiments:
         raise IllegalTransition(f"{event.experiment} was accepted before")
+    state.file_under(event.fingerprint, event.experiment)
     state.drafts.pop(event.experiment, None)
     state.fingerprints[event.experiment] = event.fingerprint
     state.put(Experiment(id=event.experiment, spec=event.spec, accepted_wall_s=event.wall_s, resume=False))
@@ -179,6 +198,7 @@ def _experiment_reopened(state: State, event: events.ExperimentReopened, _now_s:
         )
     )
     if event.fingerprint:
+        state.file_under(event.fingerprint, event.experiment)
         state.fingerprints[event.experiment] = event.fingerprint
 
 

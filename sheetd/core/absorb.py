@@ -1,0 +1,218 @@
+"""How an observation or an outcome changes what we know. Decides nothing; `reconcile` does.
+
+That something could not be seen is absorbed as exactly that: it never removes what was known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+from sheetd.core import effect as fx
+from sheetd.core import observation as obs
+from sheetd.core.grid import Cell, Grid
+from sheetd.core.metrics import add_points
+from sheetd.core.model import AttemptId, ExperimentId, experiment_of
+from sheetd.core.observation import AttemptSeen, Observation
+from sheetd.core.rows import Layout, SheetView, read_layout, view_grid
+from sheetd.core.world import OVER, HostView, World
+
+News: TypeAlias = Observation | fx.Outcome
+
+RETRY_SHEET_MAX_S = 120.0
+
+
+def absorb(world: World, news: News, now_s: float) -> None:
+    """Fold one piece of news into the world."""
+    world.version += 1
+    _ABSORB[type(news)](world, news, now_s)
+
+
+# --- sheet -------------------------------------------------------------------------------------------------------
+
+
+def _sheet_seen(world: World, news: obs.SheetSeen, now_s: float) -> None:
+    world.in_flight.pop((fx.SHEET_LANE, "cycle"), None)
+    world.must_read = False
+    world.sheet_failures = 0
+    world.sheet_problem, world.sheet_problem_since_s = "", None
+    world.next_read_s = now_s + world.limits.poll_s
+    before = world.sheet
+    if before is not None and before.grid is news.grid:
+        before.read_at_s = now_s
+    else:
+        world.sheet = _understand(world, news.grid, before, now_s)
+    view = world.sheet
+    if view is None or view.layout.problems:
+        return
+    _count_missing(world, view, now_s)
+
+
+def _understand(world: World, grid: Grid, before: SheetView | None, now_s: float) -> SheetView:
+    header = grid.rows[0] if grid.rows else ()
+    if before is not None and before.grid.rows and before.grid.rows[0] == header:
+        layout = before.layout
+    else:
+        layout = layout_of(world, header)
+    view = view_grid(grid, layout, before, now_s)
+    _settle_copies(world, view)
+    for experiment in [id_ for id_ in view.by_id if id_ in world.state.drafts]:
+        id_ = ExperimentId(experiment)
+        if view.by_id[id_].fingerprint == world.state.drafts[id_].fingerprint:
+            world.confirmed.add(id_)
+    return view
+
+
+def layout_of(world: World, header: Iterable[Cell]) -> Layout:
+    """The columns of a header row, by the parameters and metrics that the templates declare."""
+    parameters = [name for template in world.templates.values() for name in template.params]
+    metrics = [rule.name for template in world.templates.values() for rule in template.metrics]
+    return read_layout(header, parameters, metrics)
+
+
+def _settle_copies(world: World, view: SheetView) -> None:
+    """Of several rows with one id, the one that still says what was accepted keeps it."""
+    for position, row in enumerate(view.copies):
+        id_ = ExperimentId(row.id)
+        known = world.state.print_of(id_)
+        holder = view.by_id[row.id]
+        if holder.fingerprint != known and row.fingerprint == known:
+            view.by_id[row.id], view.copies[position] = row, holder
+
+
+def _count_missing(world: World, view: SheetView, now_s: float) -> None:
+    missing: dict[ExperimentId, tuple[float, int]] = {}
+    for id_ in (*world.state.open, *world.state.drafts):
+        if id_ not in view.by_id:
+            since, reads = world.missing.get(id_, (now_s, 0))
+            missing[id_] = (since, reads + 1)
+    world.missing = missing
+
+
+def _sheet_unseen(world: World, news: obs.SheetUnseen, now_s: float) -> None:
+    world.must_read = True
+    world.sheet_failures += 1
+    world.sheet_problem = news.why
+    if world.sheet_problem_since_s is None:
+        world.sheet_problem_since_s = now_s
+    delay = min(world.limits.poll_s * 2 ** min(world.sheet_failures, 10), RETRY_SHEET_MAX_S)
+    world.next_read_s = now_s + delay
+
+
+def _sheet_failed(world: World, news: fx.SheetFailed, now_s: float) -> None:
+    world.in_flight.pop(news.effect.key, None)
+    if isinstance(news.effect, fx.DressSheet):
+        world.last_dress_s = now_s
+        return
+    _sheet_unseen(world, obs.SheetUnseen(why=news.why, lasting=news.lasting), now_s)
+
+
+def _dressed(world: World, news: fx.Dressed, now_s: float) -> None:
+    world.in_flight.pop(news.effect.key, None)
+    world.last_dress_s = now_s
+    world.dressed_columns = news.effect.dress
+
+
+# --- hosts -------------------------------------------------------------------------------------------------------
+
+
+def _host_seen(world: World, news: obs.HostSeen, now_s: float) -> None:
+    host = world.hosts[news.host]
+    host.is_up, host.why, host.lasting, host.since_s = True, "", False, now_s
+    host.facts = news.facts
+    host.watching = frozenset(news.attempts)
+    for attempt, seen in news.attempts.items():
+        _remember(world, host, attempt, seen, now_s)
+    for key in [key for key in world.hold_until_s if key[0] == news.host]:
+        del world.hold_until_s[key]
+
+
+def _host_unseen(world: World, news: obs.HostUnseen, now_s: float) -> None:
+    host = world.hosts[news.host]
+    if host.is_up or not host.since_s:
+        host.since_s = now_s
+    host.is_up, host.why, host.lasting = False, news.why, news.lasting
+
+
+def _remember(world: World, host: HostView, attempt: AttemptId, seen: AttemptSeen, now_s: float) -> None:
+    old = host.attempts.get(attempt)
+    if old is not None and old.state in OVER:
+        return
+    host.attempts[attempt] = seen
+    if seen.state in OVER:
+        world.ended_at_s[attempt] = now_s
+
+
+def _attempt_reported(world: World, news: obs.AttemptReported, now_s: float) -> None:
+    if experiment_of(news.attempt) in world.state.experiments:
+        _remember(world, world.hosts[news.host], news.attempt, news.seen, now_s)
+
+
+def _metrics_reported(world: World, news: obs.MetricsReported, _now_s: float) -> None:
+    if experiment_of(news.attempt) in world.state.experiments:
+        world.metrics[news.attempt] = add_points(world.metrics.get(news.attempt, {}), news.points)
+
+
+def _host_answered(world: World, news: fx.HostAnswered, now_s: float) -> None:
+    world.in_flight.pop(news.effect.key, None)
+    _remember(world, world.hosts[news.effect.host], news.effect.attempt, news.seen, now_s)
+    world.hold_until_s[news.effect.key] = now_s + world.limits.ask_again_s
+
+
+def _host_refused(world: World, news: fx.HostRefusedEffect, now_s: float) -> None:
+    world.in_flight.pop(news.effect.key, None)
+    world.hold_until_s[news.effect.key] = now_s + world.limits.ask_again_s
+    if news.code == "stale_daemon":
+        world.halted = f"{news.effect.host} is served by a newer daemon: {news.why}"
+    elif isinstance(news.effect, fx.Launch):
+        world.remarks[experiment_of(news.effect.attempt)] = f"{news.effect.host} refused: {news.why}"
+        if news.code not in ("ticket_expired", "wrong_boot", "no_code", "revoked"):
+            world.refusals[news.effect.attempt] = f"{news.effect.host} refused it: {news.why}"
+
+
+def _host_silent(world: World, news: fx.HostSilent, now_s: float) -> None:
+    world.in_flight.pop(news.effect.key, None)
+    world.hold_until_s[news.effect.key] = now_s + world.limits.ask_again_s
+
+
+def _watching(world: World, news: fx.Watching, _now_s: float) -> None:
+    world.in_flight.pop(news.effect.key, None)
+    world.hosts[news.effect.host].watching = news.effect.attempts
+
+
+# --- code and requests -------------------------------------------------------------------------------------------
+
+
+def _code_pinned(world: World, news: fx.CodePinned, _now_s: float) -> None:
+    world.in_flight.pop(news.effect.key, None)
+    world.pinned[news.effect.experiment] = news
+    world.remarks.pop(news.effect.experiment, None)
+
+
+def _pin_failed(world: World, news: fx.PinFailed, now_s: float) -> None:
+    world.in_flight.pop(news.effect.key, None)
+    world.remarks[news.effect.experiment] = news.why
+    world.hold_until_s[news.effect.key] = now_s + world.limits.ask_again_s
+
+
+def _stop_requested(world: World, news: obs.StopRequested, _now_s: float) -> None:
+    world.stop_requests[news.experiment] = news.request
+
+
+_ABSORB: dict[type, Callable[[World, Any, float], None]] = {
+    obs.SheetSeen: _sheet_seen,
+    obs.SheetUnseen: _sheet_unseen,
+    obs.HostSeen: _host_seen,
+    obs.HostUnseen: _host_unseen,
+    obs.AttemptReported: _attempt_reported,
+    obs.MetricsReported: _metrics_reported,
+    obs.StopRequested: _stop_requested,
+    fx.SheetFailed: _sheet_failed,
+    fx.Dressed: _dressed,
+    fx.CodePinned: _code_pinned,
+    fx.PinFailed: _pin_failed,
+    fx.HostAnswered: _host_answered,
+    fx.HostRefusedEffect: _host_refused,
+    fx.HostSilent: _host_silent,
+    fx.Watching: _watching,
+}

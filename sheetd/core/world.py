@@ -1,0 +1,109 @@
+"""Everything that `reconcile` looks at: the journal's state, and what was last seen of sheet and hosts.
+
+Only `State` is durable. All the rest is observation: it is rebuilt by looking again; losing it costs time, not truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sheetd.core.acceptance import Accepted, Refused
+from sheetd.core.effect import CodePinned, Effect, EffectKey
+from sheetd.core.metrics import MetricSummary
+from sheetd.core.model import Attempt, AttemptId, ExperimentId, HostName, SlotName
+from sheetd.core.observation import AttemptSeen, HostFacts, Seen
+from sheetd.core.rows import SheetView
+from sheetd.core.state import State
+from sheetd.core.template import Template
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The times and bounds that decisions depend on, from the configuration. Seconds, all of them."""
+
+    poll_s: float = 2.0
+    settle_s: float = 3.0
+    explicit_only: bool = False
+    #: A write is made from a view no older than this; an older one is read again first.
+    fresh_s: float = 0.5
+    write_gap_s: float = 2.0
+    deleted_row_grace_s: float = 600.0
+    #: How long to wait before an unanswered or inconclusive request to a host is made again.
+    ask_again_s: float = 5.0
+    dress_every_s: float = 300.0
+    #: How long an ended attempt stays watched, for the metrics it wrote last.
+    linger_s: float = 5.0
+    rows_max: int = 20_000
+
+
+@dataclass(slots=True, kw_only=True)
+class HostView:
+    """A configured host as it is known now."""
+
+    name: HostName
+    slots: tuple[SlotName, ...]
+    labels: frozenset[str] = frozenset()
+    is_up: bool = False
+    #: Why it is not up, in words; and whether only a person can change that.
+    why: str = "is being connected to"
+    lasting: bool = False
+    since_s: float = 0.0
+    facts: HostFacts | None = None
+    attempts: dict[AttemptId, AttemptSeen] = field(default_factory=dict)
+    watching: frozenset[AttemptId] = frozenset()
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """The one argument of `reconcile`. Changed only by `absorb` and by applying events to its state."""
+
+    state: State
+    templates: Mapping[str, Template]
+    limits: Limits
+    hosts: dict[HostName, HostView]
+    sheet: SheetView | None = None
+    #: Why the sheet cannot be used at the moment, and since when.
+    sheet_problem: str = ""
+    sheet_problem_since_s: float | None = None
+    #: A write ended without an answer: nothing may be written before the next read.
+    must_read: bool = True
+    next_read_s: float = 0.0
+    last_write_s: float = float("-inf")
+    last_dress_s: float = float("-inf")
+    dressed_columns: object = None
+    sheet_failures: int = 0
+    #: Drafts whose id was seen beside the cells that it was made for.
+    confirmed: set[ExperimentId] = field(default_factory=set)
+    #: Since when, and in how many reads, an open experiment's row has not been there.
+    missing: dict[ExperimentId, tuple[float, int]] = field(default_factory=dict)
+    judged: dict[ExperimentId, tuple[str, Accepted | Refused]] = field(default_factory=dict)
+    pinned: dict[ExperimentId, CodePinned] = field(default_factory=dict)
+    #: What a row should say instead of its ordinary message, such as why its code could not be taken.
+    remarks: dict[ExperimentId, str] = field(default_factory=dict)
+    #: Launches that a host will not carry out, and why: their attempts are revoked there and given back.
+    refusals: dict[AttemptId, str] = field(default_factory=dict)
+    #: The sentence of placement for each waiting experiment.
+    waiting: Mapping[ExperimentId, str] = field(default_factory=dict)
+    metrics: dict[AttemptId, dict[str, MetricSummary]] = field(default_factory=dict)
+    stop_requests: dict[ExperimentId, int] = field(default_factory=dict)
+    in_flight: dict[EffectKey, Effect] = field(default_factory=dict)
+    hold_until_s: dict[EffectKey, float] = field(default_factory=dict)
+    ended_at_s: dict[AttemptId, float] = field(default_factory=dict)
+    #: Set when a host answered that a newer daemon serves it, or when an invariant broke: show, but do nothing more.
+    halted: str = ""
+    #: Grows with every observation that may change what a row shows.
+    version: int = 0
+
+    def seen(self, attempt: Attempt) -> AttemptSeen | None:
+        """The last word of the attempt's host about it."""
+        host = self.hosts.get(attempt.host)
+        return None if host is None else host.attempts.get(attempt.id)
+
+    def is_over(self, attempt: Attempt) -> bool:
+        seen = self.seen(attempt)
+        return seen is not None and seen.state in OVER
+
+
+#: States of an attempt that cannot change any more: each is a termination proof.
+OVER = frozenset({Seen.EXITED, Seen.LOST, Seen.REVOKED, Seen.REBOOTED})
