@@ -1,0 +1,77 @@
+"""The shape of journal.sqlite, as the numbered steps that lead to it.
+
+A step is never edited after a release: the next one is added below it. Each is carried out in a transaction of its own
+and recorded, so a crash between two of them leaves a journal that the next start finishes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from sheetd.errors import JournalError
+from sheetd.journal.database import transaction
+from sheetd.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    number: int
+    name: str
+    statements: tuple[str, ...]
+
+
+MIGRATIONS = (
+    Migration(
+        1,
+        "events and epoch",
+        (
+            """CREATE TABLE events (
+                 number     INTEGER PRIMARY KEY,   -- 1, 2, 3 ... without a gap: a gap is a lost event
+                 epoch      INTEGER NOT NULL,      -- of the daemon that recorded it
+                 wall_s     REAL    NOT NULL,      -- for people; nothing is computed from it
+                 version    INTEGER NOT NULL,      -- of the text
+                 kind       TEXT    NOT NULL,
+                 experiment TEXT,
+                 crc        INTEGER NOT NULL,      -- CRC-32 of the text
+                 text       TEXT    NOT NULL
+               )""",
+            "CREATE INDEX events_by_experiment ON events (experiment, number)",
+            "CREATE TABLE epoch (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), epoch INTEGER NOT NULL)",
+            "INSERT INTO epoch VALUES (1, 0)",
+        ),
+    ),
+)
+
+_RECORD = """CREATE TABLE IF NOT EXISTS migrations (
+               number INTEGER PRIMARY KEY, name TEXT NOT NULL, sheetd TEXT NOT NULL, wall_s REAL NOT NULL
+             )"""
+
+
+def migrate(connection: sqlite3.Connection, path: Path, wall_s: float) -> None:
+    """Carry out the steps that this file has not seen. Raises JournalError when a newer sheetd has been here."""
+    connection.execute(_RECORD)
+    done = refuse_newer(connection, path)
+    for step in MIGRATIONS:
+        if step.number <= done:
+            continue
+        with transaction(connection):
+            for statement in step.statements:
+                connection.execute(statement)
+            connection.execute(
+                "INSERT INTO migrations (number, name, sheetd, wall_s) VALUES (?, ?, ?, ?)",
+                (step.number, step.name, __version__, wall_s),
+            )
+
+
+def refuse_newer(connection: sqlite3.Connection, path: Path) -> int:
+    """The number of the last step this file has seen. Raises JournalError when a newer sheetd has been here."""
+    row = connection.execute("SELECT number, sheetd FROM migrations ORDER BY number DESC LIMIT 1").fetchone()
+    done, by = row or (0, "")
+    if done > MIGRATIONS[-1].number:
+        raise JournalError(
+            f"{path} is from a newer sheetd ({by}; this is {__version__}). Start the newer sheetd again:"
+            " an older one could misread what it decided"
+        )
+    return int(done)

@@ -1,0 +1,92 @@
+"""What people ask of a running daemon from the command line, and what it answered.
+
+A file of its own: the process of a person who pressed Ctrl-Z in the wrong moment may hold this file's lock, but never
+the journal's. A request is durable when `add` returns; the daemon answers it once, and a
+repeated answer changes nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sheetd.core.model import ExperimentId
+from sheetd.journal.database import explained, open_for_writing, transaction
+
+REQUESTS_NAME = "requests.sqlite"
+#: Answered requests are kept for those who wait for the answer, not for history.
+KEPT: Final = 1_000
+#: How many the daemon takes in one go.
+BATCH: Final = 200
+
+_TABLE = """CREATE TABLE IF NOT EXISTS requests (
+              number INTEGER PRIMARY KEY AUTOINCREMENT, action TEXT NOT NULL, experiment TEXT NOT NULL,
+              wall_s REAL NOT NULL, answer TEXT
+            )"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """`action` is a word of the action column, such as `stop`."""
+
+    number: int
+    action: str
+    experiment: ExperimentId
+
+
+class RequestStore:
+    """The requests of one state folder. Any process of the same user may add one, whether or not a daemon runs."""
+
+    def __init__(self, folder: Path, *, wall_s: Callable[[], float] = time.time) -> None:
+        self.path = folder / REQUESTS_NAME
+        self._wall_s = wall_s
+        self._mutex = threading.Lock()
+        with explained(self.path):
+            self._connection = open_for_writing(self.path, synchronous="FULL")
+            try:
+                self._connection.execute(_TABLE)
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def add(self, action: str, experiment: ExperimentId) -> int:
+        """Ask; returns the number under which the answer can be looked up."""
+        with self._mutex, explained(self.path), transaction(self._connection):
+            number = self._connection.execute(
+                "INSERT INTO requests (action, experiment, wall_s) VALUES (?, ?, ?)",
+                (action, experiment, self._wall_s()),
+            ).lastrowid
+            assert number is not None  # noqa: S101 - an INSERT that did not raise has a row id; said for the type checker
+            self._connection.execute("DELETE FROM requests WHERE answer IS NOT NULL AND number <= ?", (number - KEPT,))
+        return number
+
+    def pending(self) -> tuple[Request, ...]:
+        """Those without an answer, oldest first, at most BATCH at a time."""
+        with self._mutex, explained(self.path):
+            rows = self._connection.execute(
+                "SELECT number, action, experiment FROM requests WHERE answer IS NULL ORDER BY number LIMIT ?", (BATCH,)
+            ).fetchall()
+        return tuple(
+            Request(number=number, action=action, experiment=experiment) for number, action, experiment in rows
+        )
+
+    def finish(self, number: int, answer: str) -> None:
+        """Say what became of it, for the person who asked. The first answer stays."""
+        with self._mutex, explained(self.path), transaction(self._connection):
+            self._connection.execute(
+                "UPDATE requests SET answer = ? WHERE number = ? AND answer IS NULL", (answer, number)
+            )
+
+    def answer(self, number: int) -> str | None:
+        """What the daemon said, or None while it has not."""
+        with self._mutex, explained(self.path):
+            row = self._connection.execute("SELECT answer FROM requests WHERE number = ?", (number,)).fetchone()
+        return row[0] if row else None
+
+    def close(self) -> None:
+        with self._mutex:
+            self._connection.close()

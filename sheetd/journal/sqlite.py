@@ -1,0 +1,132 @@
+"""The daemon's journal: `ports.Journal` on SQLite.
+
+An intent is durable when `append` returns (write-ahead log, synchronous=FULL), so it may be acted upon. One daemon per
+folder (flock), each with an epoch larger than any before it. Methods may be called from any thread.
+
+It must not decide anything: it keeps events and gives them back in order. Adding them up is for `core.lifecycle`.
+
+Weak point: a folder restored from a backup has an old epoch and lacks the newest events. Hosts remember larger epochs
+and refuse ours, which is safe; nothing here repairs it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from sheetd.core.events import Event
+from sheetd.core.model import AttemptId, ExperimentId
+from sheetd.core.observation import MetricPoint
+from sheetd.errors import JournalError
+from sheetd.journal import records
+from sheetd.journal.cache import Cache, MetricSummary
+from sheetd.journal.database import check, explained, open_for_writing, transaction
+from sheetd.journal.lock import DaemonLock, refuse_network
+from sheetd.journal.migrations import migrate
+from sheetd.journal.requests import Request, RequestStore
+
+JOURNAL_NAME = "journal.sqlite"
+
+
+class SqliteJournal:
+    """Open for writing, at most once per folder. Creates the folder, private to the user, when it is not there.
+
+    Raises JournalError when another daemon holds it, it is damaged, from a newer sheetd, or on a network file system.
+    """
+
+    epoch: int
+
+    def __init__(self, folder: Path, *, wall_s: Callable[[], float] = time.time) -> None:
+        self.folder = folder
+        self.path = folder / JOURNAL_NAME
+        self._wall_s = wall_s
+        self._mutex = threading.Lock()
+        self._opened: list[Callable[[], None]] = []
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            refuse_network(self.folder)
+            lock = DaemonLock(self.folder)
+        except OSError as error:
+            raise JournalError(f"the state folder {self.folder} cannot be used: {error}") from error
+        self._opened.append(lock.release)
+        with explained(self.path):
+            self._connection = open_for_writing(self.path, synchronous="FULL")
+            self._opened.append(self._connection.close)
+            check(self._connection, self.path)
+            migrate(self._connection, self.path, self._wall_s())
+            self.epoch = _next_epoch(self._connection)
+        self._requests = RequestStore(self.folder, wall_s=self._wall_s)
+        self._opened.append(self._requests.close)
+        self._cache = Cache(self.folder)
+        self._opened.append(self._cache.close)
+
+    def append(self, events: Sequence[Event]) -> None:
+        """All of them or none. Durable when this returns; JournalError means that none was recorded."""
+        if not events:
+            return
+        with self._mutex, explained(self.path), transaction(self._connection):
+            records.write(self._connection, events, epoch=self.epoch, wall_s=self._wall_s())
+
+    def load(self) -> Sequence[Event]:
+        """Every event since the beginning, in order."""
+        with self._mutex, explained(self.path):
+            return [recorded.event for recorded in records.read(self._connection, self.path)]
+
+    def cache_metrics(self, attempt: AttemptId, end: int, points: Sequence[MetricPoint]) -> None:
+        """Fold points in that end at this byte of the attempt's metrics file. A repeated report counts once."""
+        self._cache.add_points(attempt, end, points)
+
+    def metrics(self, attempt: AttemptId) -> Mapping[str, MetricSummary]:
+        return self._cache.metrics(attempt)
+
+    def metrics_offsets(self) -> Mapping[AttemptId, int]:
+        """From which byte on each attempt's metrics are news."""
+        return self._cache.offsets()
+
+    def cache_view(self, name: str, view: Mapping[str, Any]) -> None:
+        """Keep for other processes what they may want to show. Must be plain JSON."""
+        self._cache.set_view(name, view, self._wall_s())
+
+    def add_request(self, action: str, experiment: ExperimentId) -> int:
+        """As `RequestStore.add`, for callers inside the daemon's process."""
+        return self._requests.add(action, experiment)
+
+    def pending_requests(self) -> tuple[Request, ...]:
+        """What people asked for on the command line and no `finish_request` has answered yet."""
+        return self._requests.pending()
+
+    def finish_request(self, number: int, answer: str) -> None:
+        self._requests.finish(number, answer)
+
+    def close(self) -> None:
+        """Give the folder back. The lock goes last, so that a successor finds everything closed."""
+        with self._mutex:
+            while self._opened:
+                self._opened.pop()()
+
+    def __enter__(self) -> SqliteJournal:  # noqa: PYI034 - Self is not in Python 3.10
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _next_epoch(connection: sqlite3.Connection) -> int:
+    with transaction(connection):
+        connection.execute("UPDATE epoch SET epoch = epoch + 1")
+        (epoch,) = connection.execute("SELECT epoch FROM epoch").fetchone()
+    return int(epoch)

@@ -1,0 +1,84 @@
+"""One event of every kind, as this version of sheetd writes them. `journal_v1.sql` holds exactly these."""
+
+from __future__ import annotations
+
+from sheetd.core.events import (
+    ActionCleared,
+    ActionConsumed,
+    AttemptEnded,
+    AttemptStarted,
+    DaemonStarted,
+    Event,
+    ExperimentReopened,
+    ExperimentWithdrawn,
+    IdAssigned,
+    IdWithdrawn,
+    LaunchIntended,
+    RowAccepted,
+    RowReturned,
+    RowVanished,
+    StopIntended,
+)
+from sheetd.core.model import (
+    AttemptId,
+    ExperimentId,
+    HostName,
+    MetricRule,
+    Proof,
+    Reason,
+    Restarts,
+    SlotName,
+    Spec,
+)
+
+K7 = ExperimentId("k7p2xw")
+M3 = ExperimentId("m3q9az")
+K7_1 = AttemptId("k7p2xw.1")
+
+SPEC = Spec(
+    template="python-script",
+    argv=("python3", "train.py", "--lr=0.1", 'naïve "text" $(touch x)\n', ""),
+    resume_argv=("python3", "train.py", "--resume"),
+    params={"lr": 0.1, "steps": 100, "whole": 1.0, "debug": True, "note": "1"},
+    env={"OMP_NUM_THREADS": "1"},
+    secrets=("WANDB_API_KEY",),
+    code="c0de" * 16,
+    cwd="src",
+    slots=2,
+    where="a100",
+    priority=1.5,
+    grace_s=30.0,
+    restarts=Restarts(max=5, backoff_s=0.5, backoff_max_s=60.0, healthy_s=120.0),
+    relaunches=2,
+    metrics=(MetricRule(name="loss"), MetricRule(name="acc", regex="acc=([0-9.]+)")),
+)
+
+ONE_OF_EACH: tuple[Event, ...] = (
+    DaemonStarted(epoch=1, wall_s=1.7e9),
+    IdAssigned(experiment=K7, fingerprint="f1"),
+    IdAssigned(experiment=M3, fingerprint="f1", copied_from=K7),
+    IdWithdrawn(experiment=M3),
+    RowAccepted(experiment=K7, spec=SPEC, fingerprint="f1", wall_s=1.7e9 + 5),
+    LaunchIntended(
+        attempt=K7_1, host=HostName("gpu1"), slots=(SlotName("gpu1/0"), SlotName("gpu1/1")), nonce="ab" * 16
+    ),
+    AttemptStarted(attempt=K7_1, wall_s=1.7e9 + 6),
+    ActionConsumed(experiment=K7, action="stop"),
+    StopIntended(attempt=K7_1, why="you asked for it"),
+    AttemptEnded(
+        attempt=K7_1,
+        reason=Reason.STOPPED_BY_USER,
+        proof=Proof.EXIT_RECORD,
+        exit_code=-15,
+        detail="stopped",
+        restarts=2,
+        runtime_s=12.5,
+        relaunch_delay_s=None,
+    ),
+    ActionCleared(experiment=K7),
+    ExperimentReopened(experiment=K7, resume=True),
+    ExperimentReopened(experiment=K7, resume=False, spec=SPEC),
+    RowVanished(experiment=K7),
+    RowReturned(experiment=K7),
+    ExperimentWithdrawn(experiment=K7, why="its row was deleted"),
+)

@@ -1,0 +1,234 @@
+"""The journal's promises: durable, complete, one writer, and clear about what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from sheetd.core.events import Event, RowVanished
+from sheetd.core.model import ExperimentId
+from sheetd.errors import JournalError
+from sheetd.journal import SqliteJournal, lock, migrations, sqlite
+from tests.journal.samples import ONE_OF_EACH
+
+FIXTURES = Path(__file__).parent
+
+
+def vanished(number: int) -> Event:
+    return RowVanished(experiment=ExperimentId(f"row{number:04}"))
+
+
+def edit(folder: Path, *statements: str) -> None:
+    """Change the journal behind sheetd's back."""
+    connection = sqlite3.connect(folder / sqlite.JOURNAL_NAME)
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+def test_what_was_appended_is_loaded_in_order_by_the_next_daemon(tmp_path: Path) -> None:
+    with SqliteJournal(tmp_path) as journal:
+        journal.append(ONE_OF_EACH[:3])
+        journal.append([])
+        journal.append(ONE_OF_EACH[3:])
+    with SqliteJournal(tmp_path) as journal:
+        assert tuple(journal.load()) == ONE_OF_EACH
+
+
+def test_each_daemon_has_a_larger_epoch(tmp_path: Path) -> None:
+    epochs = []
+    for _ in range(3):
+        with SqliteJournal(tmp_path) as journal:
+            epochs.append(journal.epoch)
+    assert epochs == [1, 2, 3]
+
+
+def test_a_second_daemon_is_refused_and_told_who_holds_the_journal(tmp_path: Path) -> None:
+    myself = f"process {os.getpid()} on {socket.gethostname()}"
+    with SqliteJournal(tmp_path), pytest.raises(JournalError, match=re.escape(myself)):
+        SqliteJournal(tmp_path)
+    with SqliteJournal(tmp_path) as successor:
+        assert successor.epoch == 2, "the refused daemon must not have raised the epoch"
+
+
+def test_a_batch_is_recorded_whole_or_not_at_all(tmp_path: Path) -> None:
+    unreadable = RowVanished(experiment=7)  # type: ignore[arg-type]
+    with SqliteJournal(tmp_path) as journal:
+        journal.append([vanished(1)])
+        with pytest.raises(JournalError):
+            journal.append([vanished(2), unreadable])
+        journal.append([vanished(3)])
+        assert list(journal.load()) == [vanished(1), vanished(3)]
+
+
+def test_events_of_several_threads_are_all_there_once(tmp_path: Path) -> None:
+    with SqliteJournal(tmp_path) as journal:
+        threads = [
+            threading.Thread(target=lambda n=n: [journal.append([vanished(n * 100 + i)]) for i in range(20)])  # type: ignore[misc]
+            for n in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(map(repr, journal.load())) == sorted(
+            repr(vanished(n * 100 + i)) for n in range(4) for i in range(20)
+        )
+
+
+def test_a_full_disk_is_named_with_what_to_do_and_passes(tmp_path: Path) -> None:
+    with SqliteJournal(tmp_path) as journal:
+        journal.append([vanished(1)])
+        pages = journal._connection.execute("PRAGMA page_count").fetchone()[0]
+        journal._connection.execute(f"PRAGMA max_page_count={pages}")
+        with pytest.raises(JournalError, match=r"disk that holds .*journal\.sqlite is full.*Free some space"):
+            journal.append([vanished(n) for n in range(2, 500)])
+        journal._connection.execute("PRAGMA max_page_count=1000000")
+        journal.append([vanished(2)])
+        assert list(journal.load()) == [vanished(1), vanished(2)]
+
+
+def test_the_folder_is_private(tmp_path: Path) -> None:
+    with SqliteJournal(tmp_path / "state"):
+        assert (tmp_path / "state").stat().st_mode & 0o077 == 0
+
+
+def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JournalError, match=r"state folder .* cannot be used"):
+        SqliteJournal(tmp_path / "file" / "state")
+
+
+# --- damage -------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_no_journal_is_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / sqlite.JOURNAL_NAME).write_bytes(b"these are not the bytes you are looking for" * 100)
+    with pytest.raises(JournalError, match=r"journal\.sqlite is damaged .*safe place first"):
+        SqliteJournal(tmp_path)
+    assert lock.holder_of(tmp_path) is None, "a daemon that could not start must not hold the folder"
+
+
+def test_a_torn_page_is_found_at_the_start(tmp_path: Path) -> None:
+    with SqliteJournal(tmp_path) as journal:
+        journal.append([vanished(n) for n in range(500)])
+    path = tmp_path / sqlite.JOURNAL_NAME
+    data = bytearray(path.read_bytes())
+    for page in range(2 * 4096, len(data), 4096):
+        data[page : page + 64] = b"\xff" * 64
+    path.write_bytes(data)
+    with pytest.raises(JournalError, match="damaged"):
+        SqliteJournal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ("DELETE FROM events WHERE number = 2", "event 2 is missing"),
+        (
+            "UPDATE events SET text = replace(text, 'row0002', 'row0003') WHERE number = 2",
+            "event 2 is not what was written",
+        ),
+    ],
+    ids=["an event is gone", "an event was changed"],
+)
+def test_damage_inside_the_events_is_found_when_they_are_loaded(tmp_path: Path, damage: str, says: str) -> None:
+    with SqliteJournal(tmp_path) as journal:
+        journal.append([vanished(1), vanished(2), vanished(3)])
+    edit(tmp_path, damage)
+    with SqliteJournal(tmp_path) as journal, pytest.raises(JournalError, match=says):
+        journal.load()
+
+
+# --- other versions -----------------------------------------------------------------------------------------------
+
+
+def test_the_journal_of_version_1_loads_for_ever(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / sqlite.JOURNAL_NAME)
+    connection.executescript((FIXTURES / "journal_v1.sql").read_text(encoding="utf-8"))
+    connection.close()
+    with SqliteJournal(tmp_path) as journal:
+        assert tuple(journal.load()) == ONE_OF_EACH
+        assert journal.epoch == 2
+        journal.append([vanished(1)])
+        assert journal.load()[-1] == vanished(1)
+
+
+def test_a_journal_of_a_newer_sheetd_is_refused_and_left_alone(tmp_path: Path) -> None:
+    with SqliteJournal(tmp_path) as journal:
+        journal.append([vanished(1)])
+    edit(tmp_path, "INSERT INTO migrations VALUES (999, 'from the future', '99.0', 0)")
+    with pytest.raises(JournalError, match=r"newer sheetd \(99\.0"):
+        SqliteJournal(tmp_path)
+    edit(tmp_path, "DELETE FROM migrations WHERE number = 999")
+    with SqliteJournal(tmp_path) as journal:
+        assert journal.epoch == 2
+
+
+def test_an_event_of_a_newer_sheetd_is_refused_with_its_place(tmp_path: Path) -> None:
+    with SqliteJournal(tmp_path) as journal:
+        journal.append([vanished(1)])
+    edit(tmp_path, "UPDATE events SET version = 2")
+    with SqliteJournal(tmp_path) as journal, pytest.raises(JournalError, match=r"event 1: .*newer sheetd"):
+        journal.load()
+
+
+def test_a_migration_that_fails_leaves_no_half_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with SqliteJournal(tmp_path) as journal:
+        journal.append([vanished(1)])
+    good = migrations.MIGRATIONS
+    broken = migrations.Migration(2, "broken", ("CREATE TABLE extra (a)", "CREATE TABLE events (a)"))
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*good, broken))
+    with pytest.raises(JournalError, match="events"):
+        SqliteJournal(tmp_path)
+    mended = migrations.Migration(2, "mended", ("CREATE TABLE extra (a)",))
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*good, mended))
+    with SqliteJournal(tmp_path) as journal:
+        assert list(journal.load()) == [vanished(1)]
+
+
+# --- where it may be ----------------------------------------------------------------------------------------------
+
+MOUNTS = """\
+/dev/sda1 / ext4 rw 0 0
+server:/home /home nfs4 rw 0 0
+/dev/sdb1 /home/me/local\\040disk xfs rw 0 0
+me@gpu1: /mnt/gpu1 fuse.sshfs rw 0 0
+tmpfs /mnt/gpu1/over tmpfs rw 0 0
+C:\\134 /mnt/c 9p rw 0 0
+first /twice ext4 rw 0 0
+second /twice nfs rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [
+        ("/var/lib/sheetd", "ext4"),
+        ("/home/me/state", "nfs4"),
+        ("/home/me/local disk/state", "xfs"),
+        ("/homeless", "ext4"),
+        ("/mnt/gpu1", "fuse.sshfs"),
+        ("/mnt/gpu1/over/state", "tmpfs"),
+        ("/mnt/c/state", "9p"),
+        ("/twice/state", "nfs"),
+    ],
+)
+def test_the_file_system_of_a_folder_is_that_of_the_nearest_mount(folder: str, kind: str) -> None:
+    assert lock.file_system(Path(folder), MOUNTS) == kind
+
+
+@pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs"])
+def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/x {tmp_path} {kind} rw 0 0\n")
+    monkeypatch.setattr(lock, "MOUNTS", mounts)
+    with pytest.raises(JournalError, match=rf"network file system \({kind}\).*local disk"):
+        SqliteJournal(tmp_path / "state")
