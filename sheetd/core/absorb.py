@@ -83,7 +83,8 @@ def _settle_copies(world: World, view: SheetView) -> None:
 def _count_missing(world: World, view: SheetView, now_s: float) -> None:
     missing: dict[ExperimentId, tuple[float, int]] = {}
     for id_ in (*world.state.open, *world.state.drafts):
-        if id_ not in view.by_id:
+        row = view.by_id.get(id_)
+        if row is None or (row.is_blank and id_ in world.state.drafts):
             since, reads = world.missing.get(id_, (now_s, 0))
             missing[id_] = (since, reads + 1)
     world.missing = missing
@@ -110,7 +111,7 @@ def _sheet_failed(world: World, news: fx.SheetFailed, now_s: float) -> None:
 def _dressed(world: World, news: fx.Dressed, now_s: float) -> None:
     world.in_flight.pop(news.effect.key, None)
     world.last_dress_s = now_s
-    world.dressed_columns = news.effect.dress
+    world.dressed = news.effect.dress
 
 
 # --- hosts -------------------------------------------------------------------------------------------------------
@@ -139,6 +140,8 @@ def _remember(world: World, host: HostView, attempt: AttemptId, seen: AttemptSee
     if old is not None and old.state in OVER:
         return
     host.attempts[attempt] = seen
+    if seen.started_age_s is not None:
+        world.started_at_s.setdefault(attempt, now_s - seen.started_age_s)
     if seen.state in OVER:
         world.ended_at_s[attempt] = now_s
 

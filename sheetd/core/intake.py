@@ -233,11 +233,12 @@ def _absences(world: World, view: SheetView, now: Now) -> Iterator[ev.Event]:
     limits, known = world.limits, len(view.by_id) + len(world.missing)
     shrunk = len(world.missing) > SHRINK_ROWS and len(world.missing) > SHRINK_SHARE * known
     reads_needed = SHRINK_READS if shrunk else 2
+    coming_home = set(homecomers(world, view, nameless(world, view)).values())
     for id_, (since_s, reads) in world.missing.items():
         if reads < reads_needed or now.s - since_s < limits.poll_s:
             continue
         if id_ in world.state.drafts:
-            if id_ in world.confirmed:
+            if id_ not in coming_home:
                 yield ev.IdWithdrawn(experiment=id_)
             continue
         experiment = world.state.experiments[id_]

@@ -32,7 +32,7 @@ class Chance(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Now:
-    """This moment: `s` is monotonic and for deciding, `wall_s` is for showing."""
+    """A moment: `s` is monotonic and for deciding, `wall_s` is for showing."""
 
     s: float
     wall_s: float

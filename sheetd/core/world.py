@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sheetd.core.acceptance import Accepted, Refused
+from sheetd.core.colours import Dress
 from sheetd.core.effect import CodePinned, Effect, EffectKey
 from sheetd.core.metrics import MetricSummary
 from sheetd.core.model import Attempt, AttemptId, ExperimentId, HostName, SlotName
@@ -71,7 +72,7 @@ class World:
     next_read_s: float = 0.0
     last_write_s: float = float("-inf")
     last_dress_s: float = float("-inf")
-    dressed_columns: object = None
+    dressed: Dress | None = None
     sheet_failures: int = 0
     #: Drafts whose id was seen beside the cells that it was made for.
     confirmed: set[ExperimentId] = field(default_factory=set)
@@ -89,6 +90,8 @@ class World:
     stop_requests: dict[ExperimentId, int] = field(default_factory=dict)
     in_flight: dict[EffectKey, Effect] = field(default_factory=dict)
     hold_until_s: dict[EffectKey, float] = field(default_factory=dict)
+    #: When attempts started and ended by our monotonic clock, as far as their hosts' ages tell.
+    started_at_s: dict[AttemptId, float] = field(default_factory=dict)
     ended_at_s: dict[AttemptId, float] = field(default_factory=dict)
     #: Set when a host answered that a newer daemon serves it, or when an invariant broke: show, but do nothing more.
     halted: str = ""

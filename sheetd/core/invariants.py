@@ -1,0 +1,50 @@
+"""What must hold after every turn, in the simulator and in production alike.
+
+Each check answers with sentences. When there are any, the daemon stops acting on hosts, keeps showing, and says so.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from sheetd.core.model import LIVE, Phase, attempt_id
+from sheetd.core.world import World
+
+
+def violations(world: World) -> list[str]:
+    """Every broken promise, in words. Looks at what is open only, so it can run each turn."""
+    return [*_slots_are_held_once(world), *_successors_have_proof(world), *_indexes_agree(world)]
+
+
+def _slots_are_held_once(world: World) -> Iterator[str]:
+    held: Counter[str] = Counter()
+    for id_ in world.state.live.values():
+        attempt = world.state.experiments[id_].attempt
+        if attempt is not None:
+            held.update(attempt.slots)
+    for slot, holders in held.items():
+        if holders > 1:
+            yield f"slot {slot} is held by {holders} attempts at once"
+
+
+def _successors_have_proof(world: World) -> Iterator[str]:
+    for id_ in world.state.open:
+        experiment = world.state.experiments[id_]
+        for number, attempt in enumerate(experiment.attempts, start=1):
+            if attempt.id != attempt_id(id_, number):
+                yield f"attempt {attempt.id} stands at place {number} of {id_}"
+            if attempt.proof is None and number < len(experiment.attempts):
+                yield f"{attempt.id} has a successor and no proof that it is over"
+
+
+def _indexes_agree(world: World) -> Iterator[str]:
+    for attempt, id_ in world.state.live.items():
+        experiment = world.state.experiments[id_]
+        if experiment.phase not in LIVE:
+            yield f"{attempt} counts as live, and its experiment is {experiment.phase.value}"
+        if experiment.attempt is None or experiment.attempt.id != attempt:
+            yield f"{attempt} counts as live, and is not the newest attempt of {id_}"
+    for id_ in world.state.open:
+        if world.state.experiments[id_].phase is Phase.ENDED:
+            yield f"{id_} counts as open and has ended"

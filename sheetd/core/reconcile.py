@@ -1,0 +1,127 @@
+"""Looks at the whole world and says what to record and what to do. The only place where it all comes together.
+
+It never asks what woke it: it goes by what is, so calling it twice in a row plans nothing new, and a daemon that comes
+back after a crash needs no path of its own. First everything that has to be decided is decided and recorded; only when
+nothing is left to record are effects planned, from what is recorded and from nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sheetd.core import events as ev
+from sheetd.core.colours import Dress
+from sheetd.core.effect import SHEET_LANE, DressSheet, Effect, ReadSheet, WriteSheet
+from sheetd.core.intake import decide_rows, plan_pins
+from sheetd.core.model import ExperimentId, Phase, experiment_of
+from sheetd.core.plan import Chance, Now, Plan
+from sheetd.core.render import plan_write
+from sheetd.core.rows import Layout, SheetView
+from sheetd.core.supervision import decide_attempts, decide_launches, plan_hosts
+from sheetd.core.world import World
+
+
+def reconcile(world: World, now: Now, chance: Chance) -> Plan:
+    """The plan for this moment. Empty when there is nothing to do but wait until `wake_s`."""
+    if world.halted:
+        return Plan(effects=tuple(_plan_sheet(world, now)), wake_s=_wake(world, now))
+    for decide in (_decide_sheet, _decide_attempts, decide_launches):
+        events = tuple(decide(world, now, chance))
+        if events:
+            return Plan(events=events, wake_s=now.s)
+    effects = (*_plan_code(world, now), *plan_hosts(world, now), *_plan_sheet(world, now))
+    return Plan(effects=effects, wake_s=_wake(world, now))
+
+
+def record(world: World, event: ev.Event, now: Now) -> None:
+    """Apply an event that is durable now, and drop what it makes obsolete. Raises IllegalTransition."""
+    world.state.apply(event, now.s)
+    world.version += 1
+    match event:
+        case ev.RowAccepted(experiment=id_) | ev.ExperimentReopened(experiment=id_) | ev.IdWithdrawn(experiment=id_):
+            _forget_row(world, id_)
+        case ev.AttemptStarted(attempt=attempt) | ev.AttemptEnded(attempt=attempt) | ev.StopIntended(attempt=attempt):
+            world.remarks.pop(experiment_of(attempt), None)
+            world.refusals.pop(attempt, None)
+        case _:
+            pass
+
+
+def _forget_row(world: World, id_: ExperimentId) -> None:
+    world.pinned.pop(id_, None)
+    world.judged.pop(id_, None)
+    world.remarks.pop(id_, None)
+    world.confirmed.discard(id_)
+
+
+def _decide_sheet(world: World, now: Now, chance: Chance) -> Iterator[ev.Event]:
+    return decide_rows(world, now, chance)
+
+
+def _decide_attempts(world: World, now: Now, _chance: Chance) -> Iterator[ev.Event]:
+    return decide_attempts(world, now)
+
+
+def _plan_code(world: World, now: Now) -> Iterator[Effect]:
+    view = world.sheet
+    if view is None or view.layout.problems:
+        return
+    for pin in plan_pins(world, view):
+        if pin.key not in world.in_flight and world.hold_until_s.get(pin.key, 0.0) <= now.s:
+            yield pin
+
+
+# --- the sheet cycle ---------------------------------------------------------------------------------------------
+
+
+def _plan_sheet(world: World, now: Now) -> Iterator[Effect]:
+    """One read; a write only where something differs, made from a fresh view; the dress when it is due."""
+    if any(key[0] == SHEET_LANE for key in world.in_flight):
+        return
+    view = world.sheet
+    if view is None or world.must_read:
+        if world.next_read_s <= now.s:
+            yield ReadSheet()
+        return
+    write = plan_write(world, now)
+    if write is not None and world.last_write_s + world.limits.write_gap_s <= now.s:
+        is_fresh = now.s - view.read_at_s <= world.limits.fresh_s
+        yield WriteSheet(write=write) if is_fresh else ReadSheet()
+    elif world.next_read_s <= now.s:
+        yield ReadSheet()
+    elif (dress := dress_of(world, view)) is not None and _is_dress_due(world, dress, now):
+        yield DressSheet(dress=dress)
+
+
+def dress_of(world: World, view: SheetView) -> Dress | None:
+    """What the tab should wear. None while its columns are unclear."""
+    layout: Layout = view.layout
+    status = layout.position("status")
+    if layout.problems or status is None:
+        return None
+    return Dress(
+        tab_id=view.grid.tab_id,
+        status_column=status,
+        action_column=layout.position("action"),
+        template_column=layout.position("template"),
+        owned_columns=tuple(column.position for column in layout.owned),
+        column_count=len(view.grid.rows[0]),
+        templates=tuple(sorted(world.templates)),
+    )
+
+
+def _is_dress_due(world: World, dress: Dress, now: Now) -> bool:
+    if dress != world.dressed:
+        return now.s - world.last_dress_s >= world.limits.ask_again_s
+    return now.s - world.last_dress_s >= world.limits.dress_every_s
+
+
+def _wake(world: World, now: Now) -> float:
+    """When something may have to be done although nothing happens."""
+    moments = [world.next_read_s, world.last_write_s + world.limits.write_gap_s, *world.hold_until_s.values()]
+    for id_ in world.state.open:
+        experiment = world.state.experiments[id_]
+        if experiment.phase is Phase.WAITING:
+            moments.append(experiment.not_before_s)
+    moments += [ended_s + world.limits.linger_s for ended_s in world.ended_at_s.values()]
+    return min((moment for moment in moments if moment > now.s), default=now.s + world.limits.poll_s)

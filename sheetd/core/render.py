@@ -1,0 +1,240 @@
+"""What each row should show, and the one write that brings the sheet there.
+
+The desired cells follow from the id in the row and from nothing else, so a write that landed on a moved row is repaired
+by the next comparison. Only the daemon's columns are ever touched. Status is derived here and never read back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+
+from sheetd.core.acceptance import Refused
+from sheetd.core.colours import ACTIONS
+from sheetd.core.grid import CellUpdate, CellValue, SheetWrite
+from sheetd.core.intake import held_back, homecomers, judgement, misplaced_ids, nameless
+from sheetd.core.metrics import progress
+from sheetd.core.model import Attempt, Experiment, ExperimentId, Phase, Reason
+from sheetd.core.observation import AttemptSeen, Seen
+from sheetd.core.plan import Now
+from sheetd.core.rows import ColumnKind, Row, SheetView
+from sheetd.core.text import cell_text
+from sheetd.core.world import World
+
+STATUS_OF_REASON: Mapping[Reason, str] = {
+    Reason.SUCCEEDED: "succeeded",
+    Reason.FAILED: "failed",
+    Reason.OUT_OF_MEMORY: "failed",
+    Reason.TIMED_OUT: "failed",
+    Reason.LAUNCH_FAILED: "failed",
+    Reason.HOST_LOST: "failed",
+    Reason.PREEMPTED: "failed",
+    Reason.STOPPED_BY_USER: "stopped",
+}
+
+
+def plan_write(world: World, now: Now) -> SheetWrite | None:
+    """Everything that differs between what the rows show and what they should, or None."""
+    view = world.sheet
+    if view is None or view.layout.problems:
+        return None
+    rows = nameless(world, view)
+    homes = homecomers(world, view, rows)
+    lost = {row.index for row in rows}
+    updates: list[CellUpdate] = []
+    for row in view.rows:
+        id_ = homes.get(row.index) if row.index in lost else (ExperimentId(row.id) if row.id else None)
+        updates += _row_updates(world, view, row, id_, now)
+    id_column = view.layout.position("id")
+    replacements = tuple(misplaced_ids(world, view, id_column)) if id_column is not None else ()
+    undone = {replacement.old for replacement in replacements}
+    if undone:
+        updates = [u for u in updates if u.column != id_column or view.rows[u.row - 1].id not in undone]
+    if not updates and not replacements:
+        return None
+    return SheetWrite(tab_id=view.grid.tab_id, updates=tuple(updates), replacements=replacements)
+
+
+def _row_updates(world: World, view: SheetView, row: Row, id_: ExperimentId | None, now: Now) -> Iterator[CellUpdate]:
+    if id_ is None or not world.state.knows(id_):
+        wanted: Mapping[str, CellValue] = {}
+    else:
+        wanted = row_cells(world, view, row, id_, now)
+    for column in view.layout.owned:
+        value = wanted.get(column.name)
+        if row.cell(column.position).value != (None if value == "" else value):
+            yield CellUpdate(row=row.index, column=column.position, value=value)
+
+
+def row_cells(world: World, view: SheetView, row: Row, id_: ExperimentId, now: Now) -> dict[str, CellValue]:
+    """The daemon's cells of one row, by column name."""
+    experiment = world.state.experiments.get(id_)
+    if experiment is None:
+        status, message = _draft_words(world, view, row, id_)
+        return {"id": id_, "status": status, "message": cell_text(message)}
+    attempt = experiment.attempt
+    cells: dict[str, CellValue] = {
+        "id": id_,
+        "status": status_word(world, experiment),
+        "message": cell_text(message_of(world, experiment, row, now)),
+        "code": (experiment.spec.code or "")[:10],
+    }
+    if attempt is None:
+        return cells
+    summaries = world.metrics.get(attempt.id, {})
+    cells["host"] = attempt.host
+    cells["attempt"] = float(attempt.number)
+    cells["started"] = wall_text(experiment.started_wall_s) if attempt.started else ""
+    cells["runtime"] = _runtime(world, attempt, now)
+    part = progress(summaries)
+    if part is not None:
+        cells["progress"] = f"{part:.0%}"
+        cells["eta"] = _eta(world, experiment, attempt, part, now)
+    for column in view.layout.owned:
+        if column.kind is ColumnKind.METRIC:
+            name, _, metric_view = column.name.rpartition(":")
+            summary = summaries.get(name)
+            cells[column.name] = summary.view(metric_view) if summary is not None else None
+    return cells
+
+
+def _draft_words(world: World, view: SheetView, row: Row, id_: ExperimentId) -> tuple[str, str]:
+    verdict = judgement(world, view, id_, row)
+    if isinstance(verdict, Refused):
+        return "invalid", "; ".join(verdict.problems)
+    if id_ in world.remarks:
+        return "invalid", world.remarks[id_]
+    held = held_back(world, id_, row)
+    return ("draft", held) if held else ("waiting", "read; starts as soon as it stays unchanged")
+
+
+# --- status ------------------------------------------------------------------------------------------------------
+
+
+def status_word(world: World, experiment: Experiment) -> str:
+    """The one word for where an experiment is."""
+    attempt = experiment.attempt
+    if experiment.phase is Phase.ENDED:
+        if attempt is None or attempt.reason is None or attempt.number < experiment.budget_from:
+            return "stopped"
+        if experiment.stop_reason and attempt.reason not in (Reason.SUCCEEDED, Reason.FAILED):
+            return "stopped"
+        return STATUS_OF_REASON[attempt.reason]
+    if attempt is None or experiment.phase is Phase.WAITING:
+        return "waiting"
+    host = world.hosts.get(attempt.host)
+    if host is None or not host.is_up:
+        return "unreachable" if experiment.phase is not Phase.LAUNCHING or world.seen(attempt) else "launching"
+    if experiment.phase is Phase.RUNNING:
+        seen = world.seen(attempt)
+        return "restarting" if seen is not None and seen.state is Seen.RESTARTING else "running"
+    return str(experiment.phase.value)
+
+
+def message_of(world: World, experiment: Experiment, row: Row | None, now: Now) -> str:
+    """Why the row is where it is and what happens next. Never empty while something waits, fails or restarts."""
+    parts = [_notice(world, experiment, row), _story(world, experiment, now)]
+    return "; ".join(part for part in parts if part)
+
+
+def _notice(world: World, experiment: Experiment, row: Row | None) -> str:
+    if row is None:
+        return ""
+    if row.action and row.action not in ACTIONS:
+        return f'action "{row.action[:20]}" is not known: choose {", ".join(ACTIONS)}'
+    if row.action == "rerun" and experiment.phase is Phase.ENDED and experiment.id in world.judged:
+        _, verdict = world.judged[experiment.id]
+        if isinstance(verdict, Refused):
+            return f"cannot rerun: {'; '.join(verdict.problems)}"
+    if row.fingerprint != world.state.fingerprints.get(experiment.id):
+        return "edited after it was accepted: it runs the old values, choose rerun for the new ones"
+    return ""
+
+
+def _story(world: World, experiment: Experiment, now: Now) -> str:
+    attempt = experiment.attempt
+    if experiment.phase is Phase.WAITING:
+        return _why_waiting(world, experiment, attempt, now)
+    if experiment.phase is Phase.ENDED:
+        return _why_ended(experiment, attempt)
+    if attempt is None:
+        return ""
+    host = world.hosts.get(attempt.host)
+    if host is None:
+        return f"{attempt.host} is no longer configured: put it back, and the row goes on from what is there"
+    if not host.is_up:
+        what = "launching" if experiment.phase is Phase.LAUNCHING else "presumed running"
+        return f"{attempt.host} {host.why or 'cannot be reached'}; {what}, nothing is started elsewhere"
+    if experiment.phase is Phase.LAUNCHING:
+        return world.remarks.get(experiment.id, f"asking {attempt.host} to start it")
+    if experiment.phase is Phase.STOPPING:
+        return f"{experiment.stop_reason}; waiting for every process to end, at most {experiment.spec.grace_s:g} s"
+    return _running_words(world.seen(attempt))
+
+
+def _why_waiting(world: World, experiment: Experiment, attempt: Attempt | None, now: Now) -> str:
+    before = ""
+    if attempt is not None and attempt.reason is not None and attempt.number >= experiment.budget_from:
+        before = f"attempt {attempt.number} ended: {attempt.detail or attempt.reason.value}; "
+    if experiment.not_before_s > now.s:
+        return f"{before}starts again shortly"
+    return before + (world.waiting.get(experiment.id) or "next to be launched")
+
+
+def _why_ended(experiment: Experiment, attempt: Attempt | None) -> str:
+    if attempt is None or attempt.reason is None or attempt.number < experiment.budget_from:
+        return experiment.stop_reason
+    if attempt.reason is Reason.SUCCEEDED:
+        return f"restarted {_times(attempt.restarts)} on the way" if attempt.restarts else ""
+    return experiment.stop_reason if experiment.stop_reason and not attempt.detail else attempt.detail
+
+
+def _running_words(seen: AttemptSeen | None) -> str:
+    if seen is None:
+        return ""
+    if seen.state is Seen.RESTARTING:
+        crash = f"exit code {seen.exit.rc}" if seen.exit is not None and seen.exit.rc is not None else "it crashed"
+        return f"{crash}; restart {seen.restarts + 1} follows on the same host"
+    if seen.restarts:
+        return f"crashed and was restarted {_times(seen.restarts)}"
+    return ""
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+# --- times -------------------------------------------------------------------------------------------------------
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as people say it, coarser as it grows, so that a running row does not cost a write each second."""
+    whole = int(seconds)
+    if whole < 10:
+        return f"{whole} s"
+    if whole < 60:
+        return f"{whole // 10 * 10} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min" if whole < 36000 else f"{whole // 3600} h"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def wall_text(wall_s: float | None) -> str:
+    """A wall time for people, in UTC: the sheet is read in several time zones."""
+    return "" if wall_s is None else f"{datetime.fromtimestamp(wall_s, timezone.utc):%Y-%m-%d %H:%M} UTC"
+
+
+def _runtime(world: World, attempt: Attempt, now: Now) -> str:
+    if attempt.reason is not None:
+        return duration_text(attempt.runtime_s) if attempt.started else ""
+    started_s = world.started_at_s.get(attempt.id)
+    return "" if started_s is None else duration_text(now.s - started_s)
+
+
+def _eta(world: World, experiment: Experiment, attempt: Attempt, part: float, now: Now) -> str:
+    started_s = world.started_at_s.get(attempt.id)
+    if experiment.phase is not Phase.RUNNING or started_s is None or part <= 0.0:
+        return ""
+    return duration_text((now.s - started_s) * (1 - part) / part)

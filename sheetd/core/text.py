@@ -1,0 +1,37 @@
+"""Making text that came from outside fit for a cell: one line, bounded, harmless.
+
+Everything is sent as a typed string, so a formula never becomes live in the sheet; it could after an export as CSV,
+so text that would begin like one is quoted.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+MESSAGE_MAX = 500
+LINE_MAX = 200
+
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
+#: Categories that draw nothing or change how their neighbours are drawn (bidi, zero-width): control, format,
+#: surrogate, private use, unassigned, and the line and paragraph separators.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_FORMULA_STARTS = ("=", "+", "-", "@")
+
+
+def clean_line(text: str, limit: int = LINE_MAX) -> str:
+    """What a person would have seen of a line: after the last carriage return, without escapes and invisible marks."""
+    shown = text.rstrip("\r\n").rsplit("\r", 1)[-1]
+    shown = _ESCAPES.sub("", shown[: limit * 20])
+    shown = "".join(" " if char == "\t" else char for char in shown if char == "\t" or _is_seen(char)).strip()
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def _is_seen(char: str) -> bool:
+    return unicodedata.category(char) not in _UNSEEN
+
+
+def cell_text(text: str, limit: int = MESSAGE_MAX) -> str:
+    """Text for a cell of ours."""
+    line = clean_line(text.replace("\n", " "), limit)
+    return f'"{line}"'[:limit] if line.startswith(_FORMULA_STARTS) else line
