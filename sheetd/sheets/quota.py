@@ -1,0 +1,38 @@
+"""How often we may ask: a token bucket, kept under half of what Google grants.
+
+Google allows 60 reads and 60 writes a minute per user and project (developers.google.com/workspace/sheets/api/limits);
+the other half is left to people's scripts under the same account. Pure: the time is an argument, so a test needs no
+clock. Weak: one process knows nothing of another daemon under the same account; then Google's 429 decides.
+"""
+
+from __future__ import annotations
+
+READS_A_MINUTE = 30.0
+WRITES_A_MINUTE = 30.0
+BURST = 10
+
+
+class TokenBucket:
+    """Tokens trickle in at a constant rate up to `burst`; each request takes one, also from the future.
+
+    Not thread-safe: a sheet has one thread.
+    """
+
+    def __init__(self, a_minute: float, burst: int = BURST) -> None:
+        self._rate_per_s = a_minute / 60.0
+        self._burst = float(burst)
+        self._tokens = float(burst)
+        self._counted_at_s: float | None = None
+
+    def reserve_s(self, now_s: float) -> float:
+        """Take a token and say how many seconds to wait before using it: 0 while there are any.
+
+        `now_s` is monotonic. Reserving from the future keeps the order of callers and never sends two at the same
+        moment.
+        """
+        if self._counted_at_s is not None:
+            earned = max(0.0, now_s - self._counted_at_s) * self._rate_per_s
+            self._tokens = min(self._burst, self._tokens + earned)
+        self._counted_at_s = now_s
+        self._tokens -= 1.0
+        return max(0.0, -self._tokens / self._rate_per_s)
