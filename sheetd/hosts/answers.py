@@ -1,0 +1,113 @@
+"""From the agent's JSON to observations.
+
+Hosts are hostile input: an answer is checked field by field, text is cut and made encodable, and numbers that are not
+finite are left out. Unknown fields are ignored, so that an agent may say more than this daemon understands. Escape
+sequences in text are not removed here but where text is shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from sheetd.core.model import AttemptId
+from sheetd.core.observation import AttemptSeen, HostFacts, MetricPoint
+from sheetd.hosts.wire import ProtocolError
+
+LINES_MAX = 5
+TEXT_MAX_CHARS = 500
+
+_ATTEMPT = TypeAdapter(AttemptSeen)
+_FACTS = TypeAdapter(HostFacts)
+_STATES = TypeAdapter(dict[str, dict[str, Any]])
+
+Kind = TypeVar("Kind")
+
+
+def text(value: object) -> str:
+    """Bounded, and without the half characters that no encoding accepts."""
+    return str(value)[:TEXT_MAX_CHARS].encode("utf-8", "replace").decode("utf-8")
+
+
+def _checked(adapter: TypeAdapter[Kind], answer: object) -> Kind:
+    try:
+        return adapter.validate_python(answer)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ProtocolError(f"an answer that makes no sense: {place}: {first['msg']}") from error
+
+
+def attempt_seen(state: object) -> AttemptSeen:
+    """One AttemptState. Raises ProtocolError."""
+    seen = _checked(_ATTEMPT, state)
+    return replace(
+        seen,
+        last_lines=tuple(text(line) for line in seen.last_lines[-LINES_MAX:]),
+        reason=None if seen.reason is None else text(seen.reason),
+    )
+
+
+def attempts_seen(answer: Mapping[str, Any]) -> dict[AttemptId, AttemptSeen]:
+    """The answer to `status` and `watch`. Raises ProtocolError."""
+    states = _checked(_STATES, answer.get("attempts"))
+    return {AttemptId(name): attempt_seen(state) for name, state in states.items()}
+
+
+def host_facts(hello: Mapping[str, Any]) -> HostFacts:
+    """The answer to `hello`. The parts of the boot identity become one string to compare. Raises ProtocolError."""
+    known = {key: text(value) if isinstance(value, str) else value for key, value in hello.items()}
+    return _checked(_FACTS, {**known, "boot": _boot_identity(hello)})
+
+
+def _boot_identity(hello: Mapping[str, Any]) -> str:
+    boot = hello.get("boot")
+    if not isinstance(boot, Mapping):
+        raise ProtocolError("a greeting without a boot identity")
+    return text(" ".join(str(boot.get(part)) for part in ("boot_id", "pidns", "pid1_ticks")))
+
+
+def seconds(answer: Mapping[str, Any], key: str) -> float:
+    """A finite number of seconds. Raises ProtocolError."""
+    return _finite(answer.get(key), key)
+
+
+def count(answer: Mapping[str, Any], key: str) -> int:
+    """A number of bytes, or a place in a file. Raises ProtocolError."""
+    value = answer.get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise ProtocolError(f"an answer whose {key} is no count")
+    return value
+
+
+def metric_points(points: object) -> tuple[MetricPoint, ...]:
+    """A job may have printed anything: what is no finite number is left out, and a point without numbers is none."""
+    if not isinstance(points, Sequence) or isinstance(points, str):
+        raise ProtocolError("metrics that are no list")
+    found = (_point(point) for point in points)
+    return tuple(point for point in found if point is not None)
+
+
+def _point(point: object) -> MetricPoint | None:
+    if not isinstance(point, Mapping) or not isinstance(point.get("values"), Mapping):
+        return None
+    values = {text(name): float(value) for name, value in point["values"].items() if _is_finite(value)}
+    step = point.get("step")
+    return MetricPoint(values=values, step=_finite(step, "step") if _is_finite(step) else None) if values else None
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
+
+
+def _finite(value: object, key: str) -> float:
+    if isinstance(value, int | float) and _is_finite(value):
+        return float(value)
+    raise ProtocolError(f"an answer whose {key} is no number")

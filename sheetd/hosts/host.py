@@ -1,0 +1,165 @@
+"""A host as the rest of sheetd knows it: `ports.Host`, over a session.
+
+Says what the verbs of `ports.Host` mean in the agent's protocol, and nothing about connections. Every verb may be
+repeated without harm; that is the agent's promise (launch is claimed once, code is kept under its hash), not
+something kept here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import functools
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from sheetd.core.model import AttemptId, HostName, Spec
+from sheetd.core.observation import AttemptSeen, HostFacts, Observation
+from sheetd.errors import HostRefused
+from sheetd.hosts import answers
+from sheetd.hosts.local import LocalChannel
+from sheetd.hosts.session import Session, Timing
+from sheetd.hosts.ssh import SshChannel
+from sheetd.hosts.wire import ProtocolError
+from sheetd.ports import Chunk, LaunchOrder
+
+#: Small enough to pass in one deadline over a slow line, large enough that the round trips between them do not matter.
+CODE_CHUNK_BYTES = 256 * 1024
+CODE_DEADLINE_S = 60.0
+#: Under this much one `tail` stays far from the limit of a frame.
+TAIL_MAX_BYTES = 4 * 1024 * 1024
+_USUAL = Timing()
+
+
+def spec_json(spec: Spec, *, resume: bool) -> dict[str, Any]:
+    """The spec as the agent keeps it. A repeated launch must give the same: the agent compares the whole of it."""
+    spoken = {
+        "argv": list(spec.argv),
+        "resume": resume,
+        "env": dict(spec.env),
+        "params": dict(spec.params),
+        "code": spec.code,
+        "cwd": spec.cwd,
+        "grace_s": spec.grace_s,
+        "restarts": dataclasses.asdict(spec.restarts),
+        "metrics": [{"name": rule.name, "regex": rule.regex} for rule in spec.metrics if rule.regex is not None],
+    }
+    return {**spoken, "resume_argv": list(spec.resume_argv)} if spec.resume_argv else spoken
+
+
+def _state(answer: Mapping[str, Any]) -> AttemptSeen:
+    return answers.attempt_seen(answer.get("state"))
+
+
+def _chunk(answer: Mapping[str, Any], max_bytes: int) -> Chunk:
+    try:
+        data = base64.b64decode(answer.get("data_base64", ""), validate=True)
+    except (binascii.Error, TypeError, ValueError) as error:
+        raise ProtocolError("bytes that are no base64") from error
+    start, end, size = (answers.count(answer, key) for key in ("from", "to", "size"))
+    if end - start != len(data) or len(data) > max_bytes:
+        raise ProtocolError("other bytes than it was asked for")
+    return Chunk(start=start, end=end, size=size, data=data)
+
+
+def _have(answer: Mapping[str, Any]) -> tuple[int, bool]:
+    return answers.count(answer, "have"), answer.get("complete") is True
+
+
+class AgentHost:
+    """`ports.Host` through an agent, however it is reached."""
+
+    def __init__(self, name: HostName, session: Session) -> None:
+        self.name = name
+        self._session = session
+        self._sending_code = threading.Lock()
+
+    def keep(self, report: Callable[[Observation], None]) -> None:
+        self._session.keep(report)
+
+    def facts(self) -> HostFacts:
+        return self._session.connect().facts
+
+    def watch(self, metrics_offsets: Mapping[AttemptId, int]) -> None:
+        self._session.watch(metrics_offsets)
+
+    def launch(self, order: LaunchOrder) -> AttemptSeen:
+        connection = self._session.connection()
+        ask = functools.partial(
+            connection.client.request,
+            "launch",
+            _state,
+            attempt=order.attempt,
+            nonce=order.nonce,
+            spec=spec_json(order.spec, resume=order.resume),
+            secrets=dict(order.secrets),
+            epoch=self._session.epoch,
+        )
+        try:
+            return ask(ticket=connection.ticket())
+        except HostRefused as error:
+            if error.code != "ticket_expired":
+                raise
+        # The host's clock ran ahead of what we made of its last word: a machine that was asleep, on either side.
+        connection.ping()
+        return ask(ticket=connection.ticket())
+
+    def stop(self, attempt: AttemptId, grace_s: float) -> AttemptSeen:
+        client = self._session.connection().client
+        return client.request("stop", _state, attempt=attempt, grace_s=grace_s, epoch=self._session.epoch)
+
+    def tail(self, attempt: AttemptId, stream: Literal["log", "metrics"], offset: int, max_bytes: int) -> Chunk:
+        client, bound = self._session.connection().client, min(max_bytes, TAIL_MAX_BYTES)
+        read = functools.partial(_chunk, max_bytes=bound)
+        return client.request("tail", read, attempt=attempt, stream=stream, offset=offset, max_bytes=bound)
+
+    def send_code(self, sha: str, archive: Path) -> None:
+        client = self._session.connection().client
+        with self._sending_code, archive.open("rb") as file:
+            total = archive.stat().st_size
+            have, is_complete = client.request("has_code", _have, sha=sha)
+            while not is_complete:
+                file.seek(have)
+                data = base64.b64encode(file.read(CODE_CHUNK_BYTES)).decode()
+                chunk = {"sha": sha, "offset": have, "total": total, "data_base64": data}
+                before = have
+                have, _ = client.request("put_code", _have, deadline_s=CODE_DEADLINE_S, **chunk)
+                is_complete = have >= total
+                if have <= before and not is_complete:
+                    raise HostRefused("bad_code", f"{self.name}: the host keeps losing the code that is sent to it")
+
+    def close(self) -> None:
+        self._session.close()
+
+
+class SshHost(AgentHost):
+    """A machine behind an alias of the operator's SSH configuration.
+
+    `ssh_config` None means `~/.ssh/config`; `root` None means the usual state folder of the user on the host.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        alias: str,
+        ssh_config: Path | None = None,
+        *,
+        epoch: int,
+        root: str | None = None,
+        timing: Timing = _USUAL,
+    ) -> None:
+        host = HostName(name)
+        dial = functools.partial(SshChannel, name, alias, ssh_config)
+        super().__init__(host, Session(host, dial, root=root, epoch=epoch, timing=timing))
+
+
+class LocalHost(AgentHost):
+    """The daemon's own machine, with everything the agent keeps below `root`."""
+
+    def __init__(self, name: str, root: Path, *, epoch: int, timing: Timing = _USUAL) -> None:
+        host = HostName(name)
+        dial = functools.partial(LocalChannel, name)
+        super().__init__(host, Session(host, dial, root=str(root.resolve()), epoch=epoch, timing=timing))

@@ -1,0 +1,278 @@
+"""The thread that keeps one host connected, and turns what happens on the connection into observations.
+
+After each connect the agent is greeted, asked for every attempt it keeps, and told which ones to watch; only then is
+the host seen. From there on everything arrives by push. A lost push costs nothing, because every greeting asks for
+the whole state and for metrics from the byte where the last report ended. When the channel dies that is reported at
+once, and it says nothing about what runs on the host.
+
+Passing errors are tried again soon and with jitter, those that a person must mend seldom: repeated refused logins get
+the daemon's address banned on many hosts. Weak where a name server hangs: looking up a name cannot be interrupted.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import tenacity
+
+from sheetd.core.model import AttemptId, HostName
+from sheetd.core.observation import AttemptReported, HostFacts, HostSeen, HostUnseen, MetricsReported, Observation
+from sheetd.errors import HostError, HostRefused, HostUnreachable
+from sheetd.hosts import answers
+from sheetd.hosts.bootstrap import bundle
+from sheetd.hosts.client import REQUEST_DEADLINE_S, AgentClient, Channel
+
+PROTOCOL = 1
+#: sshd starts to refuse at ten connections that have not logged in (MaxStartups), which is what a jump host sees of us.
+CONNECTS_AT_ONCE = 8
+#: A launch that arrives later than this, by the host's own clock, is refused there.
+TICKET_LIFE_S = 120.0
+#: Refusals that pass by themselves.
+_PASSING = frozenset({"busy", "internal", "disk_full"})
+_CLOSE_PATIENCE_S = 15.0
+
+_connecting = threading.BoundedSemaphore(CONNECTS_AT_ONCE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How patient a session is. Seconds."""
+
+    quiet_s: float = 15.0
+    ping_deadline_s: float = 10.0
+    #: A connection that lasted so long is no sign of trouble when it breaks: the next try follows at once.
+    healthy_s: float = 60.0
+    retry_max_s: float = 30.0
+    auth_retry_max_s: float = 600.0
+
+
+def is_lasting(error: BaseException | None) -> bool:
+    """Whether a person has to do something before the next try can succeed."""
+    return isinstance(error, HostRefused) and error.code not in _PASSING
+
+
+class Connection:
+    """A greeted agent: its client, what it said of the host, and the host's boot clock as of the last word from it."""
+
+    def __init__(self, client: AgentClient, hello: Mapping[str, Any]) -> None:
+        self.client = client
+        self.facts: HostFacts = answers.host_facts(hello)
+        self._boot = hello["boot"]
+        self._set_clock(hello)
+
+    def ping(self, deadline_s: float = REQUEST_DEADLINE_S) -> None:
+        self.client.request("ping", self._set_clock, deadline_s=deadline_s)
+
+    def ticket(self) -> dict[str, Any]:
+        """Until when, and in which life of the host, a launch may be obeyed. No clocks of two machines are compared."""
+        boottime_s, heard_s = self._clock
+        now_s = boottime_s + time.monotonic() - heard_s
+        return {"boot": self._boot, "deadline_boottime_s": now_s + TICKET_LIFE_S}
+
+    def _set_clock(self, answer: Mapping[str, Any]) -> None:
+        self._clock = answers.seconds(answer, "boottime_s"), time.monotonic()
+
+
+@dataclass(slots=True)
+class _Watched:
+    """Up to which byte an attempt's metrics file and log have been reported."""
+
+    metrics_offset: int
+    scan_offset: int = 0
+
+
+@dataclass(slots=True)
+class _Wanted:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    attempts: dict[AttemptId, _Watched] = field(default_factory=dict)
+
+
+class Session:
+    """One host's connection, over as many channels as it takes, one at a time."""
+
+    def __init__(
+        self, name: HostName, dial: Callable[[], Channel], *, root: str | None, epoch: int, timing: Timing
+    ) -> None:
+        self._name = name
+        self._dial = dial
+        self._root = root
+        self.epoch = epoch
+        self._timing = timing
+        self._report: Callable[[Observation], None] | None = None
+        self._thread: threading.Thread | None = None
+        self._opening = threading.Lock()
+        self._client: AgentClient | None = None
+        self._connection: Connection | None = None
+        self._why = f"{name}: not connected yet"
+        self._closed = threading.Event()
+        self._nudge = threading.Event()
+        self._wanted = _Wanted()
+
+    # --- for the host's verbs ------------------------------------------------------------------------------------
+
+    def connection(self) -> Connection:
+        """The one that is open now. Raises HostUnreachable at once when there is none."""
+        connection = self._connection
+        if connection is None:
+            raise HostUnreachable(self._why)
+        if connection.client.ended.is_set():
+            raise HostUnreachable(connection.client.why)
+        return connection
+
+    def connect(self) -> Connection:
+        """The one that is open now, or a new one. Raises HostUnreachable or HostRefused."""
+        with self._opening:
+            if self._connection is not None and not self._connection.client.ended.is_set():
+                return self._connection
+            self._wait_for_turn()
+            try:
+                self._connection = self._open()
+            except HostError as error:
+                self._why = str(error)
+                raise
+            finally:
+                _connecting.release()
+        if threading.current_thread() is not self._thread:
+            self._nudge.set()  # the thread may be waiting for its next try, which has just been made
+        return self._connection
+
+    def watch(self, metrics_offsets: Mapping[AttemptId, int]) -> None:
+        """Told the agent now and after every connect. Raises as a request does; what is wanted is remembered anyway."""
+        with self._wanted.lock:
+            former = self._wanted.attempts
+            self._wanted.attempts = {
+                attempt: _Watched(offset, former[attempt].scan_offset if attempt in former else 0)
+                for attempt, offset in metrics_offsets.items()
+            }
+        self._tell_wanted(self.connection())
+
+    def keep(self, report: Callable[[Observation], None]) -> None:
+        """Start the thread. Called once."""
+        self._report = report
+        self._thread = threading.Thread(target=self._keep, name=f"sheetd-{self._name}", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the connection and the threads; nothing is reported once this has returned. Jobs go on."""
+        self._closed.set()
+        self._nudge.set()
+        if self._client is not None:
+            self._client.close()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(_CLOSE_PATIENCE_S)
+
+    # --- opening -------------------------------------------------------------------------------------------------
+
+    def _wait_for_turn(self) -> None:
+        while not _connecting.acquire(timeout=0.2):
+            self._raise_if_closed()
+
+    def _raise_if_closed(self) -> None:
+        if self._closed.is_set():
+            raise HostUnreachable(f"{self._name}: sheetd has closed its connection")
+
+    def _open(self) -> Connection:
+        client = self._client = AgentClient(self._name, self._dial(), self._on_push)
+        try:
+            self._raise_if_closed()
+            client.open(bundle(), self._root)
+            return client.request("hello", lambda hello: Connection(client, hello), protocol=PROTOCOL, epoch=self.epoch)
+        except BaseException:
+            client.close()
+            raise
+
+    # --- the thread ----------------------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(HostError),
+            wait=self._backoff_s,
+            sleep=self._pause,
+            stop=lambda _: self._closed.is_set(),
+            retry_error_callback=lambda _: None,
+        )
+        while not self._closed.is_set():
+            retrying(self._stay_connected)
+
+    def _stay_connected(self) -> None:
+        """Connect and stay so as long as it lasts. Raises HostError when that failed or was too short to be healthy."""
+        began_s: float | None = None
+        try:
+            connection = self.connect()
+            began_s = time.monotonic()
+            self._greet(connection)
+            self._attend(connection)
+        except HostError as error:
+            if self._client is not None:
+                self._client.close()
+            self._say(HostUnseen(host=self._name, why=str(error), lasting=is_lasting(error)))
+            if began_s is None or time.monotonic() - began_s < self._timing.healthy_s:
+                raise
+
+    def _greet(self, connection: Connection) -> None:
+        attempts = connection.client.request("status", answers.attempts_seen, attempts=None)
+        self._say(HostSeen(host=self._name, facts=connection.facts, attempts=attempts))
+        self._tell_wanted(connection)
+
+    def _attend(self, connection: Connection) -> None:
+        """Raise HostUnreachable when the connection is over. Pings only a host that has nothing to say."""
+        client, timing = connection.client, self._timing
+        while not client.ended.wait(max(timing.quiet_s - client.quiet_s(), timing.quiet_s / 10)):
+            client.drop_if_stuck(timing.ping_deadline_s)
+            if client.quiet_s() >= timing.quiet_s and not client.is_asking():
+                connection.ping(timing.ping_deadline_s)
+        raise HostUnreachable(client.why)
+
+    def _backoff_s(self, state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if isinstance(error, HostRefused) and error.code == "auth_failed":
+            return tenacity.wait_exponential_jitter(initial=15, max=self._timing.auth_retry_max_s, jitter=15)(state)
+        return tenacity.wait_random_exponential(multiplier=1, max=self._timing.retry_max_s)(state)
+
+    def _pause(self, seconds: float) -> None:
+        """Sleep, unless somebody connects or closes meanwhile."""
+        self._nudge.wait(seconds)
+        self._nudge.clear()
+
+    # --- observations --------------------------------------------------------------------------------------------
+
+    def _say(self, observation: Observation) -> None:
+        if self._report is not None and not self._closed.is_set():
+            self._report(observation)
+
+    def _tell_wanted(self, connection: Connection) -> None:
+        with self._wanted.lock:
+            wanted = {
+                attempt: {"metrics_offset": at.metrics_offset, "scan_offset": at.scan_offset, "log_offset": None}
+                for attempt, at in self._wanted.attempts.items()
+            }
+            seen = connection.client.request("watch", answers.attempts_seen, attempts=wanted)
+        for attempt, state in seen.items():
+            self._say(AttemptReported(host=self._name, attempt=attempt, seen=state))
+
+    def _on_push(self, push: Mapping[str, Any]) -> None:
+        """Runs on the reader thread. Raises ProtocolError, which ends the connection."""
+        attempt = AttemptId(str(push.get("attempt")))
+        watched = self._wanted.attempts.get(attempt)
+        if watched is None:
+            return  # said before the agent heard that we do not watch it any more
+        if push["push"] == "attempt":
+            seen = answers.attempt_seen(push.get("state"))
+            self._say(AttemptReported(host=self._name, attempt=attempt, seen=seen))
+        elif push["push"] == "metrics":
+            self._on_metrics(attempt, watched, push)
+
+    def _on_metrics(self, attempt: AttemptId, watched: _Watched, push: Mapping[str, Any]) -> None:
+        points = answers.metric_points(push.get("points"))
+        start, end = answers.count(push, "from"), answers.count(push, "to")
+        if push.get("source") == "log":
+            # Reports carry offsets of the metrics file. How far the log was scanned is this session's own affair.
+            watched.scan_offset = end
+            start = end = watched.metrics_offset
+        else:
+            watched.metrics_offset = end
+        self._say(MetricsReported(host=self._name, attempt=attempt, start=start, end=end, points=points))
