@@ -49,7 +49,7 @@ def open_google(url: str, tab: str, credentials: Path, *, now_s: Callable[[], fl
     """
     try:
         signed = Credentials.from_service_account_file(str(credentials), scopes=SCOPES)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise SheetRefused(f"{credentials} is not a usable key file of a service account: {error}") from error
     session = AuthorizedSession(signed)  # type: ignore[no-untyped-call]
     # Google compresses only for clients that also say so in their name.
