@@ -43,11 +43,10 @@ const wire = new Wire(`${location.protocol === "https:" ? "wss" : "ws"}://${loca
   message: receive,
   connection: (state) => {
     connection = state;
-    view.schedule();
-    notice.showConnection(state, wire.unacknowledged.size);
+    changed();
   },
 });
-const actions = new Actions(model, wire, history, selection, notice, () => view.schedule());
+const actions = new Actions(model, wire, history, selection, notice, changed);
 const choices = new Choices(part("choices"), (value) => {
   editor.commit(value);
   view.schedule();
@@ -57,12 +56,17 @@ const keys = new Keys(model, view, selection, actions, editor, notice);
 const menu = new Menu(part("menu"), menuEntries, () => editor.focus());
 new Pointer(model, view, selection, actions, editor, keys, menu);
 
+function changed() {
+  notice.showConnection(connection, wire.unacknowledged.size);
+  view.schedule();
+}
+
 /** @param {any} message */
 function receive(message) {
   if (message.t === "snapshot") takeSnapshot(message);
   else if (message.t === "patch") takePatch(message);
   else if (message.t === "ack") takeAck(message);
-  view.schedule();
+  changed();
 }
 
 /** @param {any} snapshot */
@@ -106,7 +110,6 @@ function takePatch(patch) {
 function takeAck(ack) {
   model.unmask(ack.seq);
   history.settle(ack);
-  notice.showConnection(connection, wire.unacknowledged.size);
   for (const { code, text, why } of ack.rejected ?? []) {
     if (code === "owned") notice.say(why);
     else notice.offer(why, text ?? "");

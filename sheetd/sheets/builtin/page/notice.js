@@ -23,9 +23,9 @@ export class Notice {
 
   /** @param {Connection} state @param {number} waiting how many edits are not acknowledged */
   showConnection(state, waiting) {
-    const isSaving = state === "live" && waiting > 0;
-    this.connection.dataset.state = isSaving ? "saving" : state;
-    this.connection.textContent = isSaving ? "saving" : WORDS[state];
+    this.connection.dataset.state = state;
+    this.connection.dataset.waiting = String(waiting);
+    this.connection.textContent = WORDS[state];
     const edits = waiting === 1 ? "1 edit waits" : `${waiting} edits wait`;
     const texts = {
       connecting: "",

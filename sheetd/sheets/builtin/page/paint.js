@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * Turns one cell into DOM. Cells are hostile text: only textContent, attributes of our own and SVG points made from
- * numbers; a colour goes through the CSSOM, which refuses what is not a colour.
+ * numbers; a colour is a custom property that is used only where CSS accepts nothing but a colour.
  */
 
 import { rich, shown } from "./cell.js";
@@ -36,26 +36,38 @@ export function paint(element, cell, rule, marks, isHeader) {
   for (const [bit, name] of MARK_CLASSES) if (marks & bit) classes += ` ${name}`;
   if (looks) classes += looksOf(looks);
   element.className = classes;
-  element.style.setProperty("--tint", looks?.bg ?? null);
-  element.style.setProperty("--pen", looks?.fg ?? null);
-  element.style.fontWeight = looks?.bold ? "650" : "";
-  element.style.fontStyle = looks?.italic ? "italic" : "";
-  element.style.textDecoration = looks?.strike ? "line-through" : "";
-  element.style.textAlign = looks?.align ?? "";
-  element.title = looks?.note ?? "";
-  element.toggleAttribute("aria-readonly", Boolean(marks & OWNED));
-  element.setAttribute("aria-selected", String(Boolean(marks & (IN | ACTIVE))));
+  dye(element, "--tint", looks?.bg ?? "");
+  dye(element, "--pen", looks?.fg ?? "");
+  describe(element, "title", looks?.note ?? null);
+  describe(element, "aria-readonly", marks & OWNED ? "true" : null);
+  describe(element, "aria-selected", marks & (IN | ACTIVE) ? "true" : "false");
   if (looks?.spark) element.replaceChildren(spark(looks.spark));
   else if (rule?.type === "checkbox" && !isHeader) element.textContent = text === "TRUE" ? "\u2611" : "\u2610";
   else if (rule?.type === "list" && text !== "" && !isHeader) element.replaceChildren(labelled("chip", text));
-  else element.textContent = text;
+  else if (element.textContent !== text || element.firstElementChild) element.textContent = text;
   if (marks & PICK) element.append(labelled("pick-mark", ""));
+}
+
+/** Touches the document only where something changes: this runs for every cell that scrolls in. @param {HTMLElement} element @param {string} name @param {string} colour */
+function dye(element, name, colour) {
+  if (element.style.getPropertyValue(name) !== colour) element.style.setProperty(name, colour);
+}
+
+/** @param {HTMLElement} element @param {string} name @param {string | null} value null: without it */
+function describe(element, name, value) {
+  if (element.getAttribute(name) === value) return;
+  if (value === null) element.removeAttribute(name);
+  else element.setAttribute(name, value);
 }
 
 /** @param {import("./cell.js").RichCell} looks */
 function looksOf(looks) {
   let classes = "";
   if (looks.k === "n" && !looks.align) classes += " right";
+  if (looks.align === "right" || looks.align === "center") classes += ` ${looks.align}`;
+  if (looks.bold) classes += " bold";
+  if (looks.italic) classes += " italic";
+  if (looks.strike) classes += " strike";
   if (looks.bg) classes += isDeep(looks.bg) ? " tint deep" : " tint";
   if (looks.fg) classes += " coloured";
   if (looks.note) classes += " noted";

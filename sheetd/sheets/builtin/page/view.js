@@ -90,7 +90,6 @@ export class View {
     const wanted = new Set(model.rows.slice(first, end).map((row) => row.id));
     for (const [id, view] of this.inSight) {
       if (wanted.has(id)) continue;
-      view.element.remove();
       this.inSight.delete(id);
       this.spare.push(view);
     }
@@ -100,11 +99,13 @@ export class View {
       if (!view) {
         view = this.spare.pop() ?? this.#makeRow(false);
         this.inSight.set(id, view);
-        this.body.append(view.element);
+        if (!view.element.isConnected) this.body.append(view.element);
       }
       view.element.style.top = `${(index - model.frozenRows) * ROW_HEIGHT}px`;
       this.#drawRow(view, index, range);
     }
+    // Only now: most rows that leave the sight are the ones that have just come in at the other end.
+    for (const view of this.spare) view.element.remove();
   }
 
   /** @param {RowView} view @param {number} index @param {Range} range */
