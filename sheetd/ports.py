@@ -14,8 +14,9 @@ from typing import Any, Literal, Protocol
 from sheetd.core.colours import Dress
 from sheetd.core.events import Event
 from sheetd.core.grid import Grid, SheetWrite
-from sheetd.core.model import AttemptId, HostName, Spec
-from sheetd.core.observation import AttemptSeen, HostFacts, MetricPoint, Observation
+from sheetd.core.metrics import MetricSummary
+from sheetd.core.model import AttemptId, ExperimentId, HostName, Spec
+from sheetd.core.observation import AttemptSeen, HostFacts, Observation
 
 
 class Clock(Protocol):
@@ -104,6 +105,31 @@ class Host(Protocol):
         ...
 
 
+class Request(Protocol):
+    """A word of the action column, asked for an experiment from the command line."""
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def action(self) -> str: ...
+
+    @property
+    def experiment(self) -> ExperimentId: ...
+
+
+class Snapshots(Protocol):
+    """The code of templates, kept under its content hash."""
+
+    def pin(self, folder: Path) -> str:
+        """The hash of the folder as it is now. Raises ConfigError when it cannot be taken, saying why."""
+        ...
+
+    def archive(self, sha: str) -> Path:
+        """The file that holds it."""
+        ...
+
+
 class Journal(Protocol):
     """The record we recover from. What can be asked again (metrics, last states) goes to `cache_*` and may be lost."""
 
@@ -115,9 +141,19 @@ class Journal(Protocol):
 
     def load(self) -> Sequence[Event]: ...
 
-    def cache_metrics(self, attempt: AttemptId, end: int, points: Sequence[MetricPoint]) -> None: ...
+    def cache_metrics(self, attempt: AttemptId, offset: int, summaries: Mapping[str, MetricSummary]) -> None:
+        """Keep what the first `offset` bytes of an attempt's metrics file add up to."""
+        ...
+
+    def metrics(self, attempt: AttemptId) -> Mapping[str, MetricSummary]: ...
 
     def metrics_offsets(self) -> Mapping[AttemptId, int]: ...
+
+    def pending_requests(self) -> Sequence[Request]:
+        """What people asked for on the command line and was not answered yet."""
+        ...
+
+    def finish_request(self, number: int, answer: str) -> None: ...
 
     def cache_view(self, name: str, view: Mapping[str, Any]) -> None:
         """Keep what other processes may want to show: hosts, rows."""

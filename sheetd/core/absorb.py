@@ -121,9 +121,9 @@ def _host_seen(world: World, news: obs.HostSeen, now_s: float) -> None:
     host = world.hosts[news.host]
     host.is_up, host.why, host.lasting, host.since_s = True, "", False, now_s
     host.facts = news.facts
-    host.watching = frozenset(news.attempts)
     for attempt, seen in news.attempts.items():
-        _remember(world, host, attempt, seen, now_s)
+        if attempt in world.state.live:
+            _remember(world, host, attempt, seen, now_s)
     for key in [key for key in world.hold_until_s if key[0] == news.host]:
         del world.hold_until_s[key]
 
@@ -152,8 +152,14 @@ def _attempt_reported(world: World, news: obs.AttemptReported, now_s: float) -> 
 
 
 def _metrics_reported(world: World, news: obs.MetricsReported, _now_s: float) -> None:
-    if experiment_of(news.attempt) in world.state.experiments:
-        world.metrics[news.attempt] = add_points(world.metrics.get(news.attempt, {}), news.points)
+    if experiment_of(news.attempt) not in world.state.experiments:
+        return
+    known = world.metrics_offset.get(news.attempt, 0)
+    if news.start < news.end <= known:
+        return  # told twice, as happens when a connection was opened anew
+    world.metrics_offset[news.attempt] = max(known, news.end)
+    world.metrics[news.attempt] = add_points(world.metrics.get(news.attempt, {}), news.points)
+    world.metrics_changed.add(news.attempt)
 
 
 def _host_answered(world: World, news: fx.HostAnswered, now_s: float) -> None:

@@ -7,58 +7,60 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sheetd.core.observation import MetricPoint
 
 #: A job may report any names; only so many are kept per attempt.
 NAMES_MAX = 100
+#: Points kept per metric, for the little curve in a cell.
+RECENT_MAX = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSummary:
-    """All reports of one metric by one attempt, folded. `step` is that of the last report."""
+    """All reports of one metric by one attempt, folded. `step` is that of the last; `recent` is oldest first."""
 
     last: float
     minimum: float
     maximum: float
-    total: float
+    mean: float
     count: int
     step: float | None = None
+    recent: tuple[tuple[float | None, float], ...] = ()
 
-    @property
-    def mean(self) -> float:
-        return self.total / self.count
-
-    def view(self, name: str) -> float | None:
+    def view(self, name: str) -> float:
         """The number behind a column such as `loss:min`."""
-        number = {"last": self.last, "min": self.minimum, "max": self.maximum, "mean": self.mean}[name]
-        return number if math.isfinite(number) else None
+        return {"last": self.last, "min": self.minimum, "max": self.maximum, "mean": self.mean}[name]
 
 
 def add_points(summaries: Mapping[str, MetricSummary], points: Iterable[MetricPoint]) -> dict[str, MetricSummary]:
     """The summaries with the points folded in. Values that are not finite do not count."""
     folded = dict(summaries)
     for point in points:
+        step = point.step if point.step is not None and math.isfinite(point.step) else None
         for name, value in point.values.items():
-            if not math.isfinite(value):
-                continue
-            old = folded.get(name)
-            if old is not None:
-                folded[name] = replace(
-                    old,
-                    last=value,
-                    minimum=min(old.minimum, value),
-                    maximum=max(old.maximum, value),
-                    total=old.total + value,
-                    count=old.count + 1,
-                    step=point.step,
-                )
-            elif len(folded) < NAMES_MAX:
-                folded[name] = MetricSummary(
-                    last=value, minimum=value, maximum=value, total=value, count=1, step=point.step
-                )
+            if math.isfinite(value) and (name in folded or len(folded) < NAMES_MAX):
+                folded[name] = _with(folded.get(name), step, float(value))
     return folded
+
+
+def _with(old: MetricSummary | None, step: float | None, value: float) -> MetricSummary:
+    if old is None:
+        return MetricSummary(
+            last=value, minimum=value, maximum=value, mean=value, count=1, step=step, recent=((step, value),)
+        )
+    count = old.count + 1
+    return MetricSummary(
+        last=value,
+        minimum=min(old.minimum, value),
+        maximum=max(old.maximum, value),
+        # Not a sum divided by a count: the sum of large finite numbers is not finite.
+        mean=old.mean + (value / count - old.mean / count),
+        count=count,
+        step=step,
+        recent=(*old.recent[1 - RECENT_MAX :], (step, value)),
+    )
 
 
 def progress(summaries: Mapping[str, MetricSummary]) -> float | None:

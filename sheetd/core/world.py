@@ -87,6 +87,9 @@ class World:
     #: The sentence of placement for each waiting experiment.
     waiting: Mapping[ExperimentId, str] = field(default_factory=dict)
     metrics: dict[AttemptId, dict[str, MetricSummary]] = field(default_factory=dict)
+    #: Up to which byte of its metrics file an attempt's summaries reach; and whose changed since they were last kept.
+    metrics_offset: dict[AttemptId, int] = field(default_factory=dict)
+    metrics_changed: set[AttemptId] = field(default_factory=set)
     stop_requests: dict[ExperimentId, int] = field(default_factory=dict)
     in_flight: dict[EffectKey, Effect] = field(default_factory=dict)
     hold_until_s: dict[EffectKey, float] = field(default_factory=dict)

@@ -9,7 +9,7 @@ Each file has its own reason to exist: the command line must be able to write wh
 the journal's write lock, and the cache must be able to write often without paying for an fsync.
 """
 
-from sheetd.journal.cache import MetricSummary, View
+from sheetd.journal.cache import View
 from sheetd.journal.lock import Holder
 from sheetd.journal.reader import JournalReader
 from sheetd.journal.records import Recorded
@@ -19,7 +19,6 @@ from sheetd.journal.sqlite import SqliteJournal
 __all__ = [
     "Holder",
     "JournalReader",
-    "MetricSummary",
     "Recorded",
     "Request",
     "RequestStore",

@@ -11,23 +11,18 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sheetd.core.metrics import MetricSummary
 from sheetd.core.model import AttemptId
-from sheetd.core.observation import MetricPoint
 from sheetd.journal.database import Damaged, check, explained, open_for_writing, transaction
 
 CACHE_NAME = "cache.sqlite"
-#: Points kept per metric for the little curve in a cell.
-RECENT: Final = 120
-#: Metrics kept per attempt. A job may invent a name a second; the first ones win.
-NAMES: Final = 100
 _SHAPE: Final = 1
 _TABLES = (
     """CREATE TABLE metrics (
@@ -39,19 +34,6 @@ _TABLES = (
     f"PRAGMA user_version={_SHAPE}",
 )
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricSummary:
-    """One metric of one attempt so far. `step` is the last point's; `recent` holds (step, value), oldest first."""
-
-    last: float
-    minimum: float
-    maximum: float
-    mean: float
-    count: int
-    step: float | None
-    recent: tuple[tuple[float | None, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,34 +78,14 @@ class Cache:
                 raise
         return connection
 
-    def add_points(self, attempt: AttemptId, end: int, points: Sequence[MetricPoint]) -> None:
-        """Fold in the points that end at this byte of the metrics file. A repeated report counts once."""
+    def keep_metrics(self, attempt: AttemptId, offset: int, summaries: Mapping[str, MetricSummary]) -> None:
+        """Keep what the attempt's metrics file adds up to as far as this byte, in place of what was kept before."""
         with self._mutex, explained(self.path), transaction(self._connection):
-            known = self._connection.execute("SELECT offset FROM offsets WHERE attempt = ?", (attempt,)).fetchone()
-            if known is not None and end <= known[0]:
-                return
-            summaries = read_metrics(self._connection, attempt)
-            changed = {
-                name: summary for name, summary in _folded(summaries, points) if summary is not summaries.get(name)
-            }
             self._connection.executemany(
                 "INSERT OR REPLACE INTO metrics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        attempt,
-                        name,
-                        one.last,
-                        one.minimum,
-                        one.maximum,
-                        one.mean,
-                        one.count,
-                        one.step,
-                        json.dumps(one.recent),
-                    )
-                    for name, one in changed.items()
-                ],
+                [(attempt, name, *_columns(summary)) for name, summary in summaries.items()],
             )
-            self._connection.execute("INSERT OR REPLACE INTO offsets VALUES (?, ?)", (attempt, end))
+            self._connection.execute("INSERT OR REPLACE INTO offsets VALUES (?, ?)", (attempt, offset))
 
     def metrics(self, attempt: AttemptId) -> Mapping[str, MetricSummary]:
         with self._mutex, explained(self.path):
@@ -166,34 +128,5 @@ def read_view(connection: sqlite3.Connection, name: str) -> View | None:
     return View(value=json.loads(row[0]), wall_s=row[1]) if row else None
 
 
-def _folded(before: Mapping[str, MetricSummary], points: Sequence[MetricPoint]) -> Iterable[tuple[str, MetricSummary]]:
-    """The summaries after these points. What is not a finite number has no place in a summary and is left out."""
-    arrived: dict[str, list[tuple[float | None, float]]] = {}
-    for point in points:
-        step = point.step if point.step is not None and math.isfinite(point.step) else None
-        for name, value in point.values.items():
-            if not math.isfinite(value) or (
-                name not in before and name not in arrived and len({*before, *arrived}) >= NAMES
-            ):
-                continue
-            arrived.setdefault(name, []).append((step, float(value)))
-    for name, new in arrived.items():
-        yield name, _summary(before.get(name), new)
-
-
-def _summary(old: MetricSummary | None, new: Sequence[tuple[float | None, float]]) -> MetricSummary:
-    values = [value for _, value in new]
-    count, mean = (old.count, old.mean) if old else (0, 0.0)
-    for value in values:
-        count += 1
-        # Not a sum divided by a count: the sum of large finite numbers is not finite.
-        mean += value / count - mean / count
-    return MetricSummary(
-        last=values[-1],
-        minimum=min(values if old is None else [old.minimum, *values]),
-        maximum=max(values if old is None else [old.maximum, *values]),
-        mean=mean,
-        count=count,
-        step=new[-1][0],
-        recent=(*(old.recent if old else ()), *new)[-RECENT:],
-    )
+def _columns(one: MetricSummary) -> tuple[float | int | str | None, ...]:
+    return (one.last, one.minimum, one.maximum, one.mean, one.count, one.step, json.dumps(one.recent))

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from sheetd.core.metrics import MetricSummary
 from sheetd.core.model import AttemptId, ExperimentId
 from sheetd.errors import JournalError
 from sheetd.journal import records
-from sheetd.journal.cache import CACHE_NAME, MetricSummary, View, read_metrics, read_view
+from sheetd.journal.cache import CACHE_NAME, View, read_metrics, read_view
 from sheetd.journal.database import open_for_reading
 from sheetd.journal.lock import Holder, holder_of
 from sheetd.journal.migrations import refuse_newer

@@ -20,11 +20,11 @@ from types import TracebackType
 from typing import Any
 
 from sheetd.core.events import Event
+from sheetd.core.metrics import MetricSummary
 from sheetd.core.model import AttemptId, ExperimentId
-from sheetd.core.observation import MetricPoint
 from sheetd.errors import JournalError
 from sheetd.journal import records
-from sheetd.journal.cache import Cache, MetricSummary
+from sheetd.journal.cache import Cache
 from sheetd.journal.database import check, explained, open_for_writing, transaction
 from sheetd.journal.lock import DaemonLock, refuse_network
 from sheetd.journal.migrations import migrate
@@ -84,9 +84,9 @@ class SqliteJournal:
         with self._mutex, explained(self.path):
             return [recorded.event for recorded in records.read(self._connection, self.path)]
 
-    def cache_metrics(self, attempt: AttemptId, end: int, points: Sequence[MetricPoint]) -> None:
-        """Fold points in that end at this byte of the attempt's metrics file. A repeated report counts once."""
-        self._cache.add_points(attempt, end, points)
+    def cache_metrics(self, attempt: AttemptId, offset: int, summaries: Mapping[str, MetricSummary]) -> None:
+        """Keep what the first `offset` bytes of the attempt's metrics file add up to."""
+        self._cache.keep_metrics(attempt, offset, summaries)
 
     def metrics(self, attempt: AttemptId) -> Mapping[str, MetricSummary]:
         return self._cache.metrics(attempt)

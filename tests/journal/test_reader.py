@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sheetd.core.events import RowVanished
+from sheetd.core.metrics import add_points
 from sheetd.core.model import AttemptId, ExperimentId
 from sheetd.core.observation import MetricPoint
 from sheetd.errors import JournalError
@@ -45,7 +46,7 @@ def test_metrics_and_views_are_seen_by_other_processes(tmp_path: Path) -> None:
         reader = JournalReader(tmp_path)
         assert reader.metrics(AttemptId("abcd.1")) == {}
         assert reader.view("hosts") is None
-        journal.cache_metrics(AttemptId("abcd.1"), 10, [MetricPoint(step=1, values={"loss": 0.5})])
+        journal.cache_metrics(AttemptId("abcd.1"), 10, add_points({}, [MetricPoint(step=1, values={"loss": 0.5})]))
         journal.cache_view("hosts", {"gpu1": {"state": "connected"}})
         assert reader.metrics(AttemptId("abcd.1"))["loss"].last == 0.5
         view = reader.view("hosts")

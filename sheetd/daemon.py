@@ -1,0 +1,204 @@
+"""The only loop: wait for news, look at everything, record, act. `build` is the only place where adapters are made.
+
+One turn: absorb what arrived; then, until nothing is left to decide, append the decided events to the journal and apply
+them; check the invariants; start the effects. A crash between any two of these steps is an ordinary start: what was
+recorded is planned again, what was not recorded did not happen.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Sequence
+
+from sheetd.core.absorb import News, absorb
+from sheetd.core.effect import DressSheet, Effect, WriteSheet
+from sheetd.core.events import DaemonStarted, Event
+from sheetd.core.invariants import violations
+from sheetd.core.model import AttemptId, Phase
+from sheetd.core.observation import StopRequested
+from sheetd.core.plan import Chance, Now
+from sheetd.core.reconcile import reconcile, record
+from sheetd.core.views import hosts_view, sheet_view
+from sheetd.core.world import World
+from sheetd.effects import Ports, carry_out
+from sheetd.lanes import Lanes
+from sheetd.ports import Clock
+from sheetd.systemd import Watchdog
+
+log = logging.getLogger(__name__)
+
+#: News that arrive within this time of each other cost one turn.
+COALESCE_S = 0.02
+#: However often the world changes, other processes are told at most this often.
+VIEW_EVERY_S = 0.5
+#: A plan that still wants to record something after so many rounds is a bug.
+ROUNDS_MAX = 50
+LANES_PATIENCE_S = 5.0
+
+
+class Daemon:
+    """Drives one world through its ports. Only `post`, `wake` and `stop` may be called from other threads."""
+
+    def __init__(self, world: World, ports: Ports, clock: Clock, chance: Chance) -> None:
+        self.world = world
+        self._ports = ports
+        self._clock = clock
+        self._chance = chance
+        self._inbox: queue.SimpleQueue[News | BaseException | None] = queue.SimpleQueue()
+        self._lanes = Lanes(lambda effect: carry_out(effect, ports), self._inbox.put)
+        self._stopping = False
+        self._watchdog = Watchdog(clock)
+        self._viewed = (0, float("-inf"))
+        self._check_requests = True
+
+    # --- from other threads --------------------------------------------------------------------------------------
+
+    def post(self, news: News) -> None:
+        """Hand over what was observed."""
+        self._inbox.put(news)
+
+    def wake(self) -> None:
+        """Somebody left a request in the journal."""
+        self._check_requests = True
+        self._inbox.put(None)
+
+    def stop(self) -> None:
+        """End the loop after the present turn. Jobs go on running."""
+        self._stopping = True
+        self._inbox.put(None)
+
+    # --- the loop ------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Work until `stop`. Raises what an adapter was not allowed to raise, after closing everything."""
+        self.recover()
+        for host in self._ports.hosts.values():
+            host.keep(self.post)
+        self._watchdog.ready()
+        try:
+            wake_s = self.turn(())
+            while not self._stopping:
+                wake_s = self.turn(self._wait(wake_s))
+        finally:
+            self._watchdog.stopping()
+            self._keep_views(force=True)
+            self._close()
+
+    def recover(self) -> None:
+        """Add up the journal and take over. No other path differs between a first start and a start after a crash."""
+        now = self._now()
+        for event in self._ports.journal.load():
+            record(self.world, event, now)
+        self._record([DaemonStarted(epoch=self._ports.journal.epoch, wall_s=now.wall_s)], now)
+        for id_, experiment in self.world.state.experiments.items():
+            if experiment.attempt is not None and id_ in self.world.state.open:
+                self._recall_metrics(experiment.attempt.id)
+
+    def turn(self, news: Sequence[News]) -> float:
+        """Absorb, decide, record, act. Returns the monotonic time at which to look again at the latest."""
+        now = self._now()
+        for one in news:
+            absorb(self.world, one, now.s)
+        if self._check_requests:
+            self._take_requests(now)
+        plan = reconcile(self.world, now, self._chance)
+        for _ in range(ROUNDS_MAX):
+            if not plan.events:
+                break
+            self._record(plan.events, now)
+            plan = reconcile(self.world, now, self._chance)
+        else:
+            self._halt(f"deciding did not come to an end: {plan.events[:3]}")
+        self._answer_requests()
+        broken = violations(self.world)
+        if broken:
+            self._halt("; ".join(broken))
+        else:
+            for effect in plan.effects:
+                self._start(effect, now)
+        self._keep_metrics()
+        self._keep_views(force=False)
+        self._watchdog.alive()
+        return min(plan.wake_s, now.s + self._watchdog.interval_s)
+
+    def _wait(self, wake_s: float) -> list[News]:
+        """The news since the last turn; none when the time is over."""
+        arrived = []
+        timeout = max(0.0, wake_s - self._clock.monotonic_s())
+        try:
+            arrived.append(self._inbox.get(timeout=timeout))
+            while not self._stopping:
+                arrived.append(self._inbox.get(timeout=COALESCE_S if len(arrived) < 1000 else 0.0))
+        except queue.Empty:
+            pass
+        for one in arrived:
+            if isinstance(one, BaseException):
+                raise one
+        return [one for one in arrived if one is not None and not isinstance(one, BaseException)]
+
+    def _now(self) -> Now:
+        return Now(s=self._clock.monotonic_s(), wall_s=self._clock.wall_s())
+
+    def _record(self, events: Sequence[Event], now: Now) -> None:
+        self._ports.journal.append(events)
+        for event in events:
+            log.info("%s", event)
+            record(self.world, event, now)
+
+    def _start(self, effect: Effect, now: Now) -> None:
+        self.world.in_flight[effect.key] = effect
+        if isinstance(effect, WriteSheet):
+            self.world.last_write_s = now.s
+        elif isinstance(effect, DressSheet):
+            self.world.last_dress_s = now.s
+        self._lanes.submit(effect)
+
+    def _halt(self, why: str) -> None:
+        if self.world.halted != why:
+            log.critical("sheetd stops acting on hosts: %s", why)
+        self.world.halted = why
+
+    def _close(self) -> None:
+        for host in self._ports.hosts.values():
+            host.close()
+        self._lanes.close(LANES_PATIENCE_S)
+
+    # --- requests, metrics and views -----------------------------------------------------------------------------
+
+    def _take_requests(self, now: Now) -> None:
+        self._check_requests = False
+        for request in self._ports.journal.pending_requests():
+            if request.action != "stop":
+                self._ports.journal.finish_request(request.number, f"{request.action} is not understood")
+            elif request.experiment not in self.world.state.experiments:
+                self._ports.journal.finish_request(request.number, f"there is no experiment {request.experiment}")
+            else:
+                absorb(self.world, StopRequested(experiment=request.experiment, request=request.number), now.s)
+
+    def _answer_requests(self) -> None:
+        for id_, number in list(self.world.stop_requests.items()):
+            experiment = self.world.state.experiments[id_]
+            if experiment.phase in (Phase.STOPPING, Phase.ENDED):
+                self._ports.journal.finish_request(number, experiment.phase.value)
+                del self.world.stop_requests[id_]
+
+    def _recall_metrics(self, attempt: AttemptId) -> None:
+        summaries = self._ports.journal.metrics(attempt)
+        self.world.metrics[attempt] = dict(summaries)
+        self.world.metrics_offset[attempt] = self._ports.journal.metrics_offsets().get(attempt, 0)
+
+    def _keep_metrics(self) -> None:
+        for attempt in self.world.metrics_changed:
+            offset = self.world.metrics_offset[attempt]
+            self._ports.journal.cache_metrics(attempt, offset, self.world.metrics[attempt])
+        self.world.metrics_changed.clear()
+
+    def _keep_views(self, *, force: bool) -> None:
+        version, at_s = self._viewed
+        now_s = self._clock.monotonic_s()
+        if self.world.version == version or (now_s - at_s < VIEW_EVERY_S and not force):
+            return
+        self._viewed = (self.world.version, now_s)
+        self._ports.journal.cache_view("hosts", hosts_view(self.world, now_s))
+        self._ports.journal.cache_view("sheet", sheet_view(self.world, now_s))

@@ -1,0 +1,117 @@
+"""Carries out one effect through the ports, and turns whatever happens into news.
+
+Nothing here decides, retries or remembers. An exception that an adapter is allowed to raise becomes an outcome; any
+other one is a bug and is left to surface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sheetd.core import effect as fx
+from sheetd.core.absorb import News
+from sheetd.core.model import HostName
+from sheetd.core.observation import SheetSeen
+from sheetd.errors import ConfigError, HostError, HostRefused, SheetError, SheetRefused
+from sheetd.ports import Host, Journal, LaunchOrder, Sheet, Snapshots
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Everything the daemon acts through. `secret` gives the value behind a name or raises ConfigError."""
+
+    sheet: Sheet
+    hosts: Mapping[HostName, Host]
+    journal: Journal
+    snapshots: Snapshots
+    secret: Callable[[str], str]
+
+
+def carry_out(effect: fx.Effect, ports: Ports) -> News:
+    """Do it, and say how it went. Waits as long as the port waits: each has deadlines of its own."""
+    return _CARRY[type(effect)](effect, ports)
+
+
+def _read_sheet(effect: fx.ReadSheet, ports: Ports) -> News:
+    try:
+        return SheetSeen(grid=ports.sheet.read())
+    except SheetError as error:
+        return _sheet_failed(effect, error)
+
+
+def _write_sheet(effect: fx.WriteSheet, ports: Ports) -> News:
+    try:
+        return SheetSeen(grid=ports.sheet.write(effect.write))
+    except SheetError as error:
+        return _sheet_failed(effect, error)
+
+
+def _dress_sheet(effect: fx.DressSheet, ports: Ports) -> News:
+    try:
+        ports.sheet.dress(effect.dress)
+    except SheetError as error:
+        return _sheet_failed(effect, error)
+    return fx.Dressed(effect=effect)
+
+
+def _sheet_failed(effect: fx.ReadSheet | fx.WriteSheet | fx.DressSheet, error: SheetError) -> News:
+    return fx.SheetFailed(effect=effect, why=str(error), lasting=isinstance(error, SheetRefused))
+
+
+def _pin_code(effect: fx.PinCode, ports: Ports) -> News:
+    try:
+        return fx.CodePinned(effect=effect, code=ports.snapshots.pin(Path(effect.code)))
+    except ConfigError as error:
+        return fx.PinFailed(effect=effect, why=str(error))
+
+
+def _launch(effect: fx.Launch, ports: Ports) -> News:
+    host = ports.hosts[effect.host]
+    try:
+        secrets = {name: ports.secret(name) for name in effect.spec.secrets}
+        if effect.spec.code is not None:
+            host.send_code(effect.spec.code, ports.snapshots.archive(effect.spec.code))
+        order = LaunchOrder(
+            attempt=effect.attempt, nonce=effect.nonce, spec=effect.spec, resume=effect.resume, secrets=secrets
+        )
+        return fx.HostAnswered(effect=effect, seen=host.launch(order))
+    except HostError as error:
+        return _host_failed(effect, error)
+    except ConfigError as error:
+        return fx.HostRefusedEffect(effect=effect, code="no_secret", why=str(error))
+
+
+def _stop(effect: fx.Stop, ports: Ports) -> News:
+    try:
+        return fx.HostAnswered(effect=effect, seen=ports.hosts[effect.host].stop(effect.attempt, effect.grace_s))
+    except HostError as error:
+        return _host_failed(effect, error)
+
+
+def _watch(effect: fx.Watch, ports: Ports) -> News:
+    offsets = ports.journal.metrics_offsets()
+    try:
+        ports.hosts[effect.host].watch({attempt: offsets.get(attempt, 0) for attempt in effect.attempts})
+    except HostError as error:
+        return _host_failed(effect, error)
+    return fx.Watching(effect=effect)
+
+
+def _host_failed(effect: fx.Launch | fx.Stop | fx.Watch, error: HostError) -> News:
+    if isinstance(error, HostRefused):
+        return fx.HostRefusedEffect(effect=effect, code=error.code, why=str(error))
+    return fx.HostSilent(effect=effect, why=str(error))
+
+
+_CARRY: Mapping[type, Callable[[Any, Ports], News]] = {
+    fx.ReadSheet: _read_sheet,
+    fx.WriteSheet: _write_sheet,
+    fx.DressSheet: _dress_sheet,
+    fx.PinCode: _pin_code,
+    fx.Launch: _launch,
+    fx.Stop: _stop,
+    fx.Watch: _watch,
+}
