@@ -51,6 +51,7 @@ class AttemptSeen:
     supervised: bool = True
     pid: int | None = None
     started_age_s: float | None = None
+    ended_age_s: float | None = None
     exit: Exit | None = None
     last_lines: tuple[str, ...] = ()
     next_restart_s: float | None = None

@@ -80,7 +80,7 @@ def ended(experiment: Experiment, attempt: Attempt, seen: AttemptSeen) -> ev.Att
         exit_code=exit_.rc,
         detail=_detail(experiment, attempt, seen, reason),
         restarts=seen.restarts,
-        runtime_s=exit_.duration_s,
+        runtime_s=max(0.0, (seen.started_age_s or 0.0) - (seen.ended_age_s or 0.0)),
         relaunch_delay_s=relaunch_delay_s(experiment, reason),
     )
 

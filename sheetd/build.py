@@ -1,0 +1,188 @@
+"""The only place where adapters are made: from settings to a daemon that can run.
+
+Reads the configuration's files and opens the journal; contacts no host and, but for the built-in sheet, no network.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sheetd.clock import SystemChance, SystemClock
+from sheetd.config import HostSettings, Settings
+from sheetd.core.model import HostName, SlotName
+from sheetd.core.rows import SYSTEM_HEADERS
+from sheetd.core.state import State
+from sheetd.core.template import Template
+from sheetd.core.world import HostView, Limits, World
+from sheetd.daemon import Daemon
+from sheetd.effects import Ports
+from sheetd.errors import ConfigError
+from sheetd.hosts.host import AgentHost, LocalHost, SshHost
+from sheetd.journal import SqliteJournal
+from sheetd.ports import Host
+from sheetd.sheets.builtin.server import SheetServer
+from sheetd.sheets.google import GoogleSheet, open_builtin, open_google
+from sheetd.snapshot import SnapshotStore
+from sheetd.templates import load_templates
+
+STORE_NAME = "sheet.sqlite"
+SNAPSHOTS_NAME = "code"
+WAKE_NAME = "wake.sock"
+#: Google counts requests per minute; the built-in sheet does not, so a person sees a change sooner.
+BUILTIN_WRITE_GAP_S = 0.25
+
+
+@dataclass(slots=True)
+class Service:
+    """A daemon with everything that it needs, until `close`."""
+
+    daemon: Daemon
+    journal: SqliteJournal
+    sheet: GoogleSheet
+    server: SheetServer | None
+    #: What is wrong with single templates; the others work.
+    problems: tuple[str, ...]
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    def close(self) -> None:
+        self.stack.close()
+
+
+def build(settings: Settings, *, port: int = 0) -> Service:
+    """Open the journal and put a daemon together. Raises a SheetdError with nothing left open."""
+    templates, problems = load_templates(settings.daemon.templates)
+    if not templates:
+        raise ConfigError("; ".join(problems) or f"there is no template in {settings.daemon.templates[0]}: add one")
+    with ExitStack() as stack:
+        journal = SqliteJournal(settings.daemon.state_dir)
+        stack.callback(journal.close)
+        sheet, server = open_sheet(settings, stack, port=port)
+        if server is not None:
+            sheet.create_tab_if_missing()
+            sheet.write_header(starter_header(templates))
+        hosts: dict[HostName, Host] = {
+            HostName(host.name): make_host(settings, host, journal.epoch) for host in settings.hosts
+        }
+        world = make_world(settings, templates)
+        ports = Ports(
+            sheet=sheet,
+            hosts=hosts,
+            journal=journal,
+            snapshots=SnapshotStore(settings.daemon.state_dir / SNAPSHOTS_NAME),
+            secret=secret_of,
+        )
+        daemon = Daemon(world, ports, SystemClock(), SystemChance())
+        stack.callback(sheet.close)
+        stack.callback(listen_for_wakes(settings.daemon.state_dir, daemon.wake))
+        return Service(
+            daemon=daemon, journal=journal, sheet=sheet, server=server, problems=problems, stack=stack.pop_all()
+        )
+
+
+def open_sheet(settings: Settings, stack: ExitStack, *, port: int = 0) -> tuple[GoogleSheet, SheetServer | None]:
+    """The sheet that the settings name; the built-in one is started here, and stopped with the stack."""
+    wanted = settings.sheet
+    if wanted.kind == "google":
+        assert wanted.credentials is not None  # noqa: S101 - checked by the settings; said for the type checker
+        return open_google(wanted.url, wanted.tab, wanted.credentials), None
+    if wanted.kind == "server":
+        return open_builtin(wanted.url, wanted.token or "", wanted.key or "", wanted.tab), None
+    server = SheetServer(settings.daemon.state_dir / STORE_NAME, port=port)
+    server.start()
+    stack.callback(server.stop)
+    key = first_spreadsheet(server, settings.path.parent.name)
+    return open_builtin(server.base_url, server.token, key, wanted.tab), server
+
+
+def first_spreadsheet(server: SheetServer, title: str) -> str:
+    """The key of the built-in sheet's spreadsheet, made at the first start."""
+    keys = server.store.keys()
+    return keys[0] if keys else server.store.create_spreadsheet(title)
+
+
+def starter_header(templates: Mapping[str, Template]) -> list[str]:
+    """The header row of a new tab: what the user types first, then what sheetd writes, then the metrics."""
+    params = list(dict.fromkeys(name for template in templates.values() for name in template.params))
+    metrics = list(dict.fromkeys(rule.name for template in templates.values() for rule in template.metrics))
+    metrics = [name for name in metrics if name not in params]
+    system = [name for name in SYSTEM_HEADERS if name != "id"]
+    return ["template", *params, "action", *system[:2], *metrics, *system[2:], "id"]
+
+
+def make_world(settings: Settings, templates: Mapping[str, Template]) -> World:
+    sheet = settings.sheet
+    gap_s = BUILTIN_WRITE_GAP_S if sheet.kind != "google" else sheet.poll_s
+    limits = Limits(
+        poll_s=sheet.poll_s,
+        settle_s=sheet.settle_s,
+        explicit_only=sheet.ready == "explicit",
+        write_gap_s=gap_s,
+        fresh_s=min(0.5, sheet.poll_s),
+        deleted_row_grace_s=sheet.deleted_row_grace_s,
+    )
+    hosts = {
+        HostName(host.name): HostView(
+            name=HostName(host.name),
+            slots=tuple(SlotName(f"{host.name}/{index}") for index in range(host.slots)),
+            labels=frozenset(host.labels),
+        )
+        for host in settings.hosts
+    }
+    return World(state=State(), templates=templates, limits=limits, hosts=hosts)
+
+
+def make_host(settings: Settings, host: HostSettings, epoch: int) -> AgentHost:
+    """The adapter for one [[hosts]] entry. Connects to nothing yet."""
+    if host.local:
+        root = Path(host.root) if host.root else settings.daemon.state_dir / "hosts" / host.name
+        return LocalHost(host.name, root, epoch=epoch, env=host.env)
+    return SshHost(host.name, host.name, settings.daemon.ssh_config, epoch=epoch, root=host.root, env=host.env)
+
+
+def secret_of(name: str) -> str:
+    """A secret is a variable of the daemon's own environment. Raises ConfigError when it is not set."""
+    try:
+        return os.environ[name]
+    except KeyError:
+        raise ConfigError(f"the secret {name} is not in the daemon's environment: set it there and restart") from None
+
+
+def listen_for_wakes(state_dir: Path, wake: Callable[[], None]) -> Callable[[], None]:
+    """Have `wake` called whenever another process knocks (`knock`). Returns what ends it."""
+    path = state_dir / WAKE_NAME
+    path.unlink(missing_ok=True)
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    channel.bind(str(path))
+    path.chmod(0o600)
+
+    def listen() -> None:
+        while channel.recv(16) != b"end":
+            wake()
+
+    thread = threading.Thread(target=listen, name="sheetd-wake", daemon=True)
+    thread.start()
+
+    def end() -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as self:
+            self.sendto(b"end", str(path))
+        thread.join()
+        channel.close()
+        path.unlink(missing_ok=True)
+
+    return end
+
+
+def knock(state_dir: Path) -> bool:
+    """Tell a running daemon that there is a request. False when none listens; the request stays for its next start."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        try:
+            channel.sendto(b"wake", str(state_dir / WAKE_NAME))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,135 @@
+"""`sheetd doctor`: tries every link of the chain, and says what to do about each one that is broken.
+
+Works beside a running daemon: it takes no lock and writes nothing to the sheet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+
+import typer
+from rich.text import Text
+
+from sheetd.build import make_host
+from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of
+from sheetd.config import HostSettings, Settings
+from sheetd.core.rows import read_layout
+from sheetd.core.template import Template
+from sheetd.errors import ConfigError, SheetdError
+from sheetd.journal import JournalReader
+from sheetd.sheets.google import GoogleSheet, open_builtin, open_google
+from sheetd.templates import load_templates
+
+HOSTS_AT_ONCE = 8
+DISK_LOW_BYTES = 2 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One link: what was tried, whether it holds, and in words what was seen or what to do."""
+
+    what: str
+    ok: bool
+    detail: str
+
+
+def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Check configuration, templates, secrets, sheet and every host, and name the next step for what is wrong.
+
+    [dim]Example:[/]  sheetd doctor && sheetd run
+    """
+    findings = []
+    for finding in examine(settings_of(config)):
+        findings.append(finding)
+        if not as_json:
+            mark = Text("ok  ", style="green") if finding.ok else Text("BAD ", style="bold red")
+            out.print(mark + Text(f"{finding.what}: {finding.detail}", style=""), soft_wrap=True)
+    if as_json:
+        out.print_json(json.dumps([asdict(finding) for finding in findings]))
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Every finding, in the order in which a person would mend them."""
+    yield Finding("configuration", True, f"{settings.path} is valid, {len(settings.hosts)} hosts")
+    templates, problems = load_templates(settings.daemon.templates)
+    for problem in problems:
+        yield Finding("template", False, problem)
+    yield Finding("templates", bool(templates), ", ".join(sorted(templates)) or "there is none: add a TOML file")
+    for template in templates.values():
+        for name in template.secrets:
+            if name not in os.environ:
+                text = f"template {template.name} needs {name}: set it in the daemon's environment"
+                yield Finding("secret", False, text)
+    yield _daemon(settings)
+    yield _sheet(settings, templates)
+    with ThreadPoolExecutor(HOSTS_AT_ONCE) as pool:
+        yield from pool.map(lambda host: _host(settings, host), settings.hosts)
+
+
+def _daemon(settings: Settings) -> Finding:
+    if not settings.daemon.state_dir.exists():
+        return Finding("daemon", True, f"never started; its state will be kept in {settings.daemon.state_dir}")
+    try:
+        holder = JournalReader(settings.daemon.state_dir).daemon()
+    except SheetdError as error:
+        return Finding("daemon", True, str(error))
+    return Finding("daemon", True, f"runs ({holder})" if holder is not None else "does not run now: `sheetd run`")
+
+
+def _sheet(settings: Settings, templates: dict[str, Template]) -> Finding:
+    try:
+        sheet = _open(settings)
+    except ConfigError as error:
+        return Finding("sheet", True, str(error))
+    except SheetdError as error:
+        return Finding("sheet", False, str(error))
+    try:
+        grid = sheet.read()
+    except SheetdError as error:
+        return Finding("sheet", False, str(error))
+    finally:
+        sheet.close()
+    parameters = [name for template in templates.values() for name in template.params]
+    metrics = [rule.name for template in templates.values() for rule in template.metrics]
+    layout = read_layout(grid.rows[0] if grid.rows else (), parameters, metrics)
+    if layout.problems:
+        return Finding("sheet", False, "; ".join(layout.problems))
+    return Finding("sheet", True, f'tab "{grid.title}" has its columns and {max(0, len(grid.rows) - 1)} rows')
+
+
+def _open(settings: Settings) -> GoogleSheet:
+    wanted = settings.sheet
+    if wanted.kind == "google" and wanted.credentials is not None:
+        return open_google(wanted.url, wanted.tab, wanted.credentials)
+    if wanted.kind == "server":
+        return open_builtin(wanted.url, wanted.token or "", wanted.key or "", wanted.tab)
+    raise ConfigError("built in; `sheetd run` serves it and prints its address")
+
+
+def _host(settings: Settings, entry: HostSettings) -> Finding:
+    host = make_host(settings, entry, epoch=_epoch(settings))
+    try:
+        facts = host.facts()
+    except SheetdError as error:
+        return Finding(f"host {entry.name}", False, str(error))
+    finally:
+        host.close()
+    free_gib = facts.disk_free_bytes / 2**30
+    seen = f"{facts.hostname}, Python {facts.python}, {facts.cores} cores, {free_gib:.0f} GiB free"
+    if facts.disk_free_bytes < DISK_LOW_BYTES:
+        return Finding(f"host {entry.name}", False, f"{seen}: make room, or set root to a larger disk")
+    return Finding(f"host {entry.name}", True, seen)
+
+
+def _epoch(settings: Settings) -> int:
+    """The running daemon's own epoch: with a larger one the hosts would refuse the daemon from then on."""
+    try:
+        return JournalReader(settings.daemon.state_dir).epoch()
+    except SheetdError:
+        return 0

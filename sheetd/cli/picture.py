@@ -1,0 +1,90 @@
+"""The state of the daemon as another process sees it, while it runs and after it was killed.
+
+Decisions come from the journal, live details from the views the daemon keeps; words come from the same `render` as in
+the sheet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sheetd.clock import SystemClock
+from sheetd.config import Settings
+from sheetd.core.model import Experiment, ExperimentId
+from sheetd.core.plan import Now
+from sheetd.core.render import message_of, status_word
+from sheetd.core.state import State
+from sheetd.core.views import restore_hosts
+from sheetd.core.world import Limits, World
+from sheetd.errors import SheetdError
+from sheetd.journal import JournalReader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """What there is to show. `daemon` names the process that is alive, or is empty."""
+
+    daemon: str
+    world: World
+    now: Now
+    sheet: Mapping[str, Any]
+    hosts: Mapping[str, Any]
+    reader: JournalReader
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One plain mapping per experiment, in the order in which they were accepted."""
+        for experiment in self.world.state.experiments.values():
+            yield self.row(experiment)
+
+    def row(self, experiment: Experiment) -> dict[str, Any]:
+        attempt = experiment.attempt
+        metrics = {} if attempt is None else self.reader.metrics(attempt.id)
+        return {
+            "id": experiment.id,
+            "template": experiment.spec.template,
+            "params": dict(experiment.spec.params),
+            "status": status_word(self.world, experiment),
+            "message": message_of(self.world, experiment, None, self.now),
+            "host": None if attempt is None else attempt.host,
+            "attempt": None if attempt is None else attempt.number,
+            "exit_code": None if attempt is None else attempt.exit_code,
+            "metrics": {name: summary.last for name, summary in metrics.items()},
+        }
+
+    def experiment(self, id_: str) -> Experiment:
+        """Raises SheetdError naming what there is."""
+        found = self.world.state.experiments.get(ExperimentId(id_))
+        if found is None:
+            known = ", ".join(list(self.world.state.experiments)[-5:]) or "none yet"
+            raise SheetdError(f"there is no experiment {id_}: the newest are {known}; see `sheetd status`")
+        return found
+
+
+def take_picture(settings: Settings) -> Picture:
+    """Read the journal and the views. Raises JournalError when there is nothing to read."""
+    reader = JournalReader(settings.daemon.state_dir)
+    holder = reader.daemon()
+    clock = SystemClock()
+    state = State()
+    for recorded in reader.events():
+        state.apply(recorded.event, 0.0)
+    hosts = reader.view("hosts")
+    sheet = reader.view("sheet")
+    told = {} if sheet is None else sheet.value
+    world = World(
+        state=state,
+        templates={},
+        limits=Limits(),
+        hosts=restore_hosts({} if hosts is None else hosts.value, daemon_alive=holder is not None),
+        waiting={ExperimentId(id_): why for id_, why in told.get("waiting", {}).items()},
+    )
+    return Picture(
+        daemon="" if holder is None else str(holder),
+        world=world,
+        now=Now(s=0.0, wall_s=clock.wall_s()),
+        sheet=told,
+        hosts={} if hosts is None else hosts.value,
+        reader=reader,
+    )

@@ -1,0 +1,61 @@
+"""`sheetd run`: the daemon, in the foreground. A service manager or a terminal keeps it; it does not fork."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import signal
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from sheetd.build import Service, build
+from sheetd.cli.terminal import ConfigOption, complain, out, settings_of
+
+
+def run(
+    config: ConfigOption = None,
+    port: Annotated[int, typer.Option(help="Port of the built-in sheet; 0 takes a free one.")] = 0,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every recorded decision.")] = False,
+) -> None:
+    """Read the sheet, run its rows, keep them alive. Ctrl-C ends the daemon; the jobs go on.
+
+    [dim]Examples:[/]  sheetd run   sheetd run --config ~/lab/sheetd.toml -v
+    """
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    faulthandler.register(signal.SIGUSR1)
+    settings = settings_of(config)
+    service = build(settings, port=port)
+    try:
+        for problem in service.problems:
+            complain(problem)
+        greet(service, settings.sheet.url)
+        stop_on_signals(service)
+        service.daemon.run()
+    finally:
+        service.close()
+    out.print("sheetd has ended; what it started on the hosts goes on.")
+
+
+def greet(service: Service, url: str) -> None:
+    """One line that says where to look."""
+    where = service.server.url if service.server is not None else url
+    out.print(f"sheetd serves [bold]{escape(where)}[/]  (Ctrl-C ends it; jobs go on)", soft_wrap=True)
+
+
+def stop_on_signals(service: Service) -> None:
+    """Let the first TERM or INT end the loop in peace; a second INT interrupts."""
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        service.daemon.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)

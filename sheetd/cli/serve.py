@@ -1,0 +1,41 @@
+"""`sheetd serve`: the built-in sheet alone, to look at or to type into while no daemon runs."""
+
+from __future__ import annotations
+
+import signal
+import webbrowser
+from contextlib import ExitStack
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from sheetd.build import open_sheet, starter_header
+from sheetd.cli.terminal import ConfigOption, out, settings_of
+from sheetd.errors import ConfigError
+from sheetd.templates import load_templates
+
+
+def serve(
+    config: ConfigOption = None,
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+) -> None:
+    """Serve the built-in sheet on this machine, without running anything. Ctrl-C ends it.
+
+    [dim]Example:[/]  sheetd serve --port 8800 --no-browser
+    """
+    settings = settings_of(config)
+    if settings.sheet.kind != "builtin":
+        raise ConfigError(f"{settings.path}: [sheet] url is {settings.sheet.url}, not builtin: open it in a browser")
+    templates, _ = load_templates(settings.daemon.templates)
+    with ExitStack() as stack:
+        sheet, server = open_sheet(settings, stack, port=port)
+        sheet.create_tab_if_missing()
+        sheet.write_header(starter_header(templates))
+        if server is None:  # pragma: no cover - kind was checked above
+            return
+        out.print(f"the sheet is at [bold]{escape(server.url)}[/]  (Ctrl-C ends it)", soft_wrap=True)
+        if not no_browser:
+            webbrowser.open(server.url)
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})

@@ -1,0 +1,43 @@
+"""What all verbs share about the terminal: how an error looks, which configuration is meant, how a table is coloured.
+
+Text that came from cells, jobs or hosts is shown through `rich.text.Text` or `escape`, never as markup.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from sheetd.config import Settings, default_config_path, load_settings
+from sheetd.core.colours import ROW_COLOURS
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The configuration file. Default: sheetd.toml here, or the one in use."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
+
+
+def complain(text: str) -> None:
+    """An error for a person: what happened and what to do, without a traceback."""
+    err.print(f"[bold red]sheetd:[/] {escape(text)}", soft_wrap=True)
+
+
+def settings_of(config: Path | None) -> Settings:
+    """The settings that a verb works with. Raises ConfigError."""
+    return load_settings(config if config is not None else default_config_path())
+
+
+def status_style(word: str) -> str:
+    """The row's colour as a terminal style, with dark text as in the sheet."""
+    if word not in ROW_COLOURS:
+        return ""
+    red, green, blue = (round(part * 255) for part in ROW_COLOURS[word])
+    return f"black on rgb({red},{green},{blue})"
