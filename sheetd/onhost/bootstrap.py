@@ -13,12 +13,14 @@ Weak: it trusts the interpreter named `python3` that the login shell finds, and 
 import hashlib
 import json
 import os
+import re
 import stat
 import sys
 
 HEADER_BYTES_MAX = 65536
 BUNDLE_BYTES_MAX = 8 << 20
-FILES = {"agent.py": "agent.py", "sheetd.py": "lib/sheetd.py"}  # name in the bundle: place below agents/<sha>/
+MODULE = re.compile(r"^[a-z_]{1,40}\.py$")
+START = "from onhost.verbs import main\n\nmain()\n"  # agents/<sha> is run as a program
 
 
 class Refused(Exception):  # noqa: N818 - an answer to the daemon, in the agent's words
@@ -97,20 +99,27 @@ def open_root(path: str) -> str:
     return path
 
 
-def installed(folder: str, sha: str) -> bool:
-    """Whether the agent in folder is, byte for byte, the one named sha."""
-    bundle = {}
-    try:
-        for name, place in FILES.items():
-            with open(os.path.join(folder, place), encoding="utf-8", newline="") as file:
-                bundle[name] = file.read()
-    except (OSError, ValueError):
-        return False
-    return hashlib.sha256(canonical(bundle)).hexdigest() == sha
+def place(name: str) -> str:
+    """Where a file of the bundle goes below agents/<sha>/: the job library is what jobs import as `sheetd`."""
+    return os.path.join("lib", "sheetd.py") if name == "job.py" else os.path.join("onhost", name)
 
 
 def canonical(bundle: "dict[str, str]") -> bytes:
     return json.dumps(bundle, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def installed(folder: str, sha: str) -> bool:
+    """Whether the agent in folder is, byte for byte, the one named sha."""
+    bundle = {}
+    try:
+        names = [name for name in os.listdir(os.path.join(folder, "onhost")) if MODULE.match(name)]
+        for name in [*names, "job.py"]:
+            with open(os.path.join(folder, place(name)), encoding="utf-8", newline="") as file:
+                bundle[name] = file.read()
+        with open(os.path.join(folder, "__main__.py")) as file:
+            return file.read() == START and hashlib.sha256(canonical(bundle)).hexdigest() == sha
+    except (OSError, ValueError):
+        return False
 
 
 def install(folder: str, sha: str, blob: bytes) -> None:
@@ -118,14 +127,18 @@ def install(folder: str, sha: str, blob: bytes) -> None:
     if hashlib.sha256(blob).hexdigest() != sha:
         raise Refused("bad_bundle", "the agent arrived damaged: its hash is not the announced one")
     bundle = json.loads(blob.decode("ascii"))
-    if set(bundle) != set(FILES) or canonical(bundle) != blob:
-        raise Refused("bad_bundle", "the bundle does not hold exactly {}".format(sorted(FILES)))
+    if set(bundle) == {"agent.py", "sheetd.py"}:  # interim: the one-file agent
+        return install_interim(folder, bundle)
+    if canonical(bundle) != blob or not all(map(MODULE.match, bundle)) or not {"agent.py", "job.py"} <= set(bundle):
+        raise Refused("bad_bundle", "the bundle is no set of modules with agent.py and job.py among them")
     fresh = "{}.new.{}".format(folder, os.getpid())
-    for name, place in FILES.items():
-        target = os.path.join(fresh, place)
+    files = {place(name): text for name, text in bundle.items()}
+    files["__main__.py"] = START
+    for name, text in files.items():
+        target = os.path.join(fresh, name)
         os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
         with open(target, "w", encoding="utf-8", newline="") as file:
-            file.write(bundle[name])
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
     if os.path.isdir(folder) and not installed(folder, sha):
@@ -135,6 +148,13 @@ def install(folder: str, sha: str, blob: bytes) -> None:
     except OSError:
         if not installed(folder, sha):  # else another connection brought the same agent a moment earlier
             raise
+
+
+def install_interim(folder: str, bundle: "dict[str, str]") -> None:
+    os.makedirs(os.path.join(folder, "lib"), exist_ok=True)
+    for name, target in (("agent.py", "__main__.py"), ("sheetd.py", "lib/sheetd.py")):
+        with open(os.path.join(folder, target), "w", encoding="utf-8", newline="") as file:
+            file.write(bundle[name])
 
 
 def prepare(header: "dict[str, object]") -> "list[str]":
@@ -151,7 +171,7 @@ def prepare(header: "dict[str, object]") -> "list[str]":
     send(str(header.get("nonce")), {"need": need})
     if need:
         install(folder, sha, read_exactly(size))
-    return [sys.executable, "-I", "-S", "-u", os.path.join(folder, "agent.py"), "serve", root]
+    return [sys.executable, "-I", "-S", "-u", folder, "serve", root]
 
 
 def main() -> None:

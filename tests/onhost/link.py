@@ -27,7 +27,7 @@ DEADLINE_S = 20.0
 
 
 def bundle() -> bytes:
-    files = {"agent.py": (ONHOST / "agent.py").read_text(), "sheetd.py": (ONHOST / "job.py").read_text()}
+    files = {path.name: path.read_text() for path in ONHOST.glob("*.py") if path.name != "bootstrap.py"}
     return json.dumps(files, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -126,7 +126,9 @@ class Link:
         self.boot = greeting.get("boot", {})
         return greeting
 
-    def request(self, attempt: str, argv: list[str], secret: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
+    def request(
+        self, attempt: str, argv: list[str], secret: dict[str, str] | None = None, **spec: Any
+    ) -> dict[str, Any]:
         """The fields of a launch."""
         late = time.clock_gettime(time.CLOCK_BOOTTIME) + 120
         return {

@@ -1,0 +1,91 @@
+"""The shim: the job's parent, which waits for it and testifies how it ended, whatever happens to the supervisor.
+
+It is the smallest process of the family on purpose: it holds no lock, decides nothing and writes one file.
+"""
+
+import contextlib
+import json
+import os
+import signal
+from typing import Any, Dict, List, NamedTuple, NoReturn
+
+from .attempt import Attempt
+from .system import System, close_all_but, dump, read_all
+
+Json = Dict[str, Any]
+
+
+class Command(NamedTuple):
+    """What a run executes."""
+
+    argv: List[bytes]
+    env: Dict[bytes, bytes]
+    folder: str
+    umask: int  # the login's, not our 077
+
+
+def shim(
+    system: System,
+    attempt: Attempt,
+    k: int,
+    command: Command,
+    gate: int,
+    report: int,
+) -> NoReturn:
+    """The job's parent: leads its session, starts it when the gate opens, and testifies how it ended. Never returns."""
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        close_all_but((0, 1, 2, gate, report))
+        os.setsid()
+        trouble, trouble_in = os.pipe()
+        job = system.fork("job")
+        if job == 0:
+            os.close(report)
+            become_job(attempt, command, gate, trouble_in)
+        for handle in (gate, trouble_in):
+            os.close(handle)
+        os.write(report, str(job).encode("ascii"))
+        os.close(report)
+        said = read_all(trouble)  # at its end the job was executed, or could not be and says why
+        status = os.waitpid(job, 0)[1]
+        testimony: Json = {"at": system.boottime(), "rc": None, "signal": None}
+        if said:
+            testimony.update(json.loads(said.decode("utf-8")))
+        elif os.WIFSIGNALED(status):
+            testimony["signal"] = os.WTERMSIG(status)
+        else:
+            testimony["rc"] = os.WEXITSTATUS(status)
+        system.replace(attempt.at("rc.{}".format(k)), dump(testimony))
+        os._exit(128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
+    finally:
+        os._exit(70)
+
+
+def become_job(attempt: Attempt, command: Command, gate: int, trouble: int) -> NoReturn:
+    """Wait for the gate, then become the job, with nothing of ours but stdout and stderr. Never returns."""
+    argv, env, folder, umask = command
+    said: Json = {"unstarted": True}
+    try:
+        os.setpgid(0, 0)  # a job that signals its own group must not reach the shim
+        if os.read(gate, 1) == b"1":
+            said = {"error": "an internal error before the job was executed", "rc": 127}
+            log = os.open(attempt.at("log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            for number in range(1, signal.NSIG):
+                with contextlib.suppress(OSError, ValueError):  # KILL, STOP and those that the C library keeps
+                    signal.signal(number, signal.SIG_DFL)  # Python ignores SIGPIPE, and exec hands that on
+            signal.pthread_sigmask(signal.SIG_SETMASK, [])
+            os.umask(umask)
+            os.chdir(folder)
+            os.execvpe(argv[0], argv, env)  # noqa: S606 - no shell is wanted
+    except (OSError, ValueError) as error:
+        what = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        name = argv[0].decode("utf-8", "replace")
+        said = {"error": "cannot execute {!r} in {}: {}".format(name, folder, what), "rc": 127}
+    finally:
+        os.write(trouble, dump(said))
+        os._exit(125)

@@ -1,0 +1,357 @@
+"""The supervisor: keeps one attempt. It starts, waits without polling, restarts, stops, and writes down how it ended.
+
+It outlives every connection and every agent, and may itself be killed at any point: `agent.py` tells why each of its
+steps is where it is. It must not signal what it cannot prove to be of its attempt, and must not say that a run ended
+before nothing of it is left.
+
+Weak: it wakes for nothing but ends, knocks and deadlines, so a job that fills the disk is not its business.
+"""
+
+import contextlib
+import errno
+import gc
+import math
+import os
+import select
+import signal
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from .attempt import Attempt
+from .judgement import Identity, Policy, Step, as_bytes, environment, how_it_ended, next_step, who_to_signal, words
+from .shim import Command, shim
+from .system import System, close_all_but, dump, read_all
+
+LEFTOVER_GRACE_S = 5.0  # between TERM and KILL for what a finished job left behind
+UNKILLABLE_S = 60.0
+
+Json = Dict[str, Any]
+
+
+class Run(NamedTuple):
+    """One execution of the job, number k of its attempt."""
+
+    k: int
+    shim: Optional[Identity]
+    job: Optional[Identity]
+    mine: bool  # forked by this supervisor, not adopted
+
+
+class Supervisor:
+    """Keeps one attempt: starts it, waits without polling, restarts it, stops it, and writes down how it ended."""
+
+    def __init__(self, system: System, attempt: Attempt, lock: int, secrets: Optional[Json], umask: int) -> None:
+        self.system = system
+        self.attempt = attempt
+        self.lock = lock
+        self.secrets = secrets
+        self.umask = umask
+        self.boot = system.boot()
+        self.spec: Json = attempt.load("spec.json") or {}
+        restarts = self.spec.get("restarts") or {}
+        self.policy = Policy(
+            int(restarts.get("max", 0)),
+            float(restarts.get("backoff_s", 1)),
+            float(restarts.get("backoff_max_s", 300)),
+            float(restarts.get("healthy_s", 600)),
+        )
+        self.told: Dict[Identity, int] = {}
+        self.terminated = False  # SIGTERM came to us: the host is going down, or somebody wants us gone
+        self.reaper = False
+        self.run: Optional[Run] = None
+        self.orphan_status: Optional[int] = None  # the job's, when its shim was killed and we inherited it
+
+    def keep(self, ready: int) -> None:
+        """The supervisor's whole life."""
+        self.settle_in(ready)
+        runs = self.attempt.runs()
+        if runs:
+            run = Run(runs - 1, *self.attempt.who(runs - 1), mine=False)
+            self.note("running")
+        else:
+            if self.stop_wanted():
+                self.system.publish(self.attempt.at("tomb"), b"stopped before its start\n", durable=True)
+                return
+            run = self.start(0)
+        with contextlib.suppress(BrokenPipeError):  # the agent need not wait for us
+            os.write(ready, b"1")
+        os.close(ready)
+        while True:
+            end = self.follow(run)
+            step = next_step(self.policy, self.ends(), self.secrets_lost())
+            if step.restart_at is None or not self.pause(end, step.restart_at):
+                self.finish(run, end, step)
+                return
+            run = self.start(run.k + 1)
+
+    def settle_in(self, ready: int) -> None:
+        """Nothing of the connection is kept: no descriptor, no directory, no signal of the terminal."""
+        gc.collect()
+        getattr(gc, "freeze", gc.collect)()  # Python 3.7: forked pages stay shared
+        null = os.open(os.devnull, os.O_RDWR)
+        for handle in (0, 1, 2):
+            os.dup2(null, handle)
+        close_all_but((0, 1, 2, self.lock, ready))
+        os.chdir("/")
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
+        self.wakeup, wakeup_in = os.pipe()
+        os.set_blocking(self.wakeup, False)
+        os.set_blocking(wakeup_in, False)
+        signal.set_wakeup_fd(wakeup_in)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self.on_terminate)
+        self.knock = os.open(self.attempt.at("wake"), os.O_RDWR | os.O_NONBLOCK)  # both ends: never at end of file
+        self.reaper = self.system.reap_orphans()
+        self.note("starting")
+
+    def on_terminate(self, *_: Any) -> None:
+        self.terminated = True
+
+    def note(self, phase: str, restart_at: Optional[float] = None, reason: Optional[str] = None) -> None:
+        """Say who keeps the attempt and what it waits for; read by `state`, never needed for a decision."""
+        me = self.system.process(os.getpid())
+        content = {
+            "keeper": me.identity if me else None,
+            "phase": phase,
+            "restart_at": restart_at,
+            "reason": reason,
+        }
+        self.system.replace(self.attempt.at("supervisor.json"), dump(content))
+
+    def stop_wanted(self) -> Optional[Json]:
+        """The order to stop, if there is one by now."""
+        if self.terminated and not self.attempt.has("stop.json"):
+            reason = "ended by SIGTERM to its supervisor: the host shuts down, or somebody on it wanted this"
+            grace = min(float(self.spec.get("grace_s", 60)), 60.0)
+            content = {"at": self.system.boottime(), "grace_s": grace, "asked": False, "reason": reason}
+            self.system.replace(self.attempt.at("stop.json"), dump(content))
+        return self.attempt.load("stop.json")
+
+    def ends(self) -> List[Json]:
+        loaded = [self.attempt.load("exit.{}.json".format(k)) for k in range(self.attempt.runs())]
+        return [end for end in loaded if end is not None]
+
+    def secrets_lost(self) -> bool:
+        return self.secrets is None and bool((self.attempt.load("claim.json") or {}).get("secret_names"))
+
+    def start(self, k: int) -> Run:
+        """Start run k. Dying anywhere before the gate opens leaves a run that was provably never executed."""
+        attempt = self.attempt
+        started = {"at": self.system.boottime(), "log": os.stat(attempt.at("log")).st_size}
+        started["oom_kills"] = self.system.oom_kills()
+        if not self.system.publish(attempt.at("started.{}".format(k)), dump(started)):
+            raise RuntimeError(
+                "run {} of {} was started by somebody else while we held its lock".format(k, attempt.name)
+            )
+        command = self.command(k)
+        gate, gate_in = os.pipe()
+        report_out, report = os.pipe()
+        pid = self.system.fork("shim")
+        if pid == 0:
+            shim(self.system, attempt, k, command, gate, report)
+        os.close(gate)
+        os.close(report)
+        said = read_all(report_out)
+        os.close(report_out)
+        parent, child = self.system.process(pid), self.system.process(int(said)) if said else None
+        run = Run(k, parent.identity if parent else None, child.identity if child else None, mine=True)
+        if run.shim and run.job:
+            proc = {"shim": run.shim, "job": run.job, "boot": self.boot}
+            self.system.replace(attempt.at("proc.{}.json".format(k)), dump(proc))
+            self.system.open_gate(gate_in)
+        os.close(gate_in)
+        self.run, self.told, self.orphan_status = run, {}, None
+        self.note("running")
+        return run
+
+    def command(self, k: int) -> Command:
+        attempt, spec = self.attempt, self.spec
+        resume = attempt.resume_folder(k, bool(spec.get("resume", True)))
+        out = os.path.join(attempt.home, "out")
+        home = attempt.working_copy(spec["code"]) if spec.get("code") else out
+        place = {
+            "id": attempt.experiment,
+            "attempt": attempt.name,
+            "k": k,
+            "resume": resume,
+            "out": out,
+            "checkpoints": attempt.checkpoints(attempt.number),
+            "metrics": attempt.at("metrics.jsonl"),
+            "params": attempt.at("params.json"),
+            "library": os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"),
+        }
+        argv = (resume and spec.get("resume_argv")) or spec["argv"]
+        env = environment(dict(os.environb), spec, self.secrets or {}, place)
+        return Command([as_bytes(word) for word in argv], env, os.path.join(home, spec.get("cwd") or ""), self.umask)
+
+    def follow(self, run: Run) -> Json:
+        """Wait for the end of run k, obeying a stop meanwhile, and write it down once nothing of the run is left."""
+        done = self.attempt.load("exit.{}.json".format(run.k))
+        if done is not None:  # adopted after its end
+            return done
+        while True:
+            alive = [one for one in (run.shim, run.job) if one and self.system.alive(one)]
+            if not alive:
+                break
+            stop = self.stop_wanted()
+            self.wait(alive, self.obey(run, stop) if stop is not None else None)
+        ended = self.system.boottime()
+        self.reap()
+        status = self.shim_status(run)
+        status = self.orphan_status if status is None else status
+        testimony = self.attempt.load("rc.{}".format(run.k))
+        started = self.attempt.load("started.{}".format(run.k)) or {}
+        end = how_it_ended(testimony, status, recorded=run.job is not None)
+        end["witness"] = "supervisor" if run.mine else "shim"
+        end["ended"] = (testimony or {}).get("at", ended)
+        end["duration_s"] = max(0.0, end["ended"] - started.get("at", ended))
+        grown = self.system.oom_kills() > started.get("oom_kills", 0)
+        end["oom"] = end["signal"] == signal.SIGKILL and grown and signal.SIGKILL not in self.told.values()
+        self.clear(run, thorough=False)
+        self.system.replace(self.attempt.at("exit.{}.json".format(run.k)), dump(end))
+        return end
+
+    def shim_status(self, run: Run) -> Optional[int]:
+        """The shim's wait status, without reaping it.
+
+        It stays a zombie until `clear` is through: as long as it is one, its number, which is also the session's,
+        cannot be given to anybody else. None for a shim that was killed: it had nothing to say about the job.
+        """
+        if not run.mine or run.shim is None:
+            return None
+        status = os.waitid(os.P_PID, run.shim.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return int(status.si_status) << 8 if status is not None and status.si_code == os.CLD_EXITED else None
+
+    def reap(self) -> List[int]:
+        """Reap every ended child but the shim, so that orphans do not pile up; returns the living ones."""
+        run = self.run
+        children = self.system.children()
+        if children is None:
+            table = self.system.table(self.attempt.marker)
+            children = [process.identity.pid for process in table if process.parent == os.getpid()]
+        living = []
+        for pid in children:
+            if run is not None and run.mine and run.shim is not None and pid == run.shim.pid:
+                continue
+            with contextlib.suppress(ChildProcessError):
+                reaped, status = os.waitpid(pid, os.WNOHANG)
+                if not reaped:
+                    living.append(pid)
+                elif run is not None and run.job is not None and pid == run.job.pid:
+                    self.orphan_status = status
+        return living
+
+    def obey(self, run: Run, stop: Json) -> float:
+        """Carry a stop further.
+
+        TERM to everything, KILL after the grace. Returns seconds until it needs another look.
+        """
+        left = float(stop["at"] + stop["grace_s"] - self.system.boottime())
+        targets = self.targets(run)
+        others = [one for one in targets if one != run.shim]  # the shim must live to testify; it ends with its job
+        stuck = left < -2.0
+        self.send(others if others or not stuck else targets, signal.SIGTERM if left > 0 else signal.SIGKILL)
+        if -left > UNKILLABLE_S:
+            self.note("stopping", reason="{} processes survive SIGKILL (stuck in the kernel?)".format(len(targets)))
+        return left if left > 0 else min(max(-left, 0.05), 5.0)
+
+    def targets(self, run: Run) -> List[Identity]:
+        known = {one for one in (run.shim, run.job) if one}
+        return who_to_signal(self.system.table(self.attempt.marker), known, os.getpid())
+
+    def send(self, targets: List[Identity], number: int) -> None:
+        for one in targets:
+            if self.told.get(one) != number:
+                self.told[one] = number
+                self.system.signal(one, number)
+
+    def clear(self, run: Run, thorough: bool) -> None:
+        """Return only when nothing of the run is left: TERM, a short grace, KILL, for whatever outlived the job.
+
+        Our own children tell it without a look at the whole process table: as a subreaper we inherit every orphan of
+        a run that we forked. That makes a restart prompt; the end of the attempt looks thoroughly.
+        """
+        begun = self.system.boottime()
+        grace = min(float(self.spec.get("grace_s", 60)), LEFTOVER_GRACE_S)
+        while True:
+            if not self.reap() and self.reaper and run.mine and not thorough:
+                break
+            left = self.targets(run)
+            if not left:
+                break
+            age = self.system.boottime() - begun
+            self.send(left, signal.SIGTERM if age < grace else signal.SIGKILL)
+            if age > UNKILLABLE_S:
+                self.note("clearing", reason="{} processes survive SIGKILL (stuck in the kernel?)".format(len(left)))
+            self.wait(left[:32], 0.05 if age < 1 else 0.5)
+        if run.mine and run.shim is not None:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(run.shim.pid, os.WNOHANG)
+
+    def pause(self, end: Json, until: float) -> bool:
+        """Wait out the backoff. False when a stop came first."""
+        if until > self.system.boottime():
+            self.note("backoff", restart_at=until, reason="crashed with {}".format(words(end)))
+        while not self.stop_wanted():
+            left = until - self.system.boottime()
+            if left <= 0:
+                return True
+            self.wait([], left)
+        return False
+
+    def wait(self, processes: List[Identity], timeout: Optional[float]) -> None:
+        """Sleep until one of these ends, a child ends, somebody knocks, or the time is over."""
+        poll = select.poll()
+        poll.register(self.wakeup, select.POLLIN)
+        poll.register(self.knock, select.POLLIN)
+        pidfds = [handle for handle in (self.system.pidfd(one.pid) for one in processes) if handle is not None]
+        for handle in pidfds:
+            poll.register(handle, select.POLLIN)
+        if processes and not self.system.has_pidfd:
+            timeout = 1.0 if timeout is None else min(timeout, 1.0)
+        if all(self.system.alive(one) for one in processes):  # after the pidfds were opened: none of them is another's
+            poll.poll(None if timeout is None else math.ceil(max(0.0, timeout) * 1000))
+        for handle in pidfds:
+            os.close(handle)
+        for handle in (self.wakeup, self.knock):
+            with contextlib.suppress(BlockingIOError):
+                os.read(handle, 4096)
+        self.reap()
+
+    def finish(self, run: Run, end: Json, step: Step) -> None:
+        """Write the end of the attempt, which nothing follows."""
+        self.clear(run, thorough=True)
+        stop = self.stop_wanted()
+        if stop is not None and stop["at"] > end["ended"] and step.restart_at is None:
+            stop = None  # it came when the end was a fact already
+        unseen = stop is None and words(end) == "unseen" and not end["error"]
+        reason = stop["reason"] if stop is not None else None
+        if unseen:
+            reason = "nobody saw how it ended: its supervisor and its shim were killed"
+            if not end["executed"]:
+                reason = "it was never executed: its supervisor was killed before the start"
+        content = dict(end)
+        content.update(
+            stopped=stop is not None and stop["asked"],
+            lost=unseen,
+            gave_up=None if stop is not None else step.gave_up,
+            restarts=run.k,
+            reason=reason,
+            boot=self.boot,
+        )
+        while not self.recorded(content):
+            self.wait([], 5.0)
+
+    def recorded(self, content: Json) -> bool:
+        """Whether exit.json could be written. On a full disk the reserve gives back the blocks that it needs."""
+        try:
+            self.system.publish(self.attempt.at("exit.json"), dump(content), durable=True)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.attempt.at("reserve"))
+                return self.recorded(content)
+            self.note("clearing", reason="cannot record the end: the disk is full")
+            return False
+        return True

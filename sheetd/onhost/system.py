@@ -1,0 +1,234 @@
+"""The world: every effect on it that decides something, and every fact from /proc.
+
+Tests that kill us between any two steps, and the simulator, stand in for `System`. It decides nothing.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import time
+from typing import Any, Dict, Iterable, List, Optional, Tuple
+
+from .judgement import Identity, Process
+
+Json = Dict[str, Any]
+
+
+class System:
+    """Every effect on the world and every fact from /proc. Tests and the simulator stand in for it."""
+
+    PIDFD_OPEN, PIDFD_SEND_SIGNAL = 434, 424  # the same numbers on every architecture but Alpha
+    PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 15, 36  # prctl(2)
+
+    def __init__(self) -> None:
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        probe = self.pidfd(os.getpid())
+        self.has_pidfd = probe is not None
+        if probe is not None:
+            os.close(probe)
+
+    def boottime(self) -> float:
+        """Seconds since boot, suspend included; the only clock that intervals are taken from."""
+        return time.clock_gettime(7)  # CLOCK_BOOTTIME, unnamed before Python 3.7
+
+    def boot(self) -> Json:
+        """What differs after every reboot, of the machine or of the container we are in."""
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            boot_id = file.read().strip()
+        first = self.process(1)
+        return {
+            "boot_id": boot_id,
+            "pidns": os.readlink("/proc/self/ns/pid"),
+            "pid1_ticks": first.identity.ticks if first else None,  # hidden by hidepid=2
+        }
+
+    def process(self, pid: int, marker: Optional[bytes] = None) -> Optional[Process]:
+        try:
+            with open("/proc/{}/stat".format(pid), "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()  # the name before it may hold anything
+        except OSError:
+            return None
+        if len(fields) < 20:
+            return None
+        return Process(
+            identity=Identity(pid, int(fields[19])),
+            parent=int(fields[1]),
+            session=int(fields[3]),
+            dead=fields[0] in (b"Z", b"X", b"x"),
+            marked=marker is not None and self.is_marked(pid, marker),
+        )
+
+    def is_marked(self, pid: int, marker: bytes) -> bool:
+        try:
+            if os.stat("/proc/{}".format(pid)).st_uid != os.geteuid():
+                return False
+            with open("/proc/{}/environ".format(pid), "rb") as file:
+                return marker in file.read().split(b"\0")
+        except OSError:  # gone, or not ours to read
+            return False
+
+    def table(self, marker: bytes) -> List[Process]:
+        found = (self.process(int(name), marker) for name in os.listdir("/proc") if name.isdigit())
+        return [process for process in found if process is not None]
+
+    def alive(self, identity: Optional[Identity]) -> bool:
+        found = self.process(identity.pid) if identity else None
+        return found is not None and found.identity == identity and not found.dead
+
+    def children(self) -> Optional[List[int]]:
+        """Our direct children, zombies too; None where the kernel does not list them."""
+        try:
+            with open("/proc/self/task/{}/children".format(os.getpid())) as file:
+                return [int(pid) for pid in file.read().split()]
+        except OSError:
+            return None
+
+    def oom_kills(self) -> int:
+        """How often the kernel killed for memory: in our cgroup if it counts, else on the machine."""
+        places = ["/proc/vmstat"]
+        with contextlib.suppress(OSError):
+            with open("/proc/self/cgroup") as file:
+                own = [line.strip().split("::")[1] for line in file if line.startswith("0::")]
+            places[:0] = ["/sys/fs/cgroup{}/memory.events".format(path) for path in own]
+        for place in places:
+            with contextlib.suppress(OSError), open(place) as file:
+                for line in file:
+                    if line.startswith("oom_kill "):
+                        return int(line.split()[1])
+        return 0
+
+    def pidfd(self, pid: int) -> Optional[int]:
+        """A descriptor that becomes readable when the process ends, and is never another's.
+
+        None without kernel support.
+        """
+        handle = self.libc.syscall(self.PIDFD_OPEN, pid, 0)
+        return handle if handle >= 0 else None
+
+    def signal(self, identity: Identity, number: int) -> bool:
+        """Signal exactly this process. False when it is gone, or its number is another's by now."""
+        handle = self.pidfd(identity.pid)
+        try:
+            if not self.alive(identity):  # after the pidfd was opened: from here on it cannot become another's
+                return False
+            if handle is not None:
+                return bool(self.libc.syscall(self.PIDFD_SEND_SIGNAL, handle, number, None, 0) == 0)
+            os.kill(identity.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        finally:
+            if handle is not None:
+                os.close(handle)
+        return True
+
+    def fork(self, role: str) -> int:
+        pid = os.fork()
+        if pid == 0 and role != "job":
+            self.become(role)
+        return pid
+
+    def become(self, role: str) -> None:
+        """Take a role's name, which `ps` and `top` show."""
+        self.libc.prctl(self.PR_SET_NAME, ("sheetd-" + role)[:15].encode("ascii"), 0, 0, 0)
+
+    def reap_orphans(self) -> bool:
+        """Become the parent of every orphaned descendant, so that none is out of sight."""
+        return bool(self.libc.prctl(self.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+    def publish(self, path: str, content: bytes, durable: bool = False) -> bool:
+        """Make a file with its content, whole, once.
+
+        False when it was there before: of several writers the first wins.
+        """
+        fresh = self.beside(path, content, durable)
+        try:
+            os.link(fresh, path)
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(fresh)
+        if durable:
+            sync_folder(os.path.dirname(path))
+        return True
+
+    def replace(self, path: str, content: bytes, durable: bool = False) -> None:
+        os.replace(self.beside(path, content, durable), path)
+        if durable:
+            sync_folder(os.path.dirname(path))
+
+    def beside(self, path: str, content: bytes, durable: bool) -> str:
+        folder, name = os.path.split(path)
+        fresh = os.path.join(folder, ".{}.{}".format(name, os.getpid()))
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            write_all(handle, content)
+            if durable:
+                os.fsync(handle)
+        finally:
+            os.close(handle)
+        return fresh
+
+    def claim(self, fresh: str, folder: str) -> None:
+        """The rename that makes an attempt exist. OSError ENOTEMPTY when it does already."""
+        os.rename(fresh, folder)
+        sync_folder(os.path.dirname(folder))
+
+    def open_gate(self, gate: int) -> None:
+        with contextlib.suppress(BrokenPipeError):  # the job process was killed while it waited
+            os.write(gate, b"1")
+
+
+def write_all(handle: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def read_all(handle: int) -> bytes:
+    parts: List[bytes] = []
+    while True:
+        part = os.read(handle, 65536)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+
+
+def read_range(path: str, offset: int, size: int) -> Tuple[bytes, int]:
+    """Bytes from offset, and the file's size; a file that is not there is empty."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return b"", 0
+    try:
+        return os.pread(handle, size, offset), os.fstat(handle).st_size
+    finally:
+        os.close(handle)
+
+
+def sync_folder(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def dump(value: Any) -> bytes:
+    """Canonical JSON: the same value has the same bytes, and so the same hash, everywhere."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def close_all_but(keep: Iterable[int]) -> None:
+    kept = set(keep)
+    for handle in [int(name) for name in os.listdir("/proc/self/fd")]:
+        if handle not in kept:
+            with contextlib.suppress(OSError):  # the listing's own descriptor is gone by now
+                os.close(handle)
+
+
+def remove_tree(path: str) -> None:
+    if os.path.lexists(path):
+        import shutil
+
+        shutil.rmtree(path)

@@ -1,0 +1,401 @@
+"""The agent: what answers the daemon on a host, and leaves supervisors behind that keep its attempts.
+
+Standard library, Python 3.6 or later, no installation, no port, no root. Stage 0 (bootstrap.py) puts these files below
+the state root and runs them; the agent serves framed JSON on stdin and stdout until stdin closes. Its end touches no
+job. Any number of agents may serve one root at once, and each reads the world afresh for every answer.
+
+What it is for: **an attempt is started at most once, and how it ended is never invented.** Each step is where it is
+for that:
+
+    a/<attempt>/            made by one rename: a claim is there whole or not at all, so a launch may be repeated
+      claim.json spec.json  what was asked for, and on which boot of this machine
+      sup.lock              flock. Taken by the agent *before* it forks and inherited by the supervisor: while it is
+                            held somebody keeps this attempt, while it is free nobody does or is about to
+      started.<k>           the point of no return of run k. Made with link(2): of any number of racers one succeeds
+      proc.<k>.json         who runs: the shim and the job behind it, as (pid, start ticks). Only now the gate opens
+                            and the job is executed. A supervisor that dies earlier closes the gate, and the job's
+                            process ends unexecuted: no job ever runs unrecorded
+      rc.<k>                the shim's testimony. The shim is the job's parent and survives the supervisor
+      exit.<k>.json         how run k ended, written when nothing of it is left
+      exit.json | tomb      the end of the attempt: link(2) again, the first writer wins, and nothing starts after it
+
+    agent ──fork──► supervisor ──fork──► shim ──fork──► job
+                    keeps, restarts      waits,         in the shim's session, a group of its own;
+                                         testifies      no closed connection reaches any of the three
+
+A dead supervisor is replaced by any agent that notices (`heal`). The new one *adopts*: it waits for what still lives,
+goes on within the restart budget (which is counted in files), or settles. Only exit.json says `exited` or `lost`. A
+tomb is set only while the lock is free and nothing has started: a revoked attempt never runs, a launch after it is
+refused.
+
+Durability: within one boot the page cache is the truth, whatever process is killed, and another boot ends the attempt
+by its boot identity. So fsync guards only what must outlive a power cut: claim, tomb, stop, exit, epoch, code.
+
+Signals go to proven processes only: (pid, start ticks) is compared through a pidfd and then signalled through it.
+
+Decisions are pure (judgement.py) and everything that touches the world goes through `System`, so that a simulator, or
+a test that kills us between any two steps, can stand in for it.
+
+Weak: a job that clears its environment *and* leaves its session, *after* both its supervisor and its shim were killed,
+escapes a stop. The account that jobs share with us could forge any of these files. Without pidfd (Linux before 5.3)
+deaths are noticed within a second, not at once.
+"""
+
+import base64
+import contextlib
+import errno
+import fcntl
+import hashlib
+import math
+import os
+import select
+import sys
+import time
+import traceback
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+from .attempt import ATTEMPT, Attempt, Refused
+from .channel import Channel
+from .hostfacts import NETWORK_FILESYSTEMS, filesystem_of, host_facts
+from .points import is_number
+from .spec import check_environment, checked_spec
+from .state import describe, observe
+from .supervisor import Supervisor
+from .system import System, dump, read_range, remove_tree, sync_folder
+from .upload import CodeStore
+from .watcher import Watcher
+
+PROTOCOL = 1
+HOST_LOCK_S = 10.0
+READY_S = 15.0  # how long a launch waits to hear that the job was started; it goes on anyway
+
+Json = Dict[str, Any]
+
+
+class Agent:
+    """The verbs. Each reads the world afresh, so an agent may die at any time and another go on."""
+
+    def __init__(self, system: System, root: str, umask: int) -> None:
+        self.system = system
+        self.root = root
+        self.umask = umask
+        self.boot = system.boot()
+        self.healed: Dict[str, Tuple[int, float]] = {}  # attempt: how often, when next at the earliest
+        self.code = CodeStore(os.path.join(root, "code"))
+        self.watcher = Watcher(system, root, self.state)
+        for name in ("a", "x", "code"):
+            os.makedirs(os.path.join(root, name), mode=0o700, exist_ok=True)
+        self.verbs: Dict[str, Callable[[Json], Json]] = {
+            "hello": self.hello,
+            "ping": self.ping,
+            "has_code": self.code.has_code,
+            "put_code": self.put_code,
+            "launch": self.launch,
+            "status": self.status,
+            "stop": self.stop,
+            "watch": self.watch,
+            "tail": self.tail,
+            "forget": self.forget,
+        }
+
+    def answer(self, request: Json) -> Json:
+        """The answer to one request; whatever is wrong with it, the agent goes on."""
+        number = request.get("id")
+        try:
+            verb = self.verbs.get(request.get("verb") or "", no_such_verb)
+            return {"id": number, "ok": verb(request)}
+        except Refused as refused:
+            return {"id": number, "error": {"code": refused.code, "message": refused.message}}
+        except OSError as error:
+            code = "disk_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "internal"
+            return {"id": number, "error": {"code": code, "message": str(error)}}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            message = "{}: {}".format(type(error).__name__, error)
+            return {"id": number, "error": {"code": "bad_request", "message": message}}
+
+    @contextlib.contextmanager
+    def host_lock(self) -> Iterator[None]:
+        """What two agents on this root may not do at once: judge who starts, stops or replaces."""
+        handle = os.open(os.path.join(self.root, "host.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = self.system.boottime() + HOST_LOCK_S
+        try:
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if self.system.boottime() > deadline:
+                        raise Refused("busy", "another agent on this host holds {}/host.lock: retry".format(self.root))
+                    time.sleep(0.005)  # flock has no deadline of its own
+            yield
+        finally:
+            os.close(handle)
+
+    def admit(self, request: Json) -> int:
+        """Fence: a daemon older than the newest seen has no say. Under the host's lock. Returns the newest epoch."""
+        path = os.path.join(self.root, "epoch")
+        newest = int(read_range(path, 0, 64)[0] or b"0")
+        epoch = request.get("epoch")
+        if not isinstance(epoch, int):
+            raise Refused("bad_request", "epoch is missing")
+        if epoch < newest:
+            raise Refused("stale_daemon", "epoch {} is over: a daemon with epoch {} was here".format(epoch, newest))
+        if epoch > newest:
+            self.system.replace(path, str(epoch).encode("ascii"), durable=True)
+        return epoch
+
+    def hello(self, request: Json) -> Json:
+        if request.get("protocol") != PROTOCOL:
+            raise Refused("bad_request", "this agent speaks protocol {}".format(PROTOCOL))
+        kind = filesystem_of(self.root)
+        if NETWORK_FILESYSTEMS.match(kind):
+            raise Refused("bad_state_dir", "{} is on {}: name a folder on a local disk".format(self.root, kind))
+        with self.host_lock():
+            newest = self.admit(request)
+            for name in os.listdir(os.path.join(self.root, "a")):
+                if name.startswith(".") and ATTEMPT.match(name[1:]):  # a claim whose agent was killed; the lock is ours
+                    remove_tree(os.path.join(self.root, "a", name))
+        attempts = self.attempts()
+        for name in attempts:
+            self.state(name)  # replaces dead supervisors
+        known = {"protocol": PROTOCOL, "agent_sha": bundle_sha(), "epoch_max": newest, "attempts": attempts}
+        return {**host_facts(self.system, self.root), **known}
+
+    def put_code(self, request: Json) -> Json:
+        with self.host_lock():
+            return self.code.put_code(request)
+
+    def ping(self, _: Json) -> Json:
+        return {"boottime_s": self.system.boottime()}
+
+    def attempts(self) -> List[str]:
+        return sorted(name for name in os.listdir(os.path.join(self.root, "a")) if ATTEMPT.match(name))
+
+    def launch(self, request: Json) -> Json:
+        """Start an attempt, once. Repeated, it answers with the state of what the first call started."""
+        attempt = Attempt(self.root, request["attempt"])
+        spec, secrets = checked_spec(request.get("spec")), request.get("secrets") or {}
+        check_environment(secrets)
+        ready = None
+        with self.host_lock():
+            self.admit(request)
+            if not attempt.has("claim.json"):
+                self.check_ticket(request)
+                self.prepare(attempt, spec)
+                self.claim(attempt, request["nonce"], spec, secrets)
+            claim = attempt.load("claim.json") or {}
+            if attempt.has("tomb"):
+                raise Refused("revoked", "{} was stopped before it started; it never will".format(attempt.name))
+            if (claim["nonce"], claim["spec_sha"]) != (request["nonce"], hashlib.sha256(dump(spec)).hexdigest()):
+                raise Refused("spec_conflict", "{} was claimed here with another spec or nonce".format(attempt.name))
+            if not attempt.runs() and claim["boot"] == self.boot:
+                self.check_ticket(request)
+                lock = attempt.lock()
+                if lock is not None:
+                    ready = self.detach(attempt, lock, secrets)
+        if ready is not None:
+            poll = select.poll()
+            poll.register(ready, select.POLLIN)
+            poll.poll(READY_S * 1000)
+            os.close(ready)
+        self.watcher.appeared(attempt.name)
+        return {"state": self.state(attempt.name)}
+
+    def check_ticket(self, request: Json) -> None:
+        """A launch that was stuck somewhere must not start a job that the daemon has given up meanwhile."""
+        ticket = request["ticket"]
+        if ticket["boot"] != self.boot:
+            raise Refused("wrong_boot", "the host has booted since: say hello again and decide anew")
+        if self.system.boottime() > ticket["deadline_boottime_s"]:
+            raise Refused("ticket_expired", "the launch came too late: say hello again and decide anew")
+
+    def prepare(self, attempt: Attempt, spec: Json) -> None:
+        """The experiment's folders and its own copy of the code; all of it may be done twice."""
+        for folder in (os.path.join(attempt.home, "out"), attempt.checkpoints(attempt.number)):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        if not spec.get("code"):
+            return
+        source, copy = os.path.join(self.root, "code", spec["code"]), attempt.working_copy(spec["code"])
+        if not os.path.isdir(source):
+            raise Refused("no_code", "code {} is not on this host: put_code first".format(spec["code"][:12]))
+        if not os.path.isdir(copy):
+            import shutil
+
+            fresh = copy + ".new"
+            remove_tree(fresh)
+            shutil.copytree(source, fresh, symlinks=True)
+            os.rename(fresh, copy)
+
+    def claim(
+        self, attempt: Attempt, nonce: Optional[str], spec: Optional[Json], secrets: Json, tomb: bool = False
+    ) -> None:
+        """Make the attempt exist, whole, by one rename."""
+        fresh = os.path.join(self.root, "a", "." + attempt.name)
+        remove_tree(fresh)
+        os.mkdir(fresh, 0o700)
+        claim = {"nonce": nonce, "boot": self.boot, "at": self.system.boottime(), "secret_names": sorted(secrets)}
+        claim["spec_sha"] = None if spec is None else hashlib.sha256(dump(spec)).hexdigest()
+        content = {"spec.json": dump(spec or {}), "claim.json": dump(claim), "reserve": b"\0" * 4096}
+        content.update({"params.json": dump((spec or {}).get("params") or {}), "log": b"", "metrics.jsonl": b""})
+        content.update({"sup.lock": b"", **({"tomb": b"stopped before its claim\n"} if tomb else {})})
+        for name, data in content.items():
+            self.system.replace(os.path.join(fresh, name), data, durable=bool(data))
+        os.mkfifo(os.path.join(fresh, "wake"), 0o600)
+        sync_folder(fresh)
+        self.system.claim(fresh, attempt.folder)
+
+    def detach(self, attempt: Attempt, lock: int, secrets: Optional[Json]) -> int:
+        """Fork a supervisor, which inherits the lock. Returns what is readable once it has started the job."""
+        ready, ready_in = os.pipe()
+        launcher = self.system.fork("launcher")
+        if launcher == 0:
+            try:
+                os.setsid()
+                if self.system.fork("supervisor") == 0:
+                    Supervisor(self.system, attempt, lock, secrets, self.umask).keep(ready_in)
+            except BaseException:  # noqa: BLE001 - the last words of a process that nobody listens to
+                with open(attempt.at("supervisor.err"), "w") as file:
+                    file.write(traceback.format_exc())
+            finally:
+                os._exit(0)
+        os.close(ready_in)
+        os.close(lock)
+        os.waitpid(launcher, 0)
+        return ready
+
+    def heal(self, attempt: Attempt) -> None:
+        """Replace a supervisor that died. Slower each time for one that keeps dying, say on a full disk."""
+        now = self.system.boottime()
+        times, due = self.healed.get(attempt.name, (0, 0.0))
+        if now < due:
+            return
+        self.healed[attempt.name] = (times + 1, now + (min(2.0**times, 60.0) if times else 0.2))
+        with self.host_lock():
+            lock = attempt.lock()
+            if lock is None:
+                return
+            if attempt.has("exit.json") or attempt.has("tomb") or not attempt.runs():
+                os.close(lock)
+                return
+            os.close(self.detach(attempt, lock, None))
+
+    def status(self, request: Json) -> Json:
+        wanted = request.get("attempts")
+        return {"attempts": {name: self.state(name) for name in (self.attempts() if wanted is None else wanted)}}
+
+    def state(self, name: str) -> Json:
+        """The AttemptState, from files and /proc alone; a dead supervisor that it finds is replaced."""
+        attempt = Attempt(self.root, name)
+        observed = observe(self.system, attempt, self.boot)
+        unkept = not observed.facts.supervised and observed.verdict in ("running", "stopping")
+        if unkept and observed.facts.runs:
+            self.heal(attempt)
+        elif observed.facts.supervised:
+            self.watcher.keep_an_eye_on(name, observed.keeper)
+        return describe(attempt, observed, self.system.boottime())
+
+    def stop(self, request: Json) -> Json:
+        """End an attempt: never started, it is revoked for good; else its supervisor is told, and the end is pushed."""
+        attempt = Attempt(self.root, request["attempt"])
+        grace = request.get("grace_s", 60)
+        if not is_number(grace) or grace < 0:
+            raise Refused("bad_request", "grace_s is no number of at least 0")
+        with self.host_lock():
+            self.admit(request)
+            if not attempt.has("claim.json"):
+                self.claim(attempt, None, None, {}, tomb=True)
+            claim = attempt.load("claim.json") or {}
+            over = attempt.has("exit.json") or attempt.has("tomb") or claim["boot"] != self.boot
+            lock = None if over else attempt.lock()
+            if lock is not None and not attempt.runs():
+                self.system.publish(attempt.at("tomb"), b"stopped before its start\n", durable=True)
+                os.close(lock)
+            elif not over:
+                self.order_stop(attempt, grace)
+                if lock is not None:  # the supervisor is dead, its job may live
+                    os.close(self.detach(attempt, lock, None))
+        self.watcher.appeared(attempt.name)
+        return {"state": self.state(attempt.name)}
+
+    def order_stop(self, attempt: Attempt, grace: float) -> None:
+        """Stop.json; a second order may only shorten the grace."""
+        now = self.system.boottime()
+        order = {"at": now, "grace_s": grace, "asked": True, "reason": None}
+        former = attempt.load("stop.json")
+        if former is not None:
+            left = former["at"] + former["grace_s"] - now
+            order.update(at=former["at"], grace_s=now - former["at"] + min(grace, left))
+        self.system.replace(attempt.at("stop.json"), dump(order), durable=True)
+        attempt.wake()
+
+    def watch(self, request: Json) -> Json:
+        return {"attempts": self.watcher.follow(request["attempts"])}
+
+    def tail(self, request: Json) -> Json:
+        attempt = Attempt(self.root, request["attempt"])
+        path = attempt.at({"log": "log", "metrics": "metrics.jsonl"}[request["stream"]])
+        offset, most = int(request["offset"]), max(0, min(int(request["max_bytes"]), 8 << 20))
+        size = read_range(path, 0, 0)[1]
+        begin = max(0, min(size, size + offset if offset < 0 else offset))
+        data, size = read_range(path, begin, most)
+        return {
+            "from": begin,
+            "to": begin + len(data),
+            "size": size,
+            "data_base64": base64.b64encode(data).decode("ascii"),
+        }
+
+    def forget(self, request: Json) -> Json:
+        """Give back an ended attempt's disk. That it was, and how it ended, stays: its id is never used again."""
+        attempt = Attempt(self.root, request["attempt"])
+        with self.host_lock():
+            self.admit(request)
+            state = self.state(attempt.name)
+            if state["state"] not in ("exited", "lost", "revoked", "rebooted", "absent"):
+                raise Refused("not_ended", "{} is {}: stop it first".format(attempt.name, state["state"]))
+            if state["state"] != "absent":
+                for name in set(os.listdir(attempt.folder)) - {"claim.json", "exit.json", "tomb"}:
+                    os.unlink(attempt.at(name))
+        return {"state": self.state(attempt.name)}
+
+
+def no_such_verb(request: Json) -> Json:
+    raise Refused("bad_request", "no such verb: {!r}".format(request.get("verb")))
+
+
+def bundle_sha() -> str:
+    """The hash that names what was shipped: stage 0 put it into a folder of this name, agents/<sha>/onhost/."""
+    return os.path.basename(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def serve(system: System, root: str) -> None:
+    """Answer until stdin closes. Pushes are made only while the pipe is empty: a slow reader gets fewer, larger ones."""
+    agent = Agent(system, root, os.umask(0o077))
+    system.become("agent")
+    os.chdir("/")
+    channel, watcher = Channel(), agent.watcher
+    watcher.poll.register(0, select.POLLIN)
+    while True:
+        if channel.outgoing:
+            watcher.poll.register(1, select.POLLOUT)
+        timeout = None if channel.outgoing else watcher.timeout()
+        ready = {handle for handle, _ in watcher.poll.poll(None if timeout is None else math.ceil(timeout * 1000))}
+        if channel.outgoing:
+            watcher.poll.unregister(1)
+            channel.flush()
+        if 0 in ready:
+            data = os.read(0, 1 << 20)
+            if not data:
+                return
+            for request in channel.feed(data):
+                channel.send(agent.answer(request))
+        watcher.heed(ready)
+        for push in watcher.pushes() if not channel.outgoing else ():
+            channel.send(push)
+
+
+def main() -> None:
+    if len(sys.argv) != 3 or sys.argv[1] != "serve":
+        sys.exit("usage: agent.py serve ROOT (it is started by the daemon)")
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        serve(System(), sys.argv[2])

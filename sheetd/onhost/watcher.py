@@ -1,0 +1,258 @@
+"""Pushes: turns changed files and dead supervisors into what the daemon is told at once.
+
+Nothing here needs to be remembered: everything that is pushed can be asked for again, by status or by offset. Where the
+kernel has inotify and pidfd nothing is polled; elsewhere everything watched is looked at once a second.
+"""
+
+import base64
+import contextlib
+import ctypes
+import os
+import re
+import select
+import struct
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
+
+from .attempt import Attempt
+from .judgement import Identity
+from .points import LINE_BYTES_MAX, point_of, scan_line
+from .state import essence
+from .system import System, read_range
+
+COALESCE_S = 0.12  # at most one push for each growing file in this time
+CHUNK_BYTES = 64 << 10
+
+Json = Dict[str, Any]
+
+
+class Inotify:
+    """The kernel's word that files changed (inotify(7)). OSError where it cannot be had: then we look once a second."""
+
+    CREATE, MOVED_TO, MODIFY = 0x100, 0x80, 0x2
+    HEAD = struct.Struct("iIII")
+
+    def __init__(self, libc: Any) -> None:
+        self.libc = libc
+        self.handle = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self.handle < 0:
+            raise OSError(ctypes.get_errno(), "inotify_init1")
+
+    def add(self, path: str, mask: int) -> int:
+        number = self.libc.inotify_add_watch(self.handle, os.fsencode(path), mask)
+        if number < 0:
+            raise OSError(ctypes.get_errno(), "inotify_add_watch", path)
+        return int(number)
+
+    def read(self) -> List[Tuple[int, str]]:
+        """What happened, as (watch, file name)."""
+        found = []
+        try:
+            data = os.read(self.handle, 65536)
+        except BlockingIOError:
+            return []
+        while data:
+            number, _, _, length = self.HEAD.unpack_from(data)
+            found.append((number, os.fsdecode(data[self.HEAD.size : self.HEAD.size + length].rstrip(b"\0"))))
+            data = data[self.HEAD.size + length :]
+        return found
+
+
+class Growth:
+    """A file that grows, followed from an offset; pushed at most every COALESCE_S."""
+
+    def __init__(self, kind: str, path: str, offset: int) -> None:
+        self.kind = kind  # "file" and "log" are sources of points, "text" is the log itself
+        self.path = path
+        self.offset = offset
+        self.due: Optional[float] = 0.0
+        self.pushed = -COALESCE_S
+
+    def touched(self, now: float) -> None:
+        if self.due is None:
+            self.due = max(now, self.pushed + COALESCE_S)
+
+
+class Watched:
+    """One attempt of the watch set."""
+
+    def __init__(self, attempt: Attempt, wish: Json) -> None:
+        self.attempt = attempt
+        self.shown: Optional[Json] = None
+        self.changed = False
+        self.again_at: Optional[float] = None  # look once more then: a supervisor is being replaced
+        spec = attempt.load("spec.json") or {}
+        self.patterns = [(one["name"], re.compile(one["regex"].encode("utf-8"))) for one in spec.get("metrics") or []]
+        kinds = (
+            ("file", "metrics_offset", "metrics.jsonl"),
+            ("log", "scan_offset", "log"),
+            ("text", "log_offset", "log"),
+        )
+        self.growths = [
+            Growth(kind, attempt.at(file), int(wish[key])) for kind, key, file in kinds if wish.get(key) is not None
+        ]
+
+
+class Watcher:
+    """Turns changed files into pushes.
+
+    Everything pushed can be asked for again, so nothing here needs to be remembered.
+    """
+
+    def __init__(self, system: System, root: str, state: Callable[[str], Json]) -> None:
+        self.system = system
+        self.root = root
+        self.state = state
+        self.watched: Dict[str, Watched] = {}
+        self.inotify: Optional[Inotify] = None
+        self.places: Dict[int, Tuple[str, str]] = {}  # inotify watch: attempt, file ("" for the folder)
+        self.keepers: Dict[int, str] = {}  # pidfd of a supervisor: attempt
+        self.poll = select.poll()
+
+    def follow(self, wishes: Json) -> Json:
+        """Replace the watch set; returns each attempt's state."""
+        self.drop()
+        with contextlib.suppress(OSError):
+            self.inotify = Inotify(self.system.libc)
+            self.poll.register(self.inotify.handle, select.POLLIN)
+            self.places[self.inotify.add(os.path.join(self.root, "a"), Inotify.MOVED_TO)] = ("", "")
+        for name, wish in wishes.items():
+            self.watched[name] = Watched(Attempt(self.root, name), wish)
+            self.listen(name)
+        return {name: self.look(watched) for name, watched in self.watched.items()}
+
+    def drop(self) -> None:
+        if self.inotify is not None:
+            self.poll.unregister(self.inotify.handle)
+            os.close(self.inotify.handle)
+            self.inotify = None
+        for handle in list(self.keepers):
+            self.forget_keeper(handle)
+        self.watched, self.places = {}, {}
+
+    def forget_keeper(self, handle: int) -> str:
+        self.poll.unregister(handle)
+        os.close(handle)
+        return self.keepers.pop(handle)
+
+    def listen(self, name: str) -> None:
+        """Listen to an attempt's files. Only those asked for: a job's chatter must not wake us for nothing."""
+        watched = self.watched[name]
+        if self.inotify is None or not watched.attempt.has("claim.json"):
+            return
+        with contextlib.suppress(FileNotFoundError):  # forgotten by another agent at this moment
+            folder = self.inotify.add(watched.attempt.folder, Inotify.CREATE | Inotify.MOVED_TO)
+            self.places[folder] = (name, "")
+            for growth in watched.growths:
+                self.places[self.inotify.add(growth.path, Inotify.MODIFY)] = (name, growth.path)
+
+    def appeared(self, name: str) -> None:
+        """An attempt of the watch set was made or changed by a verb of ours."""
+        if name in self.watched:
+            wish = {"text": "log_offset", "log": "scan_offset", "file": "metrics_offset"}
+            former = self.watched[name]
+            again = Watched(former.attempt, {wish[growth.kind]: growth.offset for growth in former.growths})
+            again.shown, again.changed = former.shown, True
+            self.watched[name] = again  # its spec is there by now
+            self.listen(name)
+
+    def keep_an_eye_on(self, name: str, keeper: Optional[Identity]) -> None:
+        """Hear of a supervisor's death through a pidfd: only then is its lock free for certain."""
+        if name not in self.watched or keeper is None or name in self.keepers.values():
+            return
+        handle = self.system.pidfd(keeper.pid)
+        if handle is None:
+            return
+        self.keepers[handle] = name
+        self.poll.register(handle, select.POLLIN)
+        if not self.system.alive(keeper):
+            self.watched[name].changed = True
+
+    def look(self, watched: Watched) -> Json:
+        state = self.state(watched.attempt.name)
+        watched.shown, watched.changed = essence(state), False
+        limbo = state["state"] in ("running", "stopping") and not state["supervised"]
+        watched.again_at = self.system.boottime() + 0.5 if limbo else None
+        return state
+
+    def heed(self, ready: Set[int]) -> None:
+        """Note what the kernel tells: changed files, dead supervisors."""
+        now = self.system.boottime()
+        for handle in ready & set(self.keepers):
+            self.watched[self.forget_keeper(handle)].changed = True
+        for number, file in self.inotify.read() if self.inotify is not None else []:
+            name, path = self.places.get(number, ("", ""))
+            if not name:
+                self.appeared(file)
+            elif path:
+                for growth in self.watched[name].growths:
+                    if growth.path == path:
+                        growth.touched(now)
+            elif not file.startswith("."):
+                self.watched[name].changed = True
+
+    def heed_without_inotify(self) -> None:
+        now = self.system.boottime()
+        for watched in self.watched.values():
+            watched.changed = True
+            for growth in watched.growths:
+                growth.touched(now)
+
+    def timeout(self) -> Optional[float]:
+        """Seconds until something is due; None, for ever, when only the kernel can bring news."""
+        now = self.system.boottime()
+        dues = [growth.due for watched in self.watched.values() for growth in watched.growths if growth.due is not None]
+        dues += [watched.again_at for watched in self.watched.values() if watched.again_at is not None]
+        dues += [now for watched in self.watched.values() if watched.changed]
+        dues += [now + 1.0] if self.watched and (self.inotify is None or not self.system.has_pidfd) else []
+        return max(0.0, min(dues) - now) if dues else None
+
+    def pushes(self) -> Iterator[Json]:
+        """What there is to say now; one bounded frame for each growing file."""
+        if self.inotify is None or not self.system.has_pidfd:
+            self.heed_without_inotify()
+        now = self.system.boottime()
+        for name, watched in self.watched.items():
+            if watched.changed or (watched.again_at is not None and watched.again_at <= now):
+                former = watched.shown
+                state = self.look(watched)
+                if essence(state) != former:
+                    yield {"push": "attempt", "attempt": name, "state": state}
+            for growth in watched.growths:
+                if growth.due is not None and growth.due <= now:
+                    yield from self.grown(watched, growth, now)
+
+    def grown(self, watched: Watched, growth: Growth, now: float) -> Iterator[Json]:
+        """Push the next piece of a file, and come back at once if there is more."""
+        data, size = read_range(growth.path, growth.offset, CHUNK_BYTES)
+        if size < growth.offset:  # cut by its writer: begin again
+            growth.offset = 0
+            data, size = read_range(growth.path, 0, CHUNK_BYTES)
+        if growth.kind != "text":
+            cut = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+            data = (
+                data[:cut] if cut or len(data) < CHUNK_BYTES else data
+            )  # a line without end is skipped piece by piece
+        begin = growth.offset
+        growth.offset += len(data)
+        growth.pushed = now
+        growth.due = now if data and growth.offset < size else None
+        push = {"attempt": watched.attempt.name, "from": begin, "to": growth.offset}
+        if data and growth.kind == "text":
+            yield {"push": "log", "data_base64": base64.b64encode(data).decode("ascii"), **push}
+        elif data:
+            points = list(self.points(watched, growth.kind, data, begin))
+            yield {"push": "metrics", "source": growth.kind, "points": points, **push}
+
+    def points(self, watched: Watched, kind: str, data: bytes, begin: int) -> Iterator[Json]:
+        lines = (line[:LINE_BYTES_MAX] for line in re.split(rb"[\r\n]", data) if line)
+        if kind == "file":
+            found: Iterable[Optional[Json]] = map(point_of, lines)
+        else:
+            k = self.run_at(watched.attempt, begin)
+            found = (scan_line(line, watched.patterns, k) for line in lines)
+        return (point for point in found if point is not None)
+
+    def run_at(self, attempt: Attempt, offset: int) -> int:
+        """Which run wrote the log at this offset."""
+        starts = [attempt.load("started.{}".format(k)) or {"log": 0} for k in range(attempt.runs())]
+        return max(0, sum(1 for started in starts if started["log"] <= offset) - 1)
