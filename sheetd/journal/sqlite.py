@@ -56,6 +56,8 @@ class SqliteJournal:
     def _open(self) -> None:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # So that a state folder inside a project is not part of that project, neither for git nor for snapshots.
+            (self.folder / ".gitignore").write_text("*\n", encoding="ascii")
             refuse_network(self.folder)
             lock = DaemonLock(self.folder)
         except OSError as error:
