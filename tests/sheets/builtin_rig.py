@@ -1,0 +1,75 @@
+"""A real built-in sheet with the adapter on one side and a person with gspread on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gspread
+
+from sheetd.sheets.builtin.server import SheetServer
+from sheetd.sheets.google import GoogleSheet, open_builtin
+from sheetd.sheets.transport import SheetHTTPClient, loopback_session
+
+
+@dataclass(frozen=True)
+class Address:
+    base_url: str
+    token: str
+    key: str
+
+    def client(self) -> SheetHTTPClient:
+        return SheetHTTPClient(loopback_session(self.base_url, self.token), base_url=self.base_url)
+
+    def open(self, tab: str) -> GoogleSheet:
+        return open_builtin(self.base_url, self.token, self.key, tab)
+
+
+@contextmanager
+def builtin_server(folder: Path) -> Iterator[Address]:
+    """A running server with one new spreadsheet."""
+    server = SheetServer(folder / "sheet.sqlite")
+    server.start()
+    try:
+        yield Address(server.base_url, server.token, server.store.create_spreadsheet("Lab"))
+    finally:
+        server.stop()
+
+
+@contextmanager
+def builtin_sheet(folder: Path, tab: str = "Experiments") -> Iterator[tuple[GoogleSheet, Address]]:
+    with builtin_server(folder) as address:
+        sheet = address.open(tab)
+        sheet.create_tab_if_missing()
+        try:
+            yield sheet, address
+        finally:
+            sheet.close()
+
+
+class BuiltinPerson:
+    """A person who edits over the same API, with gspread as it is."""
+
+    def __init__(self, address: Address, tab: str) -> None:
+        self.http = address.client()
+        client = gspread.Client(auth=None, session=self.http.session, http_client=lambda *_: self.http)  # type: ignore[arg-type]
+        self.spreadsheet = client.open_by_key(address.key)
+        self.tab = self.spreadsheet.worksheet(tab)
+
+    def enter(self, row: int, column: int, text: str) -> None:
+        self.tab.update_acell(gspread.utils.rowcol_to_a1(row + 1, column + 1), text)
+
+    def insert_row(self, row: int) -> None:
+        self.tab.insert_row([], row + 1)
+
+    def rename_tab(self, title: str) -> None:
+        self.tab.update_title(title)
+
+    def delete_tab(self) -> None:
+        self.spreadsheet.del_worksheet(self.tab)
+
+    def batch(self, *requests: dict[str, Any]) -> Any:
+        return self.spreadsheet.batch_update({"requests": list(requests)})
