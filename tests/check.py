@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 #: Beside this interpreter, so that the command works from a virtual environment that nobody activated.
 SCRIPTS = Path(sysconfig.get_path("scripts"))
-SHIPPED = tuple(f"sheetd/onhost/{name}.py" for name in ("bootstrap", "agent", "job"))
+SHIPPED = tuple(sorted(str(path.relative_to(ROOT)) for path in (ROOT / "sheetd" / "onhost").glob("*.py")))
 
 
 @dataclass(frozen=True)
