@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import getpass
 import logging
 import shlex
@@ -40,6 +41,7 @@ CHANNEL_S = 20.0
 OPEN_S = 75.0
 #: A send that the host makes no room for in this time has failed.
 SEND_S = 20.0
+JOIN_S = 5.0
 RECEIVE_BYTES = 65536
 _COMPLAINT_KEPT_BYTES = 2000
 _JUMPS_MAX = 5
@@ -294,7 +296,7 @@ class SshChannel:
         for file in target.known_hosts:
             if file.is_file():
                 client.load_system_host_keys(str(file))
-        self._own(client.close)
+        self._own(functools.partial(_leave, client))
         client.connect(
             # The name under which the host key is looked up; the connection itself is `sock`.
             hostname=target.host_key_alias or target.host,
@@ -331,6 +333,14 @@ class SshChannel:
             raise
         except Exception as error:
             raise explained(error, jump) from error
+
+
+def _leave(client: paramiko.SSHClient) -> None:
+    """Close, and see the transport's thread end: paramiko's `close` does not wait for it."""
+    transport = client.get_transport()
+    client.close()
+    if transport is not None and transport is not threading.current_thread():
+        transport.join(JOIN_S)
 
 
 def _transport(client: paramiko.SSHClient) -> paramiko.Transport:

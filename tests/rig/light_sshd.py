@@ -7,6 +7,7 @@ can.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import signal
@@ -130,7 +131,8 @@ class LightSshd:
         if server is None:
             return
         for pid in self._session_pids(server.pid):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # the connection ended by itself meanwhile
+                os.kill(pid, signal.SIGKILL)
         server.kill()
         server.wait()
 
