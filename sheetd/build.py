@@ -22,13 +22,15 @@ from sheetd.core.template import Template
 from sheetd.core.world import HostView, Limits, World
 from sheetd.daemon import Daemon
 from sheetd.effects import Ports
-from sheetd.errors import ConfigError
+from sheetd.errors import ConfigError, SheetRefused
 from sheetd.hosts.host import AgentHost, LocalHost, SshHost
 from sheetd.journal import SqliteJournal
 from sheetd.ports import Host
+from sheetd.sheets.builtin.model import new_sheet
 from sheetd.sheets.builtin.server import SheetServer
+from sheetd.sheets.builtin.store import StoreInUseError
 from sheetd.sheets.google import GoogleSheet, open_builtin, open_google
-from sheetd.snapshot import SnapshotStore
+from sheetd.snapshot import snapshot
 from sheetd.templates import load_templates
 
 STORE_NAME = "sheet.sqlite"
@@ -56,7 +58,8 @@ class Service:
 
 def build(settings: Settings, *, port: int = 0) -> Service:
     """Open the journal and put a daemon together. Raises a SheetdError with nothing left open."""
-    templates, problems = load_templates(settings.daemon.templates)
+    loaded = load_templates(settings.daemon.templates)
+    templates, problems = loaded.templates, loaded.problems
     if not templates:
         raise ConfigError("; ".join(problems) or f"there is no template in {settings.daemon.templates[0]}: add one")
     with ExitStack() as stack:
@@ -74,7 +77,7 @@ def build(settings: Settings, *, port: int = 0) -> Service:
             sheet=sheet,
             hosts=hosts,
             journal=journal,
-            snapshots=SnapshotStore(settings.daemon.state_dir / SNAPSHOTS_NAME),
+            snapshots=CodeStore(settings.daemon.state_dir / SNAPSHOTS_NAME),
             secret=secret_of,
         )
         daemon = Daemon(world, ports, SystemClock(), SystemChance())
@@ -93,17 +96,18 @@ def open_sheet(settings: Settings, stack: ExitStack, *, port: int = 0) -> tuple[
         return open_google(wanted.url, wanted.tab, wanted.credentials), None
     if wanted.kind == "server":
         return open_builtin(wanted.url, wanted.token or "", wanted.key or "", wanted.tab), None
+    settings.daemon.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     server = SheetServer(settings.daemon.state_dir / STORE_NAME, port=port)
-    server.start()
+    try:
+        server.start()
+    except StoreInUseError as error:
+        raise SheetRefused(f"{error} (`sheetd serve`, or another daemon?)") from error
+    except OSError as error:
+        raise SheetRefused(f"port {port} cannot be used ({error.strerror}): choose another with --port") from error
     stack.callback(server.stop)
-    key = first_spreadsheet(server, settings.path.parent.name)
+    title = settings.path.parent.name
+    key = server.store.newest_key() or server.store.create_spreadsheet(title, sheets=[new_sheet(0, wanted.tab)])
     return open_builtin(server.base_url, server.token, key, wanted.tab), server
-
-
-def first_spreadsheet(server: SheetServer, title: str) -> str:
-    """The key of the built-in sheet's spreadsheet, made at the first start."""
-    keys = server.store.keys()
-    return keys[0] if keys else server.store.create_spreadsheet(title)
 
 
 def starter_header(templates: Mapping[str, Template]) -> list[str]:
@@ -141,8 +145,21 @@ def make_host(settings: Settings, host: HostSettings, epoch: int) -> AgentHost:
     """The adapter for one [[hosts]] entry. Connects to nothing yet."""
     if host.local:
         root = Path(host.root) if host.root else settings.daemon.state_dir / "hosts" / host.name
-        return LocalHost(host.name, root, epoch=epoch, env=host.env)
-    return SshHost(host.name, host.name, settings.daemon.ssh_config, epoch=epoch, root=host.root, env=host.env)
+        return LocalHost(host.name, root, epoch=epoch)
+    return SshHost(host.name, host.name, settings.daemon.ssh_config, epoch=epoch, root=host.root)
+
+
+class CodeStore:
+    """`ports.Snapshots`: archives in one folder, named by their hash."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def pin(self, folder: Path) -> str:
+        return snapshot(folder, self._folder).sha
+
+    def archive(self, sha: str) -> Path:
+        return self._folder / f"{sha}.tar.gz"
 
 
 def secret_of(name: str) -> str:

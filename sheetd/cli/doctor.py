@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
@@ -57,7 +57,8 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 def examine(settings: Settings) -> Iterator[Finding]:
     """Every finding, in the order in which a person would mend them."""
     yield Finding("configuration", True, f"{settings.path} is valid, {len(settings.hosts)} hosts")
-    templates, problems = load_templates(settings.daemon.templates)
+    loaded = load_templates(settings.daemon.templates)
+    templates, problems = loaded.templates, loaded.problems
     for problem in problems:
         yield Finding("template", False, problem)
     yield Finding("templates", bool(templates), ", ".join(sorted(templates)) or "there is none: add a TOML file")
@@ -82,7 +83,7 @@ def _daemon(settings: Settings) -> Finding:
     return Finding("daemon", True, f"runs ({holder})" if holder is not None else "does not run now: `sheetd run`")
 
 
-def _sheet(settings: Settings, templates: dict[str, Template]) -> Finding:
+def _sheet(settings: Settings, templates: Mapping[str, Template]) -> Finding:
     try:
         sheet = _open(settings)
     except ConfigError as error:

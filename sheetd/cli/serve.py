@@ -28,7 +28,7 @@ def serve(
     settings = settings_of(config)
     if settings.sheet.kind != "builtin":
         raise ConfigError(f"{settings.path}: [sheet] url is {settings.sheet.url}, not builtin: open it in a browser")
-    templates, _ = load_templates(settings.daemon.templates)
+    templates = load_templates(settings.daemon.templates).templates
     with ExitStack() as stack:
         sheet, server = open_sheet(settings, stack, port=port)
         sheet.create_tab_if_missing()
