@@ -70,10 +70,10 @@ VALUES_MAX = 64
 CODE_BYTES_MAX = 4 << 30
 CODE_MEMBERS_MAX = 200000
 
-ATTEMPT = re.compile(r"^([a-z0-9]{4,20})\.([0-9]{1,6})$")
-SHA = re.compile(r"^[0-9a-f]{64}$")
-ENV_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
-HEADER = re.compile(rb"^SHEETD ([0-9a-f]{32}) ([0-9]{1,9}) ([0-9a-f]{16})$")
+ATTEMPT = re.compile(r"^([a-z0-9]{4,20})\.([0-9]{1,6})\Z")
+SHA = re.compile(r"^[0-9a-f]{64}\Z")
+ENV_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*\Z")
+HEADER = re.compile(rb"^SHEETD ([0-9a-f]{32}) ([0-9]{1,9}) ([0-9a-f]{16})\Z")
 
 # What a job gets of the login's environment. Not RANK, SLURM_* and their like: an agent inside an allocation must not make
 # every job believe that it is a part of it. Proxies and library paths are how clusters are wired.

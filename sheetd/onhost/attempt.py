@@ -14,8 +14,8 @@ from typing import Any, Dict, Optional, Tuple
 
 from .judgement import Identity
 
-ATTEMPT = re.compile(r"^([a-z0-9]{4,20})\.([0-9]{1,6})$")
-SHA = re.compile(r"^[0-9a-f]{64}$")
+ATTEMPT = re.compile(r"^([a-z0-9]{4,20})\.([0-9]{1,6})\Z")
+SHA = re.compile(r"^[0-9a-f]{64}\Z")
 UNFINISHED = (".tmp", ".part", ".partial", ".incomplete", "-tmp-")  # checkpoints being written: job.py says the same
 
 Json = Dict[str, Any]
@@ -60,7 +60,7 @@ class Attempt:
         return loaded
 
     def runs(self) -> int:
-        """How many runs were started; their numbers have no gaps."""
+        """How many runs were started; their numbers have no gaps. 0 again for an ended attempt that was forgotten."""
         count = 0
         while self.has("started.{}".format(count)):
             count += 1
@@ -104,7 +104,7 @@ class Attempt:
         numbers = [self.number] if k else []
         if older:
             names = os.listdir(os.path.join(self.home, "checkpoints"))
-            before = [int(name[1:]) for name in names if re.match(r"^a[0-9]+$", name)]
+            before = [int(name[1:]) for name in names if re.match(r"^a[0-9]+\Z", name)]
             numbers += sorted((number for number in before if number < self.number), reverse=True)
         for number in numbers:
             folder = self.checkpoints(number)

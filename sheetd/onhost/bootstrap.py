@@ -19,7 +19,7 @@ import sys
 
 HEADER_BYTES_MAX = 65536
 BUNDLE_BYTES_MAX = 8 << 20
-MODULE = re.compile(r"^[a-z_]{1,40}\.py$")
+MODULE = re.compile(r"^[a-z_]{1,40}\.py\Z")
 START = "from onhost.verbs import main\n\nmain()\n"  # agents/<sha> is run as a program
 
 

@@ -13,7 +13,7 @@ import re
 from typing import Any, Dict, Iterator, Optional
 
 FRAME_BYTES_MAX = 32 << 20
-HEADER = re.compile(rb"^SHEETD ([0-9a-f]{32}) ([0-9]{1,9}) ([0-9a-f]{16})$")
+HEADER = re.compile(rb"^SHEETD ([0-9a-f]{32}) ([0-9]{1,9}) ([0-9a-f]{16})\Z")
 
 Json = Dict[str, Any]
 

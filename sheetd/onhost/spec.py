@@ -6,7 +6,7 @@ from typing import Any, Dict
 from .attempt import SHA, Refused
 from .points import is_number
 
-ENV_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+ENV_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*\Z")
 
 Json = Dict[str, Any]
 

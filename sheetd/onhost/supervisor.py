@@ -63,6 +63,8 @@ class Supervisor:
     def keep(self, ready: int) -> None:
         """The supervisor's whole life."""
         self.settle_in(ready)
+        if self.attempt.has("exit.json"):
+            return
         runs = self.attempt.runs()
         if runs:
             run = Run(runs - 1, *self.attempt.who(runs - 1), mine=False)
@@ -272,18 +274,21 @@ class Supervisor:
         a run that we forked. That makes a restart prompt; the end of the attempt looks thoroughly.
         """
         begun = self.system.boottime()
-        grace = min(float(self.spec.get("grace_s", 60)), LEFTOVER_GRACE_S)
+        patience = begun + min(float(self.spec.get("grace_s", 60)), LEFTOVER_GRACE_S)
+        stop = self.stop_wanted()
+        if stop is not None:
+            patience = min(patience, stop["at"] + stop["grace_s"])
         while True:
             if not self.reap() and self.reaper and run.mine and not thorough:
                 break
             left = self.targets(run)
             if not left:
                 break
-            age = self.system.boottime() - begun
-            self.send(left, signal.SIGTERM if age < grace else signal.SIGKILL)
-            if age > UNKILLABLE_S:
+            now = self.system.boottime()
+            self.send(left, signal.SIGTERM if now < patience else signal.SIGKILL)
+            if now - patience > UNKILLABLE_S:
                 self.note("clearing", reason="{} processes survive SIGKILL (stuck in the kernel?)".format(len(left)))
-            self.wait(left[:32], 0.05 if age < 1 else 0.5)
+            self.wait(left[:32], 0.05 if now - begun < 1.0 else 0.5)
         if run.mine and run.shim is not None:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(run.shim.pid, os.WNOHANG)

@@ -128,6 +128,7 @@ class Agent:
                         raise Refused("busy", "another agent on this host holds {}/host.lock: retry".format(self.root))
                     time.sleep(0.005)  # flock has no deadline of its own
             yield
+            fcntl.flock(handle, fcntl.LOCK_UN)  # also for the copy that a forked supervisor has not closed yet
         finally:
             os.close(handle)
 
@@ -156,8 +157,9 @@ class Agent:
                 if name.startswith(".") and ATTEMPT.match(name[1:]):  # a claim whose agent was killed; the lock is ours
                     remove_tree(os.path.join(self.root, "a", name))
         attempts = self.attempts()
-        for name in attempts:
-            self.state(name)  # replaces dead supervisors
+        for attempt in (Attempt(self.root, name) for name in attempts):
+            if not (attempt.has("exit.json") or attempt.has("tomb")):
+                self.state(attempt.name)  # replaces a dead supervisor
         known = {"protocol": PROTOCOL, "agent_sha": bundle_sha(), "epoch_max": newest, "attempts": attempts}
         return {**host_facts(self.system, self.root), **known}
 
@@ -188,7 +190,7 @@ class Agent:
                 raise Refused("revoked", "{} was stopped before it started; it never will".format(attempt.name))
             if (claim["nonce"], claim["spec_sha"]) != (request["nonce"], hashlib.sha256(dump(spec)).hexdigest()):
                 raise Refused("spec_conflict", "{} was claimed here with another spec or nonce".format(attempt.name))
-            if not attempt.runs() and claim["boot"] == self.boot:
+            if claim["boot"] == self.boot and not attempt.runs() and not attempt.has("exit.json"):
                 self.check_ticket(request)
                 lock = attempt.lock()
                 if lock is not None:
@@ -269,6 +271,8 @@ class Agent:
         times, due = self.healed.get(attempt.name, (0, 0.0))
         if now < due:
             return
+        if now > due + 60.0:
+            times = 0
         self.healed[attempt.name] = (times + 1, now + (min(2.0**times, 60.0) if times else 0.2))
         with self.host_lock():
             lock = attempt.lock()

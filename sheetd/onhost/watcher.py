@@ -181,7 +181,9 @@ class Watcher:
             self.watched[self.forget_keeper(handle)].changed = True
         for number, file in self.inotify.read() if self.inotify is not None else []:
             name, path = self.places.get(number, ("", ""))
-            if not name:
+            if number < 0:  # more happened than the kernel kept for us: look at everything
+                self.heed_without_inotify()
+            elif not name:
                 self.appeared(file)
             elif path:
                 for growth in self.watched[name].growths:
