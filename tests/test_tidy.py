@@ -102,6 +102,10 @@ def test_torch_is_only_an_extra() -> None:
 
 # How a file is written
 
+BLANKET_IGNORE = re.compile(r"#\s*type:\s*ignore(?!\[)")
+OPEN_POINT = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
+MACHINE_PATH = re.compile(r"(?<![\w.>})*\]-])/(?:work\b(?![-\w])|root/)")
+
 
 def comments(path: str) -> Iterator[tuple[int, str]]:
     for token in tokenize.generate_tokens(io.StringIO(text(path)).readline):
@@ -110,21 +114,35 @@ def comments(path: str) -> Iterator[tuple[int, str]]:
 
 
 def test_an_ignored_type_error_is_named() -> None:
-    blanket = re.compile(r"#\s*type:\s*ignore(?!\[)")
-    found = [f"{path}:{line}" for path in python("") for line, said in comments(path) if blanket.search(said)]
+    found = [f"{path}:{line}" for path in python("") for line, said in comments(path) if BLANKET_IGNORE.search(said)]
     reject(found, "Name the error: `# type: ignore[arg-type]`. A blanket one hides the next error too.")
 
 
 def test_open_points_live_in_the_tracker() -> None:
-    marks = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
-    reject(matches(marks, files()), "Do it, or put it into the tracker; here nobody finds it again.")
+    reject(matches(OPEN_POINT, files()), "Do it, or put it into the tracker; here nobody finds it again.")
 
 
 def test_no_path_of_one_machine() -> None:
-    machine = re.compile(r"(?<![\w.>})*\]-])/(?:work\b(?![-\w])|root/)")
     allowed = ("tests/rig/",)  # its hosts have a /root of their own
-    found = matches(machine, [path for path in files() if not path.startswith(allowed)])
+    found = matches(MACHINE_PATH, [path for path in files() if not path.startswith(allowed)])
     reject(found, "This path exists on one machine only.")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line", "is_found"),
+    [
+        (BLANKET_IGNORE, "# type: " + "ignore", True),
+        (BLANKET_IGNORE, "# type: " + "ignore[arg-type]", False),
+        (OPEN_POINT, "# TO" + "DO: later", True),
+        (OPEN_POINT, "what is to do", False),
+        (MACHINE_PATH, "cd " + "/wo" + "rk/main", True),
+        (MACHINE_PATH, "key = '" + "/ro" + "ot/.ssh/id'", True),
+        (MACHINE_PATH, "x/<id>/work/<sha>", False),
+        (MACHINE_PATH, "/workspace and /roots/", False),
+    ],
+)
+def test_a_pattern_finds_just_what_it_forbids(pattern: re.Pattern[str], line: str, *, is_found: bool) -> None:
+    assert bool(pattern.search(line)) is is_found
 
 
 def matches(pattern: re.Pattern[str], paths: Iterable[str]) -> Iterator[str]:
