@@ -1,8 +1,8 @@
 """A real sshd as any user, on loopback, with keys and a configuration of its own.
 
-No namespaces and no root: everybody can run the tests that use it. Connections get a home folder of their own below the
-test's folder, so that a test can write a .bashrc there; the login shell is the user's. It cannot lose power: `fleet`
-can.
+No namespaces and no root: everybody can run the tests that use it. Connections get a home folder of their own below
+the test's folder, so that a test can write a .bashrc there; the login shell is the user's. It cannot lose power:
+`fleet` can.
 """
 
 from __future__ import annotations
