@@ -9,12 +9,14 @@ from gspread.utils import ValueRenderOption
 TABLE = [["lr", "steps", "note"], [0.1, 100, "a"], [0.01, 200, "b"], [0.5, 50, "c"]]
 
 
-def test_a_new_spreadsheet_has_one_tab_of_googles_size(book):
+def test_a_new_spreadsheet_has_one_tab_of_googles_size(book: gspread.Spreadsheet):
     (tab,) = book.worksheets()
     assert (tab.title, tab.id, tab.row_count, tab.col_count) == ("Sheet1", 0, 1000, 26)
 
 
-def test_a_spreadsheet_is_found_by_key_and_by_title_and_can_be_deleted(client, book):
+def test_a_spreadsheet_is_found_by_key_and_by_title_and_can_be_deleted(
+    client: gspread.Client, book: gspread.Spreadsheet
+):
     assert client.open_by_key(book.id).title == "Experiments"
     assert client.open("Experiments").id == book.id
     assert [found.id for found in client.openall()] == [book.id]
@@ -23,12 +25,14 @@ def test_a_spreadsheet_is_found_by_key_and_by_title_and_can_be_deleted(client, b
         client.open_by_key(book.id)
 
 
-def test_a_title_with_a_quote_is_found(client):
+def test_a_title_with_a_quote_is_found(client: gspread.Client):
     made = client.create("Anna's")
     assert client.open("Anna's").id == made.id
 
 
-def test_copy_takes_everything_along_and_leaves_the_original_alone(client, book, tab):
+def test_copy_takes_everything_along_and_leaves_the_original_alone(
+    client: gspread.Client, book: gspread.Spreadsheet, tab: gspread.Worksheet
+):
     tab.update(TABLE)
     copy = client.copy(book.id, "Copy")
     copy.sheet1.update_acell("A2", "changed")
@@ -36,14 +40,14 @@ def test_copy_takes_everything_along_and_leaves_the_original_alone(client, book,
     assert copy.sheet1.get_all_values()[1:3] == [["changed", "100", "a"], ["0.01", "200", "b"]]
 
 
-def test_sharing_is_remembered(client, book):
+def test_sharing_is_remembered(book: gspread.Spreadsheet):
     book.share("someone@example.org", perm_type="user", role="writer")
     assert [item["role"] for item in book.list_permissions()] == ["owner", "writer"]
     book.remove_permissions("someone@example.org")
     assert len(book.list_permissions()) == 1
 
 
-def test_tabs_are_added_renamed_reordered_and_deleted(book):
+def test_tabs_are_added_renamed_reordered_and_deleted(book: gspread.Spreadsheet):
     second = book.add_worksheet("Second", 10, 5)
     assert (second.row_count, second.col_count) == (10, 5)
     second.update_title("Zwei")
@@ -57,13 +61,13 @@ def test_tabs_are_added_renamed_reordered_and_deleted(book):
         book.worksheet("Zwei")
 
 
-def test_a_tab_is_duplicated_with_its_content(book, tab):
+def test_a_tab_is_duplicated_with_its_content(tab: gspread.Worksheet):
     tab.update(TABLE)
     twin = tab.duplicate(new_sheet_name="Twin")
     assert twin.get_all_values() == tab.get_all_values()
 
 
-def test_values_are_written_raw_and_read_as_they_are_shown(tab):
+def test_values_are_written_raw_and_read_as_they_are_shown(tab: gspread.Worksheet):
     tab.update(TABLE)
     assert tab.get_all_values() == [
         ["lr", "steps", "note"],
@@ -77,12 +81,12 @@ def test_values_are_written_raw_and_read_as_they_are_shown(tab):
     assert tab.acell("C4").value == "c"
 
 
-def test_raw_text_that_looks_like_a_formula_or_a_number_stays_text(tab):
+def test_raw_text_that_looks_like_a_formula_or_a_number_stays_text(tab: gspread.Worksheet):
     tab.update([["=1+1", "0.1", "TRUE"]])
     assert tab.get(value_render_option=ValueRenderOption.unformatted) == [["=1+1", "0.1", "TRUE"]]
 
 
-def test_user_entered_text_is_parsed_as_if_typed(tab):
+def test_user_entered_text_is_parsed_as_if_typed(tab: gspread.Worksheet):
     tab.update([["0.10", "1e-3", "1,000", "true", "'7", "=1+1", "x", " 5 "]], value_input_option="USER_ENTERED")
     assert tab.get(value_render_option=ValueRenderOption.unformatted) == [
         [0.1, 0.001, 1000, True, "7", "#NAME?", "x", 5]
@@ -91,29 +95,29 @@ def test_user_entered_text_is_parsed_as_if_typed(tab):
     assert tab.get(value_render_option=ValueRenderOption.formula)[0][5] == "=1+1"
 
 
-def test_update_cell_parses_as_gspread_asks(tab):
+def test_update_cell_parses_as_gspread_asks(tab: gspread.Worksheet):
     tab.update_cell(2, 3, "0.25")
     assert tab.get("C2", value_render_option=ValueRenderOption.unformatted) == [[0.25]]
 
 
-def test_batches_of_ranges_are_read_and_written(tab):
+def test_batches_of_ranges_are_read_and_written(tab: gspread.Worksheet):
     tab.batch_update([{"range": "A1:B1", "values": [["x", "y"]]}, {"range": "A3", "values": [[1]]}])
     assert tab.batch_get(["A1:B1", "A2:B2", "A3"]) == [[["x", "y"]], [], [["1"]]]
 
 
-def test_none_leaves_a_cell_alone_and_empty_text_clears_it(tab):
+def test_none_leaves_a_cell_alone_and_empty_text_clears_it(tab: gspread.Worksheet):
     tab.update([["a", "b", "c"]])
     tab.update([[None, "", "C"]])
     assert tab.get_all_values() == [["a", "", "C"]]
 
 
-def test_reading_trims_empty_cells_and_rows_at_the_end(tab):
+def test_reading_trims_empty_cells_and_rows_at_the_end(tab: gspread.Worksheet):
     tab.update([["a", ""], ["", ""], ["", "b"], ["", ""]])
     assert tab.get() == [["a"], [], ["", "b"]]
     assert tab.get("D5:E9") == [[]]
 
 
-def test_rows_are_appended_below_the_table(tab):
+def test_rows_are_appended_below_the_table(tab: gspread.Worksheet):
     tab.append_row(["h1", "h2"])
     tab.append_rows([[1, 2], [3, 4]])
     answer = tab.append_row(["x"], table_range="A1")
@@ -122,13 +126,13 @@ def test_rows_are_appended_below_the_table(tab):
     assert tab.get_all_values() == [["h1", "h2"], ["1", "2"], ["3", "4"], ["x", ""]]
 
 
-def test_appending_at_the_end_of_the_grid_adds_rows(book):
+def test_appending_at_the_end_of_the_grid_adds_rows(book: gspread.Spreadsheet):
     small = book.add_worksheet("small", 2, 2)
     small.append_rows([["a", "b"], ["c", "d"], ["e", "f"]])
     assert book.worksheet("small").row_count == 3
 
 
-def test_clear_removes_values_and_keeps_formats(tab):
+def test_clear_removes_values_and_keeps_formats(tab: gspread.Worksheet):
     tab.update(TABLE)
     tab.format("A1", {"textFormat": {"bold": True}})
     tab.clear()
@@ -138,7 +142,7 @@ def test_clear_removes_values_and_keeps_formats(tab):
     assert tab.get_all_values() == [["", "", "note"], ["", "", "a"], ["0.01", "200", "b"], ["0.5", "50", ""]]
 
 
-def test_sort_moves_rows_inside_the_range_and_freeze_keeps_the_header(tab):
+def test_sort_moves_rows_inside_the_range_and_freeze_keeps_the_header(tab: gspread.Worksheet):
     tab.update(TABLE)
     tab.freeze(rows=1)
     tab.sort((1, "des"))
@@ -147,7 +151,7 @@ def test_sort_moves_rows_inside_the_range_and_freeze_keeps_the_header(tab):
     assert [row[1] for row in tab.get_all_values()] == ["steps", "50", "100", "200"]
 
 
-def test_rows_are_inserted_and_deleted(tab):
+def test_rows_are_inserted_and_deleted(tab: gspread.Worksheet):
     tab.update(TABLE)
     tab.insert_row(["new", 1], index=2)
     tab.insert_rows([["p"], ["q"]], row=2)
@@ -156,7 +160,7 @@ def test_rows_are_inserted_and_deleted(tab):
     assert [row[0] for row in tab.get_all_values()] == ["lr", "0.1", "0.01", "0.5"]
 
 
-def test_columns_are_inserted_and_deleted(tab):
+def test_columns_are_inserted_and_deleted(tab: gspread.Worksheet):
     tab.update(TABLE)
     tab.insert_cols([["new", 7]], col=2)
     assert tab.row_values(1) == ["lr", "new", "steps", "note"]
@@ -164,7 +168,7 @@ def test_columns_are_inserted_and_deleted(tab):
     assert tab.row_values(1) == ["steps", "note"]
 
 
-def test_resize_grows_and_shrinks(book, tab):
+def test_resize_grows_and_shrinks(book: gspread.Spreadsheet, tab: gspread.Worksheet):
     tab.update(TABLE)
     tab.resize(rows=3, cols=2)
     assert tab.get_all_values() == [["lr", "steps"], ["0.1", "100"], ["0.01", "200"]]
@@ -172,20 +176,20 @@ def test_resize_grows_and_shrinks(book, tab):
     assert book.sheet1.row_count == 5
 
 
-def test_find_finds_by_content(tab):
+def test_find_finds_by_content(tab: gspread.Worksheet):
     tab.update(TABLE)
     assert (tab.find("b").row, tab.find("b").col) == (3, 3)
     assert tab.find("nowhere") is None
 
 
-def test_notes_are_kept(tab):
+def test_notes_are_kept(tab: gspread.Worksheet):
     tab.update_note("B2", "why")
     assert tab.get_note("B2") == "why"
     tab.clear_note("B2")
     assert tab.get_note("B2") == ""
 
 
-def test_merged_cells_protection_and_colours_are_kept(book, tab):
+def test_merged_cells_protection_and_colours_are_kept(book: gspread.Spreadsheet, tab: gspread.Worksheet):
     tab.merge_cells("A1:B2")
     tab.add_protected_range("C1:C5", description="sheetd: status", warning_only=True)
     tab.update_tab_color("#ff0000")
@@ -195,7 +199,7 @@ def test_merged_cells_protection_and_colours_are_kept(book, tab):
     assert meta["properties"]["tabColorStyle"] == {"rgbColor": {"red": 1}}
 
 
-def test_errors_have_googles_shape(client, book, tab):
+def test_errors_have_googles_shape(client: gspread.Client, book: gspread.Spreadsheet, tab: gspread.Worksheet):
     with pytest.raises(gspread.exceptions.APIError) as caught:
         tab.get("Nowhere!A1:B2:C3")
     assert (caught.value.code, caught.value.error["status"]) == (400, "INVALID_ARGUMENT")
@@ -209,7 +213,7 @@ def test_errors_have_googles_shape(client, book, tab):
     assert "addChart" in str(caught.value)
 
 
-def test_a_title_with_odd_characters_is_addressable(book):
+def test_a_title_with_odd_characters_is_addressable(book: gspread.Spreadsheet):
     odd = book.add_worksheet("a/b 'c'!%:append", 5, 5)
     odd.update([["x"]])
     odd.append_row(["y"])

@@ -32,7 +32,8 @@ GOOGLE_ONLY = frozenset(
         *("randomizeRange", "refreshDataSource", "setBasicFilter", "textToColumns", "trimWhitespace", "updateBanding"),
         *("updateBorders", "updateChartSpec", "updateDataSource", "updateDeveloperMetadata", "updateDimensionGroup"),
         *("updateEmbeddedObjectBorder", "updateEmbeddedObjectPosition", "updateFilterView", "updateSlicerSpec"),
-        *("updateTable",),
+        *("updateTable", "updateNamedRange", "insertComment", "deleteComment", "addCommentReply"),
+        *("deleteCommentReply", "updateCommentPost"),
     }
 )
 """What Google does and we do not; a test holds this list against Google's own description of its API."""

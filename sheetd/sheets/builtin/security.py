@@ -1,8 +1,8 @@
 """Who may talk to the built-in sheet, checked before anything else sees a request.
 
 The server listens on loopback, but any web page in the same browser can send requests there, and a rebound DNS name
-can read the answers. So: a random token per start, the Host must be this machine, the Origin must be the page itself, the
-API takes only a Bearer token (never the cookie), nothing is shared across origins, and no inline script runs.
+can read the answers. So: a random token per start, the Host must be this machine, the Origin must be the page itself,
+the API takes only a Bearer token (never the cookie), nothing is shared across origins, and no inline script runs.
 """
 
 from __future__ import annotations
