@@ -42,7 +42,6 @@ class Attempt:
         self.root = root
         self.folder = os.path.join(root, "a", name)
         self.home = os.path.join(root, "x", self.experiment)
-        self.marker = "SHEETD_ATTEMPT={}".format(name).encode("ascii")
 
     def at(self, name: str) -> str:
         return os.path.join(self.folder, name)

@@ -174,6 +174,7 @@ def environment(login: Dict[bytes, bytes], spec: Json, secrets: Json, place: Jso
     given.update(
         SHEETD_ID=place["id"],
         SHEETD_ATTEMPT=place["attempt"],
+        SHEETD_MARKER=place["marker"],
         SHEETD_RESTART=str(place["k"]),
         SHEETD_RESUME="1" if place["resume"] else "0",
         SHEETD_OUTPUT_DIR=place["out"],

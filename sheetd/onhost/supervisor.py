@@ -47,6 +47,8 @@ class Supervisor:
         self.umask = umask
         self.boot = system.boot()
         self.spec: Json = attempt.load("spec.json") or {}
+        self.claim: Json = attempt.load("claim.json") or {}
+        self.marker = "SHEETD_MARKER={}".format(self.claim["marker"]).encode("ascii")
         restarts = self.spec.get("restarts") or {}
         self.policy = Policy(
             int(restarts.get("max", 0)),
@@ -68,7 +70,6 @@ class Supervisor:
         runs = self.attempt.runs()
         if runs:
             run = Run(runs - 1, *self.attempt.who(runs - 1), mine=False)
-            self.note("running")
         else:
             if self.stop_wanted():
                 self.system.publish(self.attempt.at("tomb"), b"stopped before its start\n", durable=True)
@@ -104,7 +105,8 @@ class Supervisor:
         signal.signal(signal.SIGTERM, self.on_terminate)
         self.knock = os.open(self.attempt.at("wake"), os.O_RDWR | os.O_NONBLOCK)  # both ends: never at end of file
         self.reaper = self.system.reap_orphans()
-        self.note("starting")
+        former = self.attempt.load("supervisor.json") or {}  # whom we replace was where we go on
+        self.note(former.get("phase", "starting"), former.get("restart_at"), former.get("reason"))
 
     def on_terminate(self, *_: Any) -> None:
         self.terminated = True
@@ -134,7 +136,7 @@ class Supervisor:
         return [end for end in loaded if end is not None]
 
     def secrets_lost(self) -> bool:
-        return self.secrets is None and bool((self.attempt.load("claim.json") or {}).get("secret_names"))
+        return self.secrets is None and bool(self.claim["secret_names"])
 
     def start(self, k: int) -> Run:
         """Start run k. Dying anywhere before the gate opens leaves a run that was provably never executed."""
@@ -174,6 +176,7 @@ class Supervisor:
         place = {
             "id": attempt.experiment,
             "attempt": attempt.name,
+            "marker": self.claim["marker"],
             "k": k,
             "resume": resume,
             "out": out,
@@ -229,7 +232,7 @@ class Supervisor:
         run = self.run
         children = self.system.children()
         if children is None:
-            table = self.system.table(self.attempt.marker)
+            table = self.system.table(self.marker)
             children = [process.identity.pid for process in table if process.parent == os.getpid()]
         living = []
         for pid in children:
@@ -259,7 +262,7 @@ class Supervisor:
 
     def targets(self, run: Run) -> List[Identity]:
         known = {one for one in (run.shim, run.job) if one}
-        return who_to_signal(self.system.table(self.attempt.marker), known, os.getpid())
+        return who_to_signal(self.system.table(self.marker), known, os.getpid())
 
     def send(self, targets: List[Identity], number: int) -> None:
         for one in targets:

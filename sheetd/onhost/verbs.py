@@ -236,6 +236,7 @@ class Agent:
         remove_tree(fresh)
         os.mkdir(fresh, 0o700)
         claim = {"nonce": nonce, "boot": self.boot, "at": self.system.boottime(), "secret_names": sorted(secrets)}
+        claim["marker"] = os.urandom(16).hex()  # in the job's environment: two daemons may use one id, but never this
         claim["spec_sha"] = None if spec is None else hashlib.sha256(dump(spec)).hexdigest()
         content = {"spec.json": dump(spec or {}), "claim.json": dump(claim), "reserve": b"\0" * 4096}
         content.update({"params.json": dump((spec or {}).get("params") or {}), "log": b"", "metrics.jsonl": b""})

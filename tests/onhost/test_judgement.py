@@ -34,6 +34,7 @@ POLICY = Policy(restarts_max=3, backoff_s=1.0, backoff_s_max=5.0, healthy_s=600.
 PLACE = {
     "id": "abcd1",
     "attempt": "abcd1.2",
+    "marker": "m" * 32,
     "k": 0,
     "resume": None,
     "out": "/r/out",
