@@ -41,14 +41,17 @@ class GridParser:
     def __init__(self) -> None:
         self._rows_by_bytes: dict[bytes, tuple[Row, ...]] = {}
 
-    def parse(self, body: bytes) -> Answer:
-        """Raises ValueError when this is not an answer of the Sheets API with exactly one tab in one block, or none."""
+    def parse(self, body: bytes, tab_id: int | None = None) -> Answer:
+        """The tab `tab_id`, or the only one that came with cells where it is not known or not there.
+
+        Raises ValueError when this is not an answer of the Sheets API with at most one such tab, in one block.
+        """
         try:
-            return self._by_rows(body) or _whole(body)
+            return self._by_rows(body, tab_id) or _whole(body, tab_id)
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not in the form of a spreadsheet: {error!r}") from error
 
-    def _by_rows(self, body: bytes) -> Answer | None:
+    def _by_rows(self, body: bytes, tab_id: int | None) -> Answer | None:
         """The answer, or None when it does not have the form in which rows can be told apart."""
         head, *pieces = body.split(_ROW_START)
         if not pieces or not _ROWS_OPEN.search(head):
@@ -58,9 +61,15 @@ class GridParser:
         if blank_rows is None:
             return None
         pieces[-1] = last
-        document = _decode(head.rstrip(b",") + tail[blank_rows.end() :])
-        sheet = _only_sheet(document)
-        if sheet is None or len(sheet["data"]) != 1:
+        frame = head.rstrip(b",") + tail[blank_rows.end() :]
+        document = _decode(frame)
+        sheet = _chosen(document, tab_id)
+        # With several blocks, or tabs, it would not be known whose rows these are.
+        if (
+            frame.count(b'"rowData":') != 1
+            or sheet is None
+            or ["rowData" in block for block in sheet.get("data", ())] != [True]
+        ):
             return None
         known = self._rows_by_bytes
         seen: dict[bytes, tuple[Row, ...]] = {}
@@ -75,9 +84,9 @@ class GridParser:
         return Answer(document["spreadsheetId"], _grid(sheet, rows))
 
 
-def _whole(body: bytes) -> Answer:
+def _whole(body: bytes, tab_id: int | None) -> Answer:
     document = _decode(body)
-    sheet = _only_sheet(document)
+    sheet = _chosen(document, tab_id)
     if sheet is None:
         return Answer(str(document["spreadsheetId"]), None)
     blocks = sheet.get("data", [])
@@ -98,11 +107,19 @@ def _cut_row(piece: bytes) -> tuple[bytes, bytes]:
     return text[:end].encode()[len(_ROW_START) :], text[end:].encode()
 
 
-def _only_sheet(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _chosen(document: Mapping[str, Any], tab_id: int | None) -> Mapping[str, Any] | None:
+    """The tab in question. That an answer to a write leaves out tabs that were not asked for is nowhere said.
+
+    Among several, one without `data` is not an empty tab but one whose cells were not sent.
+    """
     sheets: Sequence[Mapping[str, Any]] = document.get("updatedSpreadsheet", document).get("sheets", ())
-    if len(sheets) > 1:
-        raise ValueError("more than one tab")
-    return sheets[0] if sheets else None
+    if len(sheets) == 1:
+        return sheets[0]
+    sent = [sheet for sheet in sheets if "data" in sheet]
+    found = [sheet for sheet in sent if int(sheet["properties"].get("sheetId", 0)) == tab_id] or sent
+    if len(found) > 1:
+        raise ValueError("more than one tab with cells")
+    return found[0] if found else None
 
 
 def _grid(sheet: Mapping[str, Any], rows: list[Row]) -> Grid:

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from google.auth.transport.requests import AuthorizedSession
 from google.oauth2.service_account import Credentials
+from gspread.exceptions import NoValidUrlKeyFound
 from gspread.http_client import ParamsType
 from gspread.urls import SPREADSHEET_BATCH_UPDATE_URL, SPREADSHEET_URL
 from gspread.utils import extract_id_from_url
@@ -45,8 +46,12 @@ def open_google(url: str, tab: str, credentials: Path, *, now_s: Callable[[], fl
     """A tab of a Google spreadsheet, by its address or its key, with the key file of a service account. Sends nothing
     yet.
 
-    Raises SheetRefused when the key file cannot be used.
+    Raises SheetRefused when the address or the key file cannot be used.
     """
+    try:
+        key = extract_id_from_url(url) if "/" in url else url
+    except NoValidUrlKeyFound as error:
+        raise SheetRefused(f"{url} is not the address of a Google spreadsheet: copy it from the browser") from error
     try:
         signed = Credentials.from_service_account_file(str(credentials), scopes=SCOPES)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, AttributeError, TypeError) as error:
@@ -56,7 +61,7 @@ def open_google(url: str, tab: str, credentials: Path, *, now_s: Callable[[], fl
     session.headers["User-Agent"] = f"sheetd/{__version__} (gzip)"
     quota = {"read": TokenBucket(READS_A_MINUTE), "write": TokenBucket(WRITES_A_MINUTE)}
     client = SheetHTTPClient(session, identity=str(signed.service_account_email), quota=quota, now_s=now_s)
-    return GoogleSheet(client, extract_id_from_url(url) if "/" in url else url, tab)
+    return GoogleSheet(client, key, tab)
 
 
 def open_builtin(base_url: str, token: str, key: str, tab: str) -> GoogleSheet:
@@ -116,9 +121,8 @@ class GoogleSheet:
         something.
         """
         body = self._addressed(lambda title: self._get(dress_ranges(dress, title), DRESS_FIELDS))
-        sheets = self._document(body).get("sheets", [])
         try:
-            now = installed(sheets[0])
+            now = installed(self._document(body)["sheets"][0])
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise SheetUnavailable(f"the sheet's server answered in an unknown form ({error!r})") from error
         if now.tab_id != dress.tab_id or self._header_moved(now.header):
@@ -213,7 +217,7 @@ class GoogleSheet:
 
     def _parsed(self, body: bytes) -> Grid | None:
         try:
-            answer = self._parser.parse(body)
+            answer = self._parser.parse(body, self._tab_id)
         except ValueError as error:
             raise SheetUnavailable(f"{_NOT_THE_SHEET} ({str(error)[:100]})") from error
         self._check_key(answer.spreadsheet_id)

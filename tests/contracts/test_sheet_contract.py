@@ -151,11 +151,12 @@ def test_a_write_touches_no_other_cell(rig: tuple[Sheet, Person]):
     ]
 
 
-@pytest.mark.parametrize("value", ["text", 1.5, -0.0, 1e300, 5e-324, 2.0**53, True, False])
-def test_a_value_comes_back_with_its_type(rig: tuple[Sheet, Person], value: CellValue):
+def test_a_value_comes_back_with_its_type(rig: tuple[Sheet, Person]):
     sheet, _ = rig
-    read = write_cells(sheet, {(1, LR): value}).cell(1, LR).value
-    assert (read, type(read)) == (value, type(value))
+    meant: list[CellValue] = ["text", 1.5, -0.0, 1e300, 5e-324, 2.0**53, True, False]
+    answer = write_cells(sheet, {(row, LR): value for row, value in enumerate(meant, start=1)})
+    read = [answer.cell(row, LR).value for row in range(1, len(meant) + 1)]
+    assert [(value, type(value)) for value in read] == [(value, type(value)) for value in meant]
 
 
 def test_none_clears_a_cell_whatever_was_in_it(rig: tuple[Sheet, Person]):
@@ -200,7 +201,7 @@ def test_text_comes_back_byte_for_byte_and_is_never_a_formula(rig: tuple[Sheet, 
         assert all(cell.formula is None and cell.error is None for cell in cells)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     texts=st.lists(
         st.text(alphabet=st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20), min_size=1, max_size=10

@@ -1,7 +1,11 @@
-"""A real built-in sheet with the adapter on one side and a person with gspread on the other."""
+"""A real built-in sheet with the adapter on one side and a person with gspread on the other.
+
+What the adapter of a `builtin_sheet` sends and is answered is held against Google's own description of its API.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import gspread
+import requests
 
 from sheetd.sheets.builtin.server import SheetServer
 from sheetd.sheets.google import GoogleSheet, open_builtin
 from sheetd.sheets.transport import SheetHTTPClient, loopback_session
+from tests.builtin import discovery
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,19 @@ class Address:
 
     def open(self, tab: str) -> GoogleSheet:
         return open_builtin(self.base_url, self.token, self.key, tab)
+
+
+def held_against_google(response: requests.Response, *_args: Any, **_kwargs: Any) -> None:
+    """A requests hook: raises AssertionError for an exchange that Google's documents do not allow."""
+    request = response.request
+    body = json.loads(request.body) if request.body else None
+    discovery.check(str(request.method), str(request.url), body, response.status_code, response.json())
+
+
+def held(sheet: GoogleSheet) -> GoogleSheet:
+    """The same sheet, with every exchange held against Google's documents from here on."""
+    sheet.client.session.hooks["response"].append(held_against_google)
+    return sheet
 
 
 @contextmanager
@@ -42,7 +61,7 @@ def builtin_server(folder: Path) -> Iterator[Address]:
 @contextmanager
 def builtin_sheet(folder: Path, tab: str = "Experiments") -> Iterator[tuple[GoogleSheet, Address]]:
     with builtin_server(folder) as address:
-        sheet = address.open(tab)
+        sheet = held(address.open(tab))
         sheet.create_tab_if_missing()
         try:
             yield sheet, address

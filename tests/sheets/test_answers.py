@@ -138,6 +138,36 @@ def test_integers_of_json_are_doubles_as_in_the_sheet():
     assert grid.rows[0][0].value == float("inf")
 
 
+THEIRS = [{"values": [{"effectiveValue": {"stringValue": "theirs"}, "formattedValue": "theirs"}]}]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_other_tabs_in_an_answer_are_passed_over(indent: int | None):
+    value = document([{"values": [{"effectiveValue": {"stringValue": "ours"}, "formattedValue": "ours"}]}], sheetId=7)
+    empty = document([], sheetId=3)["sheets"][0]
+    value["sheets"] = [empty, *value["sheets"], {"properties": {"title": "U", "sheetId": 4}}]
+    body = json.dumps(value, indent=indent, separators=None if indent else (",", ":")).encode()
+    grid = GridParser().parse(body, 7).grid
+    assert grid is not None
+    assert (grid.tab_id, grid.cell(0, 0).value) == (7, "ours")
+
+
+def test_rows_of_another_tab_are_never_taken_for_ours():
+    value = document(THEIRS, sheetId=3)
+    value["sheets"].append({"properties": {"title": "U", "sheetId": 7}, "data": [{}]})
+    grid = GridParser().parse(compact(value), 7).grid
+    assert grid is not None
+    assert (grid.tab_id, grid.rows) == (7, ())
+
+
+def test_a_tab_whose_cells_were_not_sent_is_not_taken_for_an_empty_one():
+    value = document(THEIRS, sheetId=3)
+    value["sheets"].append({"properties": {"title": "U", "sheetId": 7}})
+    grid = GridParser().parse(compact(value), 7).grid
+    assert grid is not None
+    assert grid.tab_id == 3
+
+
 def test_an_answer_without_tabs_has_no_grid():
     assert GridParser().parse(b'{"spreadsheetId":"key"}').grid is None
 
@@ -154,7 +184,7 @@ def test_an_answer_without_tabs_has_no_grid():
         b"[" * 100_000,
         compact(document([{"values": [{}]}]))[:-7],
         b'{"spreadsheetId":"key","sheets":[{"properties":{"title":"T"},"data":[{"rowData":[{"values":["x"]}]}]}]}',
-        b'{"spreadsheetId":"key","sheets":[{"properties":{"title":"T"}},{"properties":{"title":"U"}}]}',
+        b'{"spreadsheetId":"key","sheets":[{"properties":{"title":"T"},"data":[]},{"properties":{},"data":[]}]}',
         (
             b'{"spreadsheetId":"key","sheets":[{"data":[{"rowData":[{"values":[{}]}]},{"rowData":[{"values":[{}]}]}],'
             b'"properties":{"title":"T"}}]}'

@@ -340,6 +340,11 @@ def test_a_proxy_from_the_environment_is_not_asked_for_loopback(monkeypatch: pyt
         assert len(server.seen) == 1
 
 
+def test_an_address_that_is_no_spreadsheet_is_named(tmp_path: Path):
+    with pytest.raises(SheetRefused, match="copy it from the browser"):
+        open_google("https://docs.google.com/document/u/0/", "T", tmp_path / "key.json")
+
+
 @pytest.mark.parametrize("content", [None, "", "{}", '{"type": "service_account"}', "[]"])
 def test_a_key_file_that_is_none_is_named(tmp_path: Path, content: str | None):
     path = tmp_path / "key.json"
