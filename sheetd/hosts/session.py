@@ -230,7 +230,8 @@ class Session:
     def _backoff_s(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome is not None else None
         if isinstance(error, HostRefused) and error.code == "auth_failed":
-            return tenacity.wait_exponential_jitter(initial=15, max=self._timing.auth_retry_max_s, jitter=15)(state)
+            slow = tenacity.wait_exponential(multiplier=15, max=self._timing.auth_retry_max_s)
+            return slow(state) + tenacity.wait_random(0, 15)(state)
         return tenacity.wait_random_exponential(multiplier=1, max=self._timing.retry_max_s)(state)
 
     def _pause(self, seconds: float) -> None:

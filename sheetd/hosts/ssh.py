@@ -278,6 +278,7 @@ class SshChannel:
             raise explained(error, target) from error
         finally:
             timer.cancel()
+            timer.join()
 
     def _own(self, closer: Callable[[], object]) -> None:
         """Have `close` call this, at once if it has been called already."""
