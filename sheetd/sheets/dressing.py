@@ -260,7 +260,8 @@ def _protection_requests(now: Installed, dress: Dress) -> list[Json]:
             covered.update(range(where.get("startColumnIndex", 0), where.get("endColumnIndex", dress.column_count)))
     if covered == set(dress.owned_columns):
         return []
-    requests: list[Json] = [{"deleteProtectedRange": {"protectedRangeId": area.get("protectedRangeId", 0)}} for area in ours]
+    gone = [area.get("protectedRangeId", 0) for area in ours]
+    requests: list[Json] = [{"deleteProtectedRange": {"protectedRangeId": area_id}} for area_id in gone]
     for start, end in _spans(sorted(dress.owned_columns)):
         where = {"sheetId": dress.tab_id, "startRowIndex": 1, "startColumnIndex": start, "endColumnIndex": end}
         protection = {"range": where, "description": PROTECTION, "warningOnly": True}

@@ -183,6 +183,7 @@ class GoogleSheet:
             return ask(self._title)
         except RangeRefused:
             self._title = self._title_now()
+            # Also a write: it was refused as a whole, and would set the same values if it were not.
             return ask(self._title)
 
     def _title_now(self) -> str:
