@@ -69,7 +69,7 @@ def _methods(node: dict[str, Any], prefix: str) -> list[Method]:
     return found
 
 
-class Mismatch(AssertionError):
+class MismatchError(AssertionError):
     """Something that Google would not send or take; the message says where."""
 
 
@@ -77,19 +77,19 @@ def method_of(verb: str, path: str) -> Method:
     # The longest pattern: `values/{range}:append` before `values/{range}`.
     fitting = [method for method in methods() if method.verb == verb.upper() and method.path.fullmatch(path)]
     if not fitting:
-        raise Mismatch(f"Google has no {verb.upper()} {path}")
+        raise MismatchError(f"Google has no {verb.upper()} {path}")
     return max(fitting, key=lambda method: len(method.path.pattern))
 
 
 def check(verb: str, url: str, body: Any, status: int, answer: Any) -> None:
-    """Raise Mismatch unless Google's documents allow this request and this answer."""
+    """Raise MismatchError unless Google's documents allow this request and this answer."""
     parts = urlsplit(url)
     method = method_of(verb, parts.path)
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         _check_parameter(method, name, value)
     if body is not None:
         if method.request is None:
-            raise Mismatch(f"{method.id} takes no body")
+            raise MismatchError(f"{method.id} takes no body")
         walk(method.document, {"$ref": method.request}, body, f"{method.id} request")
     if status >= 400:
         check_error(answer, status)
@@ -101,9 +101,9 @@ def check_error(answer: Any, status: int) -> None:
     """The shape that all of Google's JSON errors have."""
     error = answer.get("error") if isinstance(answer, dict) else None
     if not isinstance(error, dict) or error.get("code") != status:
-        raise Mismatch(f"not Google's error shape: {answer}")
+        raise MismatchError(f"not Google's error shape: {answer}")
     if not isinstance(error.get("message"), str) or not re.fullmatch("[A-Z_]+", error.get("status", "")):
-        raise Mismatch(f"not Google's error shape: {answer}")
+        raise MismatchError(f"not Google's error shape: {answer}")
 
 
 def _check_parameter(method: Method, name: str, value: str) -> None:
@@ -111,11 +111,11 @@ def _check_parameter(method: Method, name: str, value: str) -> None:
     if known is None:
         if method.id.startswith("drive.") and name in LENIENT_QUERY:
             return
-        raise Mismatch(f"{method.id} has no query parameter {name}")
+        raise MismatchError(f"{method.id} has no query parameter {name}")
     if known["type"] == "boolean" and value.lower() not in {"true", "false"}:
-        raise Mismatch(f"{method.id}: {name}={value} is not a boolean")
+        raise MismatchError(f"{method.id}: {name}={value} is not a boolean")
     if "enum" in known and value not in known["enum"]:
-        raise Mismatch(f"{method.id}: {name}={value} is not one of {known['enum']}")
+        raise MismatchError(f"{method.id}: {name}={value} is not one of {known['enum']}")
 
 
 def walk(document: dict[str, Any], schema: dict[str, Any], value: Any, where: str, *, nulls: bool = True) -> None:
@@ -132,16 +132,16 @@ def walk(document: dict[str, Any], schema: dict[str, Any], value: Any, where: st
         _walk_object(document, schema, value, where, nulls=nulls)
     elif kind == "array":
         if not isinstance(value, list):
-            raise Mismatch(f"{where}: a list is wanted, not {value!r}")
+            raise MismatchError(f"{where}: a list is wanted, not {value!r}")
         for index, item in enumerate(value):
             walk(document, schema["items"], item, f"{where}[{index}]", nulls=nulls)
     elif not _fits(schema, kind, value):
-        raise Mismatch(f"{where}: {value!r} is not a {schema.get('format', kind)} {schema.get('enum', '')}")
+        raise MismatchError(f"{where}: {value!r} is not a {schema.get('format', kind)} {schema.get('enum', '')}")
 
 
 def _walk_object(document: dict[str, Any], schema: dict[str, Any], value: Any, where: str, *, nulls: bool) -> None:
     if not isinstance(value, dict):
-        raise Mismatch(f"{where}: an object is wanted, not {value!r}")
+        raise MismatchError(f"{where}: an object is wanted, not {value!r}")
     properties, extra = schema.get("properties", {}), schema.get("additionalProperties")
     for name, item in value.items():
         if name in properties:
@@ -149,7 +149,7 @@ def _walk_object(document: dict[str, Any], schema: dict[str, Any], value: Any, w
         elif extra is not None:
             walk(document, extra, item, f"{where}.{name}", nulls=nulls)
         elif name not in LENIENT_BODY:
-            raise Mismatch(f"{where}: unknown name {name!r}")
+            raise MismatchError(f"{where}: unknown name {name!r}")
 
 
 def _fits(schema: dict[str, Any], kind: str, value: Any) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from sheetd.sheets.builtin import batch
 from tests.builtin import discovery
-from tests.builtin.discovery import Mismatch, check
+from tests.builtin.discovery import MismatchError, check
 
 ROOT = "http://127.0.0.1:1/v4/spreadsheets/key"
 
@@ -34,12 +34,12 @@ def test_every_kind_of_request_that_google_has_is_either_done_or_refused_by_name
     ],
 )
 def test_what_google_does_not_know_is_a_mismatch(verb: str, path: str, body: object, answer: object):
-    with pytest.raises(Mismatch):
+    with pytest.raises(MismatchError):
         check(verb, ROOT + path, body, 200, answer)
 
 
 def test_an_error_without_googles_shape_is_a_mismatch():
-    with pytest.raises(Mismatch):
+    with pytest.raises(MismatchError):
         check("GET", ROOT, None, 404, {"detail": "not found"})
     check("GET", ROOT, None, 404, {"error": {"code": 404, "message": "x", "status": "NOT_FOUND"}})
 

@@ -1,0 +1,142 @@
+"""Start and stop, durability, and one owner of the file."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from sheetd.sheets.builtin.draft import Draft
+from sheetd.sheets.builtin.problems import ApiError, invalid
+from sheetd.sheets.builtin.server import SheetServer
+from sheetd.sheets.builtin.store import Store, StoreInUseError
+from sheetd.sheets.builtin.typed import with_entered
+from tests.builtin.page_client import Page
+
+
+def type_into(store: Store, key: str, row: int, text: str) -> None:
+    def change(draft: Draft) -> None:
+        sheet = draft.sheet(0)
+        sheet.put(row, 0, with_entered(sheet.cell(row, 0), text))
+
+    store.transact(key, "test", ("cells",), change)
+
+
+def test_stopping_is_prompt_also_with_an_open_page_which_is_told_to_come_back(tmp_path: Path):
+    server = SheetServer(tmp_path / "s").start()
+    key = server.store.create_spreadsheet("x")
+    with Page(server, key) as page:
+        page.hello()
+        before = time.monotonic()
+        server.stop()
+        took = time.monotonic() - before
+        with pytest.raises(ConnectionClosed) as caught:
+            page.socket.recv(10)
+    assert took < 3
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1012
+    assert not [thread for thread in threading.enumerate() if thread.name == "builtin-sheet"]
+
+
+def test_stopping_twice_or_before_a_start_does_no_harm(tmp_path: Path):
+    server = SheetServer(tmp_path / "s")
+    server.stop()
+    server.start()
+    server.stop()
+    server.stop()
+
+
+def test_a_server_can_be_started_again_on_its_port_and_file(tmp_path: Path):
+    server = SheetServer(tmp_path / "s").start()
+    port, key = server.port, server.store.create_spreadsheet("x")
+    server.stop()
+    with SheetServer(tmp_path / "s", port=port, token="t" * 43) as again:
+        assert again.store.snapshot(key).title == "x"
+        assert again.page_url(key) == f"http://127.0.0.1:{port}/?token={'t' * 43}&s={key}"
+
+
+def test_a_taken_port_is_said_at_start(tmp_path: Path):
+    with SheetServer(tmp_path / "a") as first, pytest.raises(OSError, match="in use"):
+        SheetServer(tmp_path / "b", port=first.port).start()
+
+
+def test_a_file_has_one_owner(tmp_path: Path):
+    first = Store(tmp_path / "s")
+    with pytest.raises(StoreInUseError, match="stop that one first"):
+        Store(tmp_path / "s")
+    first.close()
+    Store(tmp_path / "s").close()
+
+
+def test_a_file_of_a_later_version_is_refused_unharmed(tmp_path: Path):
+    store = Store(tmp_path / "s")
+    store._database.execute("PRAGMA user_version = 99")
+    store.close()
+    with pytest.raises(ValueError, match="later version"):
+        Store(tmp_path / "s")
+
+
+def test_everything_committed_is_there_after_a_reopen(tmp_path: Path):
+    store = Store(tmp_path / "s")
+    key = store.create_spreadsheet("x")
+    for row in range(5):
+        type_into(store, key, row * 10, f"0.{row}0")
+    before = store.snapshot(key)
+    store.close()
+    store = Store(tmp_path / "s")
+    after = store.snapshot(key)
+    store.close()
+    assert (after.rev, after.title) == (before.rev, "x")
+    assert [(row.id, row.cells) for row in after.sheets[0].rows] == [
+        (row.id, row.cells) for row in before.sheets[0].rows
+    ]
+    assert after.sheets[0].cell(40, 0).typed == "0.40"
+
+
+def test_a_revision_is_one_committed_transaction_and_no_change_is_none(tmp_path: Path):
+    store = Store(tmp_path / "s")
+    key = store.create_spreadsheet("x")
+    type_into(store, key, 0, "a")
+    type_into(store, key, 0, "a")
+    type_into(store, key, 1, "b")
+    assert [(rev, actor, kinds) for rev, _, actor, kinds in store.operations(key)] == [
+        (1, "api", "create"),
+        (2, "test", "cells"),
+        (3, "test", "cells"),
+    ]
+    store.close()
+
+
+def test_a_change_that_raises_leaves_no_trace(tmp_path: Path):
+    store = Store(tmp_path / "s")
+    key = store.create_spreadsheet("x")
+    before = store.snapshot(key)
+
+    def change(draft: Draft) -> None:
+        draft.sheet(0).delete_rows(0, 10)
+        raise invalid("no")
+
+    with pytest.raises(ApiError):
+        store.transact(key, "test", ("x",), change)
+    assert store.snapshot(key) is before
+    store.close()
+
+
+def test_writers_in_many_threads_lose_nothing(tmp_path: Path):
+    store = Store(tmp_path / "s")
+    key = store.create_spreadsheet("x")
+    writers = [
+        threading.Thread(target=lambda n=n: [type_into(store, key, n * 10 + i, "x") for i in range(10)])
+        for n in range(5)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    book = store.snapshot(key)
+    assert book.rev == 51
+    assert all(book.sheets[0].cell(row, 0).value == "x" for row in range(50))
+    store.close()
