@@ -176,9 +176,10 @@ class Session:
             raise HostUnreachable(f"{self._name}: sheetd has closed its connection")
 
     def _open(self) -> Connection:
+        self._raise_if_closed()
         client = self._client = AgentClient(self._name, self._dial(), self._on_push)
         try:
-            self._raise_if_closed()
+            self._raise_if_closed()  # again: now `close` knows the client, and before it did not
             client.open(bundle(), self._root)
             return client.request("hello", lambda hello: Connection(client, hello), protocol=PROTOCOL, epoch=self.epoch)
         except BaseException:
@@ -272,8 +273,11 @@ class Session:
         start, end = answers.count(push, "from"), answers.count(push, "to")
         if push.get("source") == "log":
             # Reports carry offsets of the metrics file. How far the log was scanned is this session's own affair.
-            watched.scan_offset = end
+            watched.scan_offset = scanned = end
             start = end = watched.metrics_offset
         else:
             watched.metrics_offset = end
-        self._say(MetricsReported(host=self._name, attempt=attempt, start=start, end=end, points=points))
+            scanned = None
+        self._say(
+            MetricsReported(host=self._name, attempt=attempt, start=start, end=end, points=points, scanned=scanned)
+        )

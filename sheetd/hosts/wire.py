@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +25,7 @@ NOISE_KEPT_BYTES = 2000
 #: `<length> <hash>\n` is at most 8 + 1 + 16 + 1 bytes long.
 _HEADER_MAX_BYTES = 26
 _HASH_DIGITS = 16
-#: No number on this wire is longer; Python needs quadratic time to read a very long one.
+#: Python needs quadratic time to read a very long number, and a job may have reported one.
 _INTEGER_MAX_DIGITS = 40
 
 
@@ -49,10 +50,9 @@ def encode(nonce: str, message: Mapping[str, Any]) -> bytes:
     return b"SHEETD %s %d %s\n%s\n" % (nonce.encode(), len(payload), _hash_of(payload), payload)
 
 
-def _integer(digits: str) -> int:
-    if len(digits) > _INTEGER_MAX_DIGITS:
-        raise ProtocolError("a number with too many digits")
-    return int(digits)
+def _integer(digits: str) -> float:
+    """What is too long counts as infinite, which every reader of numbers has to expect anyway."""
+    return int(digits) if len(digits) <= _INTEGER_MAX_DIGITS else math.inf
 
 
 def _message(payload: bytes) -> dict[str, Any]:
