@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
@@ -114,13 +114,17 @@ def _git_names(folder: Path) -> set[str]:
     names: set[str] = set()
     for name in (one.rstrip("/") for one in listed if one):
         path = folder / name
-        if not path.is_dir() or path.is_symlink():
+        try:
+            is_folder = stat.S_ISDIR(path.lstat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):  # tracked and deleted, or a file now where a folder was
+            continue
+        if not is_folder:
             names.add(name)
         elif (path / ".git").exists():
             names.update(f"{name}/{inner}" for inner in _git_names(path))
         else:
             raise ConfigError(f"the submodule {path} is not checked out: run git submodule update --init")
-    return set(_without_caches(folder, (name for name in names if os.path.lexists(folder / name))))
+    return set(_without_caches(folder, names))
 
 
 def _all_names(folder: Path) -> Iterator[str]:
@@ -137,7 +141,8 @@ def _without_caches(folder: Path, names: Iterable[str]) -> Iterator[str]:
     """A cache that nobody told git to ignore would give every run of the tests a new hash."""
     is_cache = cache(_is_cache)
     for name in names:
-        parents = PurePosixPath(name).parents[:-1]
+        parts = name.split("/")
+        parents = ("/".join(parts[:end]) for end in range(1, len(parts)))
         if not name.endswith(".pyc") and not any(is_cache(folder / parent) for parent in parents):
             yield name
 

@@ -101,6 +101,12 @@ def test_in_git_untracked_files_travel_and_ignored_ones_do_not(repository: Path,
     assert names(found) == [".gitignore", "lib/model.py", "new.py", "train.py"]
 
 
+def test_a_folder_that_became_a_file_is_taken_as_the_file(repository: Path, take: Take) -> None:
+    shutil.rmtree(repository / "lib")
+    write(repository, "lib")
+    assert names(take(repository)) == [".gitignore", "lib", "run.sh", "train.py"]
+
+
 def test_a_folder_inside_a_repository_is_taken_alone(repository: Path, take: Take) -> None:
     write(repository, "lib/new.py")
     assert names(take(repository / "lib")) == ["model.py", "new.py"]
