@@ -16,7 +16,6 @@ from pathlib import Path
 from sheetd.clock import SystemChance, SystemClock
 from sheetd.config import HostSettings, Settings
 from sheetd.core.model import HostName, SlotName
-from sheetd.core.rows import SYSTEM_HEADERS
 from sheetd.core.state import State
 from sheetd.core.template import Template
 from sheetd.core.world import HostView, Limits, World
@@ -36,6 +35,8 @@ from sheetd.templates import load_templates
 STORE_NAME = "sheet.sqlite"
 SNAPSHOTS_NAME = "code"
 WAKE_NAME = "wake.sock"
+#: What sheetd writes to the right of a row's status and metrics, most looked at first.
+LATER_HEADERS = ("progress", "eta", "host", "attempt", "runtime", "started", "code", "id")
 #: Google counts requests per minute; the built-in sheet does not, so a person sees a change sooner.
 BUILTIN_WRITE_GAP_S = 0.25
 
@@ -115,8 +116,7 @@ def starter_header(templates: Mapping[str, Template]) -> list[str]:
     params = list(dict.fromkeys(name for template in templates.values() for name in template.params))
     metrics = list(dict.fromkeys(rule.name for template in templates.values() for rule in template.metrics))
     metrics = [name for name in metrics if name not in params]
-    system = [name for name in SYSTEM_HEADERS if name != "id"]
-    return ["template", *params, "action", *system[:2], *metrics, *system[2:], "id"]
+    return ["template", *params, "action", "status", "message", *metrics, *LATER_HEADERS]
 
 
 def make_world(settings: Settings, templates: Mapping[str, Template]) -> World:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 
-_LETTERS = "abcdefghijkmnpqrstuvwxyz"
+_LETTERS = "bcdfghjkmnpqrstvwxz"
 _SIGNS = _LETTERS + "23456789"
 ID_LENGTH = 6
 
@@ -23,7 +23,7 @@ class SystemClock:
 
 
 class SystemChance:
-    """Ids that begin with a letter, so that no spreadsheet reads one as a number, without signs that look alike."""
+    """Ids of signs that do not look alike; no spreadsheet reads one as a number, a date or a word."""
 
     def experiment_id(self) -> str:
         return secrets.choice(_LETTERS) + "".join(secrets.choice(_SIGNS) for _ in range(ID_LENGTH - 1))

@@ -91,7 +91,7 @@ class DemoRow:
 ROWS = (
     DemoRow("a first try", {"lr": 0.1, "steps": 60.0}, "succeeded"),
     DemoRow("crashes once, goes on", {"lr": 0.3, "steps": 60.0, "crash_at": 20.0}, "succeeded", "restarted once"),
-    DemoRow("learns too fast", {"lr": 1.0, "steps": 60.0, "crash_at": -1.0}, "failed", "exit code"),
+    DemoRow("learns too fast", {"lr": 0.9, "steps": 60.0}, "failed", "diverged"),
     DemoRow("a comma instead of a point", {"lr": "0,05", "steps": 60.0}, "invalid", "0.05"),
     DemoRow("a slow one", {"lr": 0.02, "steps": 80.0}, "succeeded"),
     DemoRow("a fast one", {"lr": 0.5, "steps": 40.0}, "succeeded"),
@@ -111,7 +111,7 @@ def demo(
     """
     with (
         tempfile.TemporaryDirectory(prefix="sheetd-demo-") as folder,
-        running(Path(folder), port) as (service, sheet, over),
+        running(Path(folder) / "sheetd demo", port) as (service, sheet, over),
     ):
         began_s = time.monotonic()
         type_rows(sheet)
@@ -176,7 +176,7 @@ def open_service_sheet(service: Service) -> GoogleSheet:
 
 def write_project(folder: Path) -> None:
     """Configuration, template and program, as a user would have them."""
-    (folder / "templates").mkdir()
+    (folder / "templates").mkdir(parents=True)
     (folder / "code").mkdir()
     (folder / "sheetd.toml").write_text(CONFIG + "".join(HOST.format(name=name) for name in HOSTS))
     (folder / "templates" / "train.toml").write_text(TEMPLATE)

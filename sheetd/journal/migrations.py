@@ -65,6 +65,12 @@ def migrate(connection: sqlite3.Connection, path: Path, wall_s: float) -> None:
             )
 
 
+def is_migrated(connection: sqlite3.Connection) -> bool:
+    """Whether the tables are there. A file that was only just created has none yet."""
+    tables = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'epoch'"
+    return bool(connection.execute(tables).fetchone()[0])
+
+
 def refuse_newer(connection: sqlite3.Connection, path: Path) -> int:
     """The number of the last step this file has seen. Raises JournalError when a newer sheetd has been here."""
     row = connection.execute("SELECT number, sheetd FROM migrations ORDER BY number DESC LIMIT 1").fetchone()

@@ -16,8 +16,10 @@ from sheetd.journal import records
 from sheetd.journal.cache import CACHE_NAME, View, read_metrics, read_view
 from sheetd.journal.database import open_for_reading
 from sheetd.journal.lock import Holder, holder_of
-from sheetd.journal.migrations import refuse_newer
+from sheetd.journal.migrations import is_migrated, refuse_newer
 from sheetd.journal.sqlite import JOURNAL_NAME
+
+_NONE_YET = "there is no journal in {} yet: start the daemon once"
 
 
 class JournalReader:
@@ -28,8 +30,10 @@ class JournalReader:
         self._journal = folder / JOURNAL_NAME
         self._cache = folder / CACHE_NAME
         if not self._journal.exists():
-            raise JournalError(f"there is no journal in {folder} yet: start the daemon once")
+            raise JournalError(_NONE_YET.format(folder))
         with open_for_reading(self._journal) as connection:
+            if not is_migrated(connection):
+                raise JournalError(_NONE_YET.format(folder))  # a daemon is making it at this very moment
             refuse_newer(connection, self._journal)
 
     def daemon(self) -> Holder | None:

@@ -101,3 +101,9 @@ def test_the_command_line_stuck_in_a_transaction_does_not_stop_the_journal(tmp_p
         journal.append([RowVanished(experiment=ExperimentId("abcd"))])
         assert len(journal.load()) == 1
         stuck.close()
+
+
+def test_a_journal_that_is_just_being_made_counts_as_none(tmp_path: Path) -> None:
+    (tmp_path / "journal.sqlite").touch()
+    with pytest.raises(JournalError, match="no journal"):
+        JournalReader(tmp_path)

@@ -1,0 +1,102 @@
+"""A user's project: configuration, a template, a program that tells on itself, and the daemon as its own process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from sheetd.errors import JournalError
+from sheetd.journal import JournalReader
+
+#: Appends one line when it starts, reports a metric, ends as it is told. Pure standard library.
+PROGRAM = """\
+import os, sys, time
+import sheetd
+
+home, token, seconds, ending = sys.argv[1:5]
+with open(os.path.join(home, "starts"), "a") as starts:
+    starts.write("{} {} {}\\n".format(token, os.environ["SHEETD_ATTEMPT"], os.environ["SHEETD_RESTART"]))
+steps = 10
+for step in range(1, steps + 1):
+    sheetd.log(step=step, loss=1.0 / step)
+    time.sleep(float(seconds) / steps)
+print("the end of", token)
+if ending == "crash-once" and os.environ["SHEETD_RESTART"] == "0":
+    sys.exit(3)
+sys.exit(4 if ending == "fail" else 0)
+"""
+
+TEMPLATE = """\
+command = ["python3", "job.py", "{home}", "{{token}}", "{{seconds}}", "{{ending}}"]
+code = "../code"
+restarts = {{ max = 1, backoff_s = 0.1 }}
+grace_s = 5
+
+[params.token]
+type = "text"
+[params.seconds]
+type = "number"
+[params.ending]
+type = "choice"
+choices = ["succeed", "fail", "crash-once"]
+default = "succeed"
+
+[metrics]
+loss = {{}}
+"""
+
+
+class Project:
+    """Files in a folder, and at most one daemon process."""
+
+    def __init__(self, folder: Path, *, home: str, sheet: str, hosts: str, daemon: str = "") -> None:
+        self.folder = folder
+        self.config = folder / "sheetd.toml"
+        self.state = folder / "state"
+        (folder / "templates").mkdir(parents=True)
+        (folder / "code").mkdir()
+        (folder / "code" / "job.py").write_text(PROGRAM)
+        (folder / "templates" / "job.toml").write_text(TEMPLATE.format(home=home))
+        self.config.write_text(f'[sheet]\n{sheet}\n[daemon]\nstate_dir = "state"\n{daemon}\n{hosts}')
+        self.log = (folder / "daemon.log").open("ab")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the daemon; returns at once."""
+        argv = [sys.executable, "-m", "sheetd", "run", "-v", "--config", str(self.config)]
+        self.process = subprocess.Popen(argv, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
+
+    def kill(self) -> None:
+        """kill -9, and reap."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, *, within_s: float = 20.0) -> int:
+        """Ask the daemon to end in peace; its exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(within_s)
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        self.log.close()
+
+    def events(self) -> int:
+        """How many events the journal holds, as another process sees it."""
+        try:
+            return len(JournalReader(self.state).events())
+        except JournalError:
+            return 0  # it was not made yet
+
+    def command(self, *argv: str, check: bool = True) -> str:
+        """What another `sheetd` process prints for this project."""
+        full = [sys.executable, "-m", "sheetd", *argv, "--config", str(self.config)]
+        env = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+        done = subprocess.run(full, capture_output=True, text=True, env=env, timeout=60, check=False)
+        if check and done.returncode:
+            raise AssertionError(f"{argv} ended with {done.returncode}: {done.stderr}")
+        return done.stdout
