@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -17,7 +18,7 @@ from sheetd.core.model import AttemptId, MetricRule, Restarts
 from sheetd.core.observation import AttemptReported, HostSeen, MetricsReported, Seen
 from sheetd.errors import HostRefused, HostUnreachable
 from sheetd.hosts.host import AgentHost, LocalHost, SshHost
-from tests.hosts.seen import OVER, Reports, order
+from tests.hosts.seen import Reports, end_attempts, order
 from tests.needs import needs_sshd
 from tests.rig.light_sshd import LightSshd
 from tests.rig.waiting import wait_for
@@ -53,27 +54,13 @@ def another(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Another]
 
         return make_and_keep
 
-    if request.param == "local":
-        yield kept(local)
-        _leave_nothing(local(10**6), hosts)
-    else:
-        with LightSshd(tmp_path, "MaxSessions 1") as server:
-            yield kept(ssh)
-            _leave_nothing(ssh(10**6), hosts)
-
-
-def _leave_nothing(last: AgentHost, hosts: list[AgentHost]) -> None:
-    for host in hosts:
-        host.close()
-    reports = Reports()
-    last.keep(reports.add)
-    greeting = reports.wait(HostSeen)
-    last.watch(dict.fromkeys(greeting.attempts, 0))
-    for attempt, seen in greeting.attempts.items():
-        if seen.state not in OVER:
-            last.stop(attempt, 0.0)
-            reports.attempt(attempt, *OVER)
-    last.close()
+    with contextlib.ExitStack() as stack:
+        if request.param == "ssh":
+            server = stack.enter_context(LightSshd(tmp_path, "MaxSessions 1"))
+        yield kept(local if request.param == "local" else ssh)
+        for host in hosts:
+            host.close()
+        end_attempts(root)
 
 
 @pytest.fixture

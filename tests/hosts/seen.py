@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from sheetd.core.model import AttemptId, Restarts, Spec
-from sheetd.core.observation import AttemptReported, AttemptSeen, HostUnseen, MetricsReported, Observation, Seen
+from sheetd.core.observation import (
+    AttemptReported,
+    AttemptSeen,
+    HostSeen,
+    HostUnseen,
+    MetricsReported,
+    Observation,
+    Seen,
+)
+from sheetd.hosts.host import LocalHost
 from sheetd.ports import LaunchOrder
 
 Kind = TypeVar("Kind")
@@ -83,3 +93,15 @@ def order(
         resume=resume,
         secrets=secrets or {},
     )
+
+
+def end_attempts(root: Path) -> None:
+    """Stop whatever still lives below a state folder of this machine, so that a test leaves no process behind."""
+    reports, last = Reports(), LocalHost("last", root, epoch=10**6)
+    last.keep(reports.add)
+    kept = reports.wait(HostSeen).attempts
+    last.watch(dict.fromkeys(kept, 0))
+    for attempt in (attempt for attempt, seen in kept.items() if seen.state not in OVER):
+        last.stop(attempt, 0.0)
+        reports.attempt(attempt, *OVER)
+    last.close()

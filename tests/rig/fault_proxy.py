@@ -1,6 +1,7 @@
 """A TCP proxy on loopback that can be slow, silent or broken, to stand between a client and a server.
 
     stall()      connections stay open and nothing passes, as when a host freezes or a cable is pulled; later bytes wait
+    stall_answers()  the same, but only what the server says waits: requests arrive and are obeyed
     cut()        every connection is reset, and new ones are refused service, until `heal`
     latency_s    how late each piece of data arrives
 
@@ -30,8 +31,10 @@ class FaultProxy:
         self.port: int = self._listener.getsockname()[1]
         self.latency_s = 0.0
         self.connections = 0
-        self._is_flowing = threading.Event()
-        self._is_flowing.set()
+        #: One for each direction: requests to the server, answers from it.
+        self._requests_flow, self._answers_flow = threading.Event(), threading.Event()
+        self._requests_flow.set()
+        self._answers_flow.set()
         self._is_cut = False
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
@@ -39,34 +42,39 @@ class FaultProxy:
         self._threads[0].start()
 
     def stall(self) -> None:
-        self._is_flowing.clear()
+        self._requests_flow.clear()
+        self._answers_flow.clear()
+
+    def stall_answers(self) -> None:
+        self._answers_flow.clear()
 
     def cut(self) -> None:
+        """Ends a stall as well: what waited in it is lost."""
         self._is_cut = True
         self._reset_all()
+        self._flow()
 
     def heal(self) -> None:
         self._is_cut = False
-        self._is_flowing.set()
+        self._flow()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # a listener that was never used has nothing to shut down
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._is_cut = True
-        self._is_flowing.set()
-        self._reset_all()
+        self.cut()
         for thread in self._threads:
             thread.join(10.0)
+
+    def _flow(self) -> None:
+        self._requests_flow.set()
+        self._answers_flow.set()
 
     def _reset_all(self) -> None:
         with self._lock:
             for sock in self._sockets:
                 _reset(sock)
             self._sockets.clear()
-        if not self._is_flowing.is_set():  # wake those that wait in a stall, to see that they are cut
-            self._is_flowing.set()
-            self._is_flowing.clear()
 
     def _accept(self) -> None:
         while True:
@@ -80,7 +88,7 @@ class FaultProxy:
             thread.start()
 
     def _connect(self, near: socket.socket) -> None:
-        self._is_flowing.wait()
+        self._requests_flow.wait()
         try:
             far = socket.create_connection(self._target, timeout=10.0)
         except OSError:
@@ -93,22 +101,23 @@ class FaultProxy:
                 self._sockets |= {near, far}
             if self._is_cut:
                 self._reset_all()
-            back = threading.Thread(target=self._pass, args=(far, near), name="fault-proxy", daemon=True)
+            back_args = (far, near, self._answers_flow)
+            back = threading.Thread(target=self._pass, args=back_args, name="fault-proxy", daemon=True)
             back.start()
-            self._pass(near, far)
+            self._pass(near, far, self._requests_flow)
             back.join()
             with self._lock:
                 self._sockets -= {near, far}
 
-    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pass(self, source: socket.socket, sink: socket.socket, flow: threading.Event) -> None:
         """One direction, until its end; a connection that breaks is broken for both."""
         try:
             while data := source.recv(_RECEIVE_BYTES):
                 if self.latency_s:
                     time.sleep(self.latency_s)
-                self._is_flowing.wait()
+                flow.wait()
                 sink.sendall(data)
-            self._is_flowing.wait()
+            flow.wait()
             sink.shutdown(socket.SHUT_WR)
         except OSError:
             for sock in (source, sink):
