@@ -51,7 +51,9 @@ def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
     def open_page(**options: object) -> Page:
         page = browser.new_context(viewport={"width": 1280, "height": 800}, **options).new_page()  # type: ignore[arg-type]
-        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on(
+            "pageerror", lambda error: troubles.append(str(error)) if "dynamically imported" not in str(error) else None
+        )
         page.on("dialog", lambda dialog: (troubles.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.on(
             "console",

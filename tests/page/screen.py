@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import requests
 from playwright.sync_api import Locator, Page, expect
+from tenacity import retry, retry_if_exception_message, stop_after_delay
 
 HEADER = ["template", "lr", "seed", "action", "status", "message"]
 TEMPLATE, LR, SEED, ACTION, STATUS, MESSAGE = range(1, 7)
@@ -17,7 +18,10 @@ TEMPLATE, LR, SEED, ACTION, STATUS, MESSAGE = range(1, 7)
 
 COLOURS = {"running": "#d9ead3", "failed": "#f4cccc", "waiting": "#fff2cc", "done": "#cfe2f3", "stopped": "#efefef"}
 ACTIONS = ["run", "stop", "restart", "rerun", "pause", "resume"]
-PATIENCE_S = 10.0
+PATIENCE_S = 20.0
+"""Long, because it only passes when something is broken: the machine may be busy with other tests."""
+
+expect.set_options(timeout=PATIENCE_S * 1000)
 
 
 def colour(text: str) -> dict[str, float]:
@@ -41,17 +45,22 @@ class Book:
 
     base_url: str
     token: str
-    key: str
+    key: str = ""
+    sheet: int = 0
 
     @classmethod
-    def create(cls, base_url: str, token: str, title: str = "Vision experiments", rows: int = 200) -> Book:
-        grid = {"rowCount": rows, "columnCount": 12, "frozenRowCount": 1}
+    def create(
+        cls, base_url: str, token: str, title: str = "Vision experiments", rows: int = 200, columns: int = 12
+    ) -> Book:
+        grid = {"rowCount": rows, "columnCount": columns, "frozenRowCount": 1}
         body = {
             "properties": {"title": title},
-            "sheets": [{"properties": {"sheetId": 0, "title": "Experiments", "gridProperties": grid}}],
+            "sheets": [{"properties": {"title": "Experiments", "gridProperties": grid}}],
         }
-        book = cls(base_url, token, "")
-        book.key = book._call("POST", "", body)["spreadsheetId"]
+        book = cls(base_url, token)
+        made = book._call("POST", "", body)
+        book.key = made["spreadsheetId"]
+        book.sheet = made["sheets"][0]["properties"].get("sheetId", 0)
         return book
 
     @classmethod
@@ -91,7 +100,7 @@ class Book:
 
     def install_colours(self) -> None:
         """Rows take the colour of their status word, the way the daemon installs it."""
-        area = {"sheetId": 0, "startRowIndex": 1, "startColumnIndex": 0, "endColumnIndex": 6}
+        area = {"sheetId": self.sheet, "startRowIndex": 1, "startColumnIndex": 0, "endColumnIndex": 6}
         for index, (word, text) in enumerate(COLOURS.items()):
             formula = {"type": "CUSTOM_FORMULA", "values": [{"userEnteredValue": f'=$E2="{word}"'}]}
             paint = {"condition": formula, "format": {"backgroundColorStyle": {"rgbColor": colour(text)}}}
@@ -99,29 +108,34 @@ class Book:
             self.batch({"addConditionalFormatRule": {"rule": rule, "index": index}})
 
     def own(self, start: int, end: int) -> None:
-        area = {"sheetId": 0, "startRowIndex": 1, "startColumnIndex": start, "endColumnIndex": end}
+        area = {"sheetId": self.sheet, "startRowIndex": 1, "startColumnIndex": start, "endColumnIndex": end}
         protected = {"range": area, "description": "sheetd writes these columns", "warningOnly": True}
         self.batch({"addProtectedRange": {"protectedRange": protected}})
 
     def allow(self, column: int, words: list[str], rows: int = 200) -> None:
-        area = {"sheetId": 0, "startRowIndex": 1, "endRowIndex": rows, "startColumnIndex": column}
+        area = {"sheetId": self.sheet, "startRowIndex": 1, "endRowIndex": rows, "startColumnIndex": column}
         area["endColumnIndex"] = column + 1
         values = [{"userEnteredValue": word} for word in words]
         rule = {"condition": {"type": "ONE_OF_LIST", "values": values}, "strict": True, "showCustomUi": True}
         self.batch({"setDataValidation": {"range": area, "rule": rule}})
 
     def insert_row_above(self, row: int) -> None:
-        area = {"sheetId": 0, "dimension": "ROWS", "startIndex": row - 1, "endIndex": row}
+        area = {"sheetId": self.sheet, "dimension": "ROWS", "startIndex": row - 1, "endIndex": row}
         self.batch({"insertDimension": {"range": area, "inheritFromBefore": False}})
 
     def delete_row(self, row: int) -> None:
-        area = {"sheetId": 0, "dimension": "ROWS", "startIndex": row - 1, "endIndex": row}
+        area = {"sheetId": self.sheet, "dimension": "ROWS", "startIndex": row - 1, "endIndex": row}
         self.batch({"deleteDimension": {"range": area}})
 
-    def sort_by_seed_downwards(self) -> None:
-        area = {"sheetId": 0, "startRowIndex": 1, "endRowIndex": 9, "startColumnIndex": 0, "endColumnIndex": 12}
-        order = {"dimensionIndex": SEED - 1, "sortOrder": "DESCENDING"}
-        self.batch({"sortRange": {"range": area, "sortSpecs": [order]}})
+
+@retry(
+    retry=retry_if_exception_message(match=".*ERR_NETWORK_CHANGED"),
+    stop=stop_after_delay(PATIENCE_S),
+    reraise=True,
+)
+def go(page: Page, url: str) -> None:
+    """Open an address, again if need be: Chromium drops requests while other tests set up network interfaces."""
+    page.goto(url)
 
 
 @dataclass
@@ -134,7 +148,7 @@ class Screen:
     @classmethod
     def opened(cls, page: Page, url: str, book: Book) -> Screen:
         separator = "&" if "?" in url else "?"
-        page.goto(f"{url}{separator}s={book.key}")
+        go(page, f"{url}{separator}s={book.key}")
         screen = cls(page, book)
         expect(page.locator("#connection")).to_have_attribute("data-state", "live")
         expect(page.locator("#body .row").first).to_be_visible()
@@ -178,6 +192,6 @@ class Screen:
         colour_now: str = self.cell(row, column).evaluate("element => getComputedStyle(element).backgroundColor")
         return colour_now
 
-    def pick_from_menu(self, row: int, label: str) -> None:
-        self.cell(row, TEMPLATE).click(button="right")
+    def pick_from_menu(self, row: int, label: str, column: int = TEMPLATE) -> None:
+        self.cell(row, column).click(button="right")
         self.page.get_by_role("menuitem", name=label).click()

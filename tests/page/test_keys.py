@@ -64,6 +64,7 @@ def test_a_paste_beyond_the_last_row_makes_the_sheet_grow(screen: Screen, book: 
     screen.select(2, TEMPLATE)
     screen.press("Control+ArrowDown", "Control+ArrowDown")
     screen.press("Control+v")
+    screen.expect_text(202, SEED, "i")
     eventually(screen.page, lambda: book.read("A200:C202"), [["a", "b", "c"], ["d", "e", "f"], ["g", "h", "i"]])
 
 

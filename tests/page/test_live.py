@@ -117,7 +117,10 @@ def test_hostile_text_is_only_text(server: SheetServer, new_page: Callable[..., 
     book = Book.create(server.base_url, server.token, title=hostile)
     book.write("A1", [[hostile, "lr"], *([text] for text in HOSTILE)])
     book.batch({"addSheet": {"properties": {"title": hostile}}})
-    note = {"start": {"sheetId": 0, "rowIndex": 1, "columnIndex": 1}, "rows": [{"values": [{"note": hostile}]}]}
+    note = {
+        "start": {"sheetId": book.sheet, "rowIndex": 1, "columnIndex": 1},
+        "rows": [{"values": [{"note": hostile}]}],
+    }
     book.batch({"updateCells": {**note, "fields": "note"}})
     book.allow(2, HOSTILE)
     screen = Screen.opened(new_page(), server.url, book)
@@ -147,6 +150,7 @@ def test_edits_made_while_the_server_is_away_are_sent_once_when_it_is_back(
     first = SheetServer(path)
     first.start()
     try:
+        port = int(first.base_url.rpartition(":")[2])
         book = Book.experiments(first.base_url, first.token)
         screen = Screen.opened(new_page(), first.url, book)
     finally:
@@ -160,7 +164,7 @@ def test_edits_made_while_the_server_is_away_are_sent_once_when_it_is_back(
     screen.type("0.4")  # and one more is still being typed when the connection comes back
     expect(banner).to_contain_text("3 edits wait")
     screen.expect_text(4, LR, "0.22")
-    second = SheetServer(path, port=int(first.base_url.rpartition(":")[2]), token=first.token)
+    second = SheetServer(path, port=port, token=first.token)
     second.start()
     try:
         eventually(screen.page, lambda: book.column("B", 3, 6), ["0.11", "0.22", "0.33", "0.5"])
@@ -178,7 +182,7 @@ def test_edits_made_while_the_server_is_away_are_sent_once_when_it_is_back(
 def test_ten_thousand_rows_put_only_the_visible_ones_into_the_document(
     server: SheetServer, new_page: Callable[..., Page]
 ) -> None:
-    book = Book.create(server.base_url, server.token, rows=10_000)
+    book = Book.create(server.base_url, server.token, rows=10_000, columns=30)
     book.write("A1", [HEADER_OF_THIRTY, *([f"{row}.{col}" for col in range(30)] for row in range(2, 10_001))])
     screen = Screen.opened(new_page(), server.url, book)
     screen.select(2, TEMPLATE)
@@ -187,6 +191,17 @@ def test_ten_thousand_rows_put_only_the_visible_ones_into_the_document(
     assert screen.page.locator("#body .row").count() < 80
     book.write("A9999", [["changed far below"]])
     screen.expect_text(9_999, 1, "changed far below")
+
+
+@needs_browser
+def test_a_page_of_which_a_part_was_not_fetched_loads_itself_again(
+    server: SheetServer, book: Book, new_page: Callable[..., Page]
+) -> None:
+    page = new_page()
+    page.route("**/view.js", lambda route: route.abort(), times=1)
+    screen = Screen.opened(page, server.url, book)
+    screen.expect_text(3, TEMPLATE, "net-3")
+    expect(page.locator("#banner")).to_be_hidden()
 
 
 HEADER_OF_THIRTY = [f"column {number}" for number in range(30)]

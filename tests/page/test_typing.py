@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
+from sheetd.sheets.builtin.server import SheetServer
 from tests.needs import needs_browser
 from tests.page.screen import LR, SEED, TEMPLATE, Book, Screen, eventually
 
@@ -20,7 +21,6 @@ MEANWHILE: dict[str, Callable[[Book], None]] = {
     "the edited cell itself changes": lambda book: book.write("B4", [["0.7"]]),
     "a row is inserted above": lambda book: book.insert_row_above(3),
     "a row above is deleted": lambda book: book.delete_row(2),
-    "the rows are sorted": lambda book: book.sort_by_seed_downwards(),
     "all colours are installed anew": lambda book: book.install_colours(),
 }
 
@@ -48,6 +48,24 @@ def test_typed_text_survives_and_lands_in_its_own_row_when(event: str, screen: S
     eventually(screen.page, lambda: learning_rates(book).get(SEED_OF_EDITED_ROW), "0.03")
     assert learning_rates(book) == {**after_event, SEED_OF_EDITED_ROW: "0.03"}
     assert set(before) - set(after_event) <= {"102"}, "the event itself took away more than it should"
+
+
+@needs_browser
+def test_typed_text_follows_its_row_when_somebody_else_sorts(
+    screen: Screen, server: SheetServer, book: Book, new_page: Callable[..., Page]
+) -> None:
+    screen.select(EDITED_ROW, LR)
+    screen.type("0.0")
+    somebody = Screen.opened(new_page(), server.url, book)
+    somebody.pick_from_menu(EDITED_ROW, "Sort by seed, Z to A", SEED)
+    screen.expect_text(2, SEED, "109")
+    screen.type("3")
+    screen.press("Enter")
+    eventually(screen.page, lambda: learning_rates(book).get(SEED_OF_EDITED_ROW), "0.03")
+    assert list(learning_rates(book).values()).count("0.5") == 7
+    somebody.expect_saved()
+    somebody.press("Control+z")
+    eventually(screen.page, lambda: book.column("C", 2, 9), [str(seed) for seed in range(102, 110)])
 
 
 @needs_browser
