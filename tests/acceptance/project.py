@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sheetd.errors import JournalError
+from sheetd.cli.picture import take_picture
+from sheetd.config import load_settings
+from sheetd.errors import JournalError, SheetdError
 from sheetd.journal import JournalReader
+from tests.rig.waiting import wait_for
 
 #: Appends one line when it starts, reports a metric, ends as it is told. Pure standard library.
 PROGRAM = """\
@@ -25,6 +28,8 @@ for step in range(1, steps + 1):
 print("the end of", token)
 if ending == "crash-once" and os.environ["SHEETD_RESTART"] == "0":
     sys.exit(3)
+if ending == "formula":
+    sys.exit('=IMPORTDATA("http://127.0.0.1:9/")')
 sys.exit(4 if ending == "fail" else 0)
 """
 
@@ -40,7 +45,7 @@ type = "text"
 type = "number"
 [params.ending]
 type = "choice"
-choices = ["succeed", "fail", "crash-once"]
+choices = ["succeed", "fail", "crash-once", "formula"]
 default = "succeed"
 
 [metrics]
@@ -63,10 +68,11 @@ class Project:
         self.log = (folder / "daemon.log").open("ab")
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, **environment: str) -> None:
         """Start the daemon; returns at once."""
         argv = [sys.executable, "-m", "sheetd", "run", "-v", "--config", str(self.config)]
-        self.process = subprocess.Popen(argv, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
+        env = {**os.environ, **environment}
+        self.process = subprocess.Popen(argv, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, env=env)
 
     def kill(self) -> None:
         """kill -9, and reap."""
@@ -79,6 +85,20 @@ class Project:
         assert self.process is not None
         self.process.terminate()
         return self.process.wait(within_s)
+
+    def stop_everything(self) -> None:
+        """For the end of a test: have a daemon stop what still runs, and end."""
+        try:
+            live = take_picture(load_settings(self.config)).world.state.open
+        except SheetdError:
+            return  # no daemon has run here
+        if not live:
+            return
+        if self.process is None or self.process.poll() is not None:
+            self.start()
+        self.command("stop", *live)
+        wait_for(lambda: not take_picture(load_settings(self.config)).world.state.open, "everything is stopped")
+        self.stop()
 
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sheetd.core.colours import ROW_COLOURS
+from tests.acceptance.conftest import sheet_section
 from tests.acceptance.meddler import Meddler
 from tests.acceptance.person import Person
 from tests.acceptance.project import Project
 from tests.needs import needs_rig
 from tests.rig.fleet import Fleet
 from tests.rig.waiting import wait_for
-from tests.sheets.builtin_rig import Address, builtin_server
+from tests.sheets.builtin_rig import Address
 
-TAB = "Experiments"
-FINAL = {"succeeded", "failed", "stopped", "invalid"}
 KILLS = 10
 ROWS = [
     *({"token": f"good-{n}", "seconds": 1.6 + n / 4, "notes": f"note {n}"} for n in range(8)),
@@ -29,20 +27,6 @@ ROWS = [
     {"token": '=IMPORTDATA("http://x")', "seconds": 0.5, "notes": "=1+1"},
 ]
 EXPECTED = {row["token"]: "succeeded" for row in ROWS} | {"fails": "failed", "invalid": "invalid"}
-
-
-@pytest.fixture
-def address(tmp_path: Path) -> Iterator[Address]:
-    with builtin_server(tmp_path) as address:
-        yield address
-
-
-@pytest.fixture
-def person(address: Address) -> Person:
-    Person(address, "Sheet1").spreadsheet.sheet1.update_title(TAB)
-    person = Person(address, TAB)
-    person.write_header()
-    return person
 
 
 def starts_on(fleet: Fleet) -> list[str]:
@@ -61,7 +45,7 @@ def test_rows_end_right_while_daemon_and_sshd_die_and_people_move_rows(
         project = Project(
             tmp_path / "lab",
             home="/root",
-            sheet=f'url = "{meddled}"\nkey = "{address.key}"\ntoken = "{address.token}"\npoll_s = 0.3\nsettle_s = 0.6',
+            sheet=sheet_section(meddled, address),
             daemon=f'ssh_config = "{fleet.ssh_config}"',
             hosts="".join(f'[[hosts]]\nname = "{host.alias}"\nslots = 2\n' for host in fleet),
         )

@@ -1,0 +1,169 @@
+"""The commands of another process tell the truth: while the daemon runs, and after it was killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.acceptance.conftest import sheet_section
+from tests.acceptance.person import HEADER, Person
+from tests.acceptance.project import Project
+from tests.needs import needs_sshd
+from tests.rig.light_sshd import LightSshd
+from tests.rig.waiting import wait_for
+from tests.sheets.builtin_rig import Address
+
+
+def statuses(person: Person) -> dict[str, str]:
+    return {row["token"]: row["status"] for row in person.rows() if row["token"]}
+
+
+def seen_by_status(lab: Project) -> dict[str, str]:
+    told = json.loads(lab.command("status", "--json"))
+    return {row["params"]["token"]: row["status"] for row in told["experiments"]}
+
+
+def test_status_shows_the_truth_while_the_daemon_runs_and_after_it_was_killed(lab: Project, person: Person) -> None:
+    person.type_rows(
+        [{"token": "long", "seconds": 60}, {"token": "short", "seconds": 0.1}, {"token": "third", "seconds": 60}]
+    )
+    person.type_rows([{"token": "fourth", "seconds": 60}])
+    lab.start()
+    wanted = {"long": "running", "short": "succeeded", "third": "running", "fourth": "waiting"}
+    wait_for(lambda: statuses(person) == wanted, "three rows have found their place", within_s=30)
+    assert seen_by_status(lab) == wanted
+    assert json.loads(lab.command("status", "--json"))["daemon"].startswith("process ")
+    hosts = json.loads(lab.command("hosts", "--json"))["hosts"]
+    assert [(host["host"], host["state"], len(host["held"])) for host in hosts] == [("here", "up", 2)]
+    assert "2 of 2 are taken" in lab.command("status")
+
+    lab.kill()
+    told = json.loads(lab.command("status", "--json"))
+    assert told["daemon"] is None
+    by_token = {row["params"]["token"]: row for row in told["experiments"]}
+    assert by_token["short"]["status"] == "succeeded"
+    assert by_token["long"]["status"] == "unreachable"
+    assert "daemon is not running" in by_token["long"]["message"]
+    assert "not running" in lab.command("status")
+
+
+def test_jobs_outlive_the_daemon_and_are_taken_over_by_the_next(lab: Project, person: Person) -> None:
+    person.type_rows([{"token": "long", "seconds": 4}])
+    lab.start()
+    wait_for(lambda: statuses(person)["long"] == "running", "the row runs", within_s=30)
+    assert lab.stop() == 0, "a clean end on SIGTERM"
+    lab.start()
+    wait_for(lambda: statuses(person)["long"] == "succeeded", "the row ends under the second daemon", within_s=30)
+    starts = (lab.folder.parent / "home" / "starts").read_text().splitlines()
+    assert len(starts) == 1, "it was started once"
+    assert [row["loss"] for row in person.rows()] == ["0.1"], "what it reported meanwhile arrived"
+
+
+def test_stop_ends_a_job_from_the_command_line_and_from_its_cell(lab: Project, person: Person) -> None:
+    person.type_rows([{"token": "one", "seconds": 60}, {"token": "two", "seconds": 60}])
+    lab.start()
+    wait_for(lambda: set(statuses(person).values()) == {"running"}, "both run", within_s=30)
+    ids = {row["token"]: row["id"] for row in person.rows()}
+    assert "is being stopped" in lab.command("stop", ids["one"])
+    wait_for(lambda: statuses(person)["one"] == "stopped", "one is stopped", within_s=20)
+    assert next(row for row in person.rows() if row["token"] == "one")["message"] == "stopped from the command line"
+    assert statuses(person)["two"] == "running"
+    assert "has ended already" in lab.command("stop", ids["one"])
+    done = subprocess.run(
+        [sys.executable, "-m", "sheetd", "stop", "nosuch", "-c", str(lab.config)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "there is no experiment nosuch" in done.stderr
+
+
+def test_a_second_daemon_is_refused_by_name(lab: Project, person: Person) -> None:
+    person.type_rows([{"token": "one", "seconds": 0.1}])
+    lab.start()
+    wait_for(lambda: statuses(person)["one"] == "succeeded", "the first daemon works", within_s=30)
+    argv = [sys.executable, "-m", "sheetd", "run", "--config", str(lab.config)]
+    second = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    assert second.returncode == 1
+    assert "in use by another sheetd" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_the_service_manager_hears_that_the_daemon_is_ready_and_turning(lab: Project, person: Person) -> None:
+    person.type_rows([{"token": "one", "seconds": 0.1}])
+    path = str(lab.folder / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        manager.settimeout(30)
+        lab.start(NOTIFY_SOCKET=path, WATCHDOG_USEC="300000")
+        assert manager.recv(100) == b"READY=1"
+        assert [manager.recv(100) for _ in range(3)] == [b"WATCHDOG=1"] * 3
+        lab.stop()
+        while (said := manager.recv(100)) == b"WATCHDOG=1":
+            pass
+        assert said == b"STOPPING=1"
+
+
+def test_a_job_that_prints_a_formula_puts_no_live_one_into_the_sheet(lab: Project, person: Person) -> None:
+    person.type_rows([{"token": "=1+1", "seconds": 0.1, "ending": "formula"}])
+    lab.start()
+    wait_for(lambda: statuses(person) == {"=1+1": "failed"}, "the row fails", within_s=30)
+    got = person.spreadsheet.fetch_sheet_metadata(
+        {"includeGridData": "true", "ranges": person.tab.title, "fields": "sheets.data.rowData.values.userEnteredValue"}
+    )
+    cells = got["sheets"][0]["data"][0]["rowData"][1]["values"]
+    entered = [cell.get("userEnteredValue", {}) for cell in cells]
+    assert all("formulaValue" not in value for value in entered)
+    assert 'IMPORTDATA("http' in entered[HEADER.index("message")]["stringValue"]
+
+
+def test_logs_show_what_a_job_prints_and_no_escape_sequence(lab: Project, person: Person) -> None:
+    person.type_rows([{"token": "\x1b[31mred", "seconds": 0.1}])
+    lab.start()
+    wait_for(lambda: set(statuses(person).values()) == {"succeeded"}, "the row ends", within_s=30)
+    id_ = person.rows()[0]["id"]
+    assert lab.command("logs", id_) == "the end of red\n"
+    assert "\x1b[31m" in lab.command("logs", "--raw", id_)
+
+
+@needs_sshd
+def test_logs_follow_a_job_on_a_remote_host_until_it_ends(tmp_path: Path, address: Address, person: Person) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    with LightSshd(tmp_path) as sshd:
+        lab = Project(
+            tmp_path / "lab",
+            home=str(home),
+            sheet=sheet_section(address.base_url, address),
+            daemon=f'ssh_config = "{sshd.ssh_config}"',
+            hosts=f'[[hosts]]\nname = "{sshd.alias}"\nroot = "{tmp_path / "root"}"\n',
+        )
+        try:
+            person.type_rows([{"token": "far", "seconds": 2}])
+            lab.start()
+            wait_for(lambda: statuses(person)["far"] == "running", "the row runs", within_s=30)
+            argv = [sys.executable, "-m", "sheetd", "logs", "-f", person.rows()[0]["id"], "--config", str(lab.config)]
+            with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as follower:
+                said, _ = follower.communicate(timeout=30)
+            assert said == "the end of far\n"
+            assert follower.returncode == 0
+            assert statuses(person)["far"] == "succeeded"
+        finally:
+            lab.stop_everything()
+            lab.close()
+
+
+def test_ctrl_c_ends_the_daemon_in_peace(lab: Project, person: Person) -> None:
+    person.type_rows([{"token": "one", "seconds": 0.1}])
+    lab.start()
+    wait_for(lambda: statuses(person)["one"] == "succeeded", "the daemon works", within_s=30)
+    assert lab.process is not None
+    os.kill(lab.process.pid, signal.SIGINT)
+    assert lab.process.wait(15) == 0
+    assert b"Traceback" not in (lab.folder / "daemon.log").read_bytes()
