@@ -22,7 +22,8 @@ class Cell(NamedTuple):
 
     @property
     def is_blank(self) -> bool:
-        return self.formula is None and self.error is None and (self.value is None or self.value == "")
+        """A formula that yields an empty text is blank to a person, and so to us; one without a value is unfinished."""
+        return self.error is None and (self.value == "" or (self.value is None and self.formula is None))
 
 
 BLANK = Cell()

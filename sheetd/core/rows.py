@@ -3,14 +3,16 @@
 Columns are found by their header text and rows by the id in their id cell; positions are only used together with the
 grid they were read from. This module reads; `acceptance` judges what a row means.
 
-A fingerprint stands for everything a person typed into a row except the action: by it a row is recognised when its id
-is missing, and an id that landed beside other cells than it was meant for is found out.
+A fingerprint stands for what a person asks for in a row (parameters and controls, but not the action): by it a row is
+recognised when its id is missing, and an id that landed beside other cells than it was meant for is found out. Notes do
+not count, for they may be edited, or be formulas over our own cells, without meaning anything to us.
 """
 
 from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -138,13 +140,14 @@ class SheetView:
     copies: list[Row] = field(default_factory=list)
     #: Rows with something typed and no id.
     unnamed: list[Row] = field(default_factory=list)
-    #: Since when (monotonic) some row has had these typed cells, by fingerprint: an id that is added changes nothing.
-    since_s: dict[str, float] = field(default_factory=dict)
+    #: Since when (monotonic) so many rows have had these typed cells and this id, by fingerprint and id.
+    since: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
     read_at_s: float = 0.0
 
     def unchanged_for_s(self, row: Row) -> float:
         """For how long two or more reads have agreed on what is typed in the row. Zero on its first sight."""
-        return self.read_at_s - self.since_s.get(row.fingerprint, self.read_at_s)
+        since_s, _ = self.since.get((row.fingerprint, row.id), (self.read_at_s, 1))
+        return self.read_at_s - since_s
 
 
 def view_grid(grid: Grid, layout: Layout, before: SheetView | None, now_s: float) -> SheetView:
@@ -159,12 +162,14 @@ def view_grid(grid: Grid, layout: Layout, before: SheetView | None, now_s: float
         old = known.get(cells)
         row = old if old is not None and old.index == index else reader.read(index, cells, old)
         rows.append(row)
-        _file(view, row, before, now_s)
+        _file(view, row)
     view.rows = tuple(rows)
+    counts = Counter((row.fingerprint, row.id) for row in rows if not row.is_blank)
+    view.since = {(typed, id_): (_since(before, typed, id_, n, now_s), n) for (typed, id_), n in counts.items()}
     return view
 
 
-def _file(view: SheetView, row: Row, before: SheetView | None, now_s: float) -> None:
+def _file(view: SheetView, row: Row) -> None:
     if row.id:
         if row.id in view.by_id:
             view.copies.append(row)
@@ -172,23 +177,28 @@ def _file(view: SheetView, row: Row, before: SheetView | None, now_s: float) -> 
             view.by_id[row.id] = row
     elif not row.is_blank:
         view.unnamed.append(row)
-    if not row.is_blank:
-        seen_before = before.since_s.get(row.fingerprint) if before is not None else None
-        view.since_s[row.fingerprint] = now_s if seen_before is None else seen_before
+
+
+def _since(before: SheetView | None, typed: str, id_: str, count: int, now_s: float) -> float:
+    """One more row that says the same starts the time anew: it may be half typed, on its way to saying something else.
+
+    An id that is added to a row changes nothing.
+    """
+    if before is None:
+        return now_s
+    old = before.since.get((typed, id_))
+    if old is None and id_ not in before.by_id:
+        since_s, _ = before.since.get((typed, ""), (now_s, 0))
+        return since_s
+    return now_s if old is None or old[1] < count else old[0]
 
 
 class _RowReader:
     def __init__(self, layout: Layout) -> None:
         self.id = layout.position("id")
         self.action = layout.position("action")
-        owned = {column.position for column in layout.owned}
-        self.typed = tuple(
-            column.position
-            for column in layout.columns
-            if column.position not in owned and column.position != self.action
-        )
         #: A row counts as typed when one of these is filled; a note alone is a person's own remark.
-        self.meant = tuple(c.position for c in layout.columns if c.kind in (ColumnKind.CONTROL, ColumnKind.PARAMETER))
+        self.meant = tuple(c for c in layout.columns if c.kind in (ColumnKind.CONTROL, ColumnKind.PARAMETER))
 
     def read(self, index: int, cells: tuple[Cell, ...], old: Row | None) -> Row:
         if old is not None:
@@ -205,20 +215,22 @@ class _RowReader:
         def at(position: int | None) -> Cell:
             return cells[position] if position is not None and position < width else BLANK
 
-        is_blank = all(at(position).is_blank for position in self.meant)
+        is_blank = all(at(column.position).is_blank for column in self.meant)
+        typed = {c.name: at(c.position) for c in self.meant if c.position != self.action}
         return Row(
             index=index,
             cells=cells,
             id=str(at(self.id).value or "").strip(),
             action=canonical(at(self.action).shown),
             is_blank=is_blank,
-            fingerprint="" if is_blank else fingerprint(at(position) for position in self.typed),
+            fingerprint="" if is_blank else fingerprint(typed),
         )
 
 
-def fingerprint(cells: Iterable[Cell]) -> str:
-    """A short digest of typed cells. Blank cells at the end do not count: a new empty column changes nothing."""
-    parts = [(cell.value, cell.formula, cell.error) for cell in cells]
-    while parts and parts[-1] == (None, None, None):
-        parts.pop()
+def fingerprint(cells: Mapping[str, Cell]) -> str:
+    """A short digest of typed cells by column name. Neither the order of columns nor one that is empty counts.
+
+    Nor does a formula's text, since sorting rewrites the references in it: what counts is the value.
+    """
+    parts = sorted((name, cell.value, cell.error) for name, cell in cells.items() if not cell.is_blank)
     return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
