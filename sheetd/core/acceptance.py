@@ -18,6 +18,11 @@ from sheetd.core.rows import Layout, Row, canonical
 from sheetd.core.template import Param, ParamType, Template, fill, placeholders
 
 NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
+#: The whole numbers up to here are exact in a cell.
+INTEGER_MAX = 2**53
+WHERE_MAX = 200
+#: Headers that belong to sheetd and do nothing yet: a row that fills them in must not run as if it had not.
+UNUSED_CONTROLS = ("after", "repeat")
 DECIMAL_COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+", re.ASCII)
 
 
@@ -60,8 +65,13 @@ def judge(row: Row, layout: Layout, templates: Mapping[str, Template]) -> Accept
     take("gpus", partial(_slots, default=template.slots))
     take("priority", _priority)
     slots, priority = values.pop("gpus", template.slots), values.pop("priority", 0.0)
+    try:
+        where = _where(row.cell(layout.position("where"))) or template.where
+        _refuse_unused(row, layout)
+    except _BadCell as bad:
+        problems.append(str(bad))
     if not problems:
-        problems += _leading_dashes(template, values)
+        problems += dict.fromkeys(_leading_dashes(template, values))
     if problems:
         return Refused(problems=tuple(problems))
     spec = Spec(
@@ -73,7 +83,7 @@ def judge(row: Row, layout: Layout, templates: Mapping[str, Template]) -> Accept
         secrets=template.secrets,
         cwd=template.cwd,
         slots=int(slots),
-        where=row.cell(layout.position("where")).shown.strip() or template.where,
+        where=where,
         priority=float(priority),
         grace_s=template.grace_s,
         restarts=template.restarts,
@@ -131,6 +141,8 @@ def _integer(param: Param, cell: Cell) -> int:
     number = _number(param, cell)
     if not number.is_integer():
         raise _BadCell(f"{param.name} is {number:g}: type {_expected(param)}")
+    if abs(number) > INTEGER_MAX:
+        raise _BadCell(f"{param.name} is {number:g}, more digits than a cell keeps: type at most {INTEGER_MAX}")
     return int(number)
 
 
@@ -147,6 +159,8 @@ def _text(param: Param, cell: Cell) -> str:
     text = cell.value if isinstance(cell.value, str) else cell.shown
     if "\0" in text:
         raise _BadCell(f"{param.name} holds a NUL character, which no program can be given: remove it")
+    if not _is_encodable(text):
+        raise _BadCell(f"{param.name} holds half of a character, which no program can be given: type it again")
     if len(text) > param.max_length:
         raise _BadCell(f"{param.name} has {len(text)} characters, more than {param.max_length}: shorten it")
     if param.pattern is not None and not re.fullmatch(param.pattern, text):
@@ -179,6 +193,26 @@ def _slots(cell: Cell, default: int) -> int:
     return int(cell.value)
 
 
+def _where(cell: Cell) -> str:
+    text = cell.shown.strip()
+    if cell.error is not None:
+        raise _BadCell(f"where shows {text or cell.error}: type the name or a label of a host, or leave it empty")
+    if len(text) > WHERE_MAX or not _is_encodable(text):
+        raise _BadCell(f"where is {_quoted(text)}: type the name or a label of a host, or leave it empty")
+    return text
+
+
+def _refuse_unused(row: Row, layout: Layout) -> None:
+    for name in UNUSED_CONTROLS:
+        if not row.cell(layout.position(name)).is_blank:
+            raise _BadCell(f"{name} cannot be used yet: empty the cell")
+
+
+def _is_encodable(text: str) -> bool:
+    """Half of a surrogate pair is no text: no journal, wire or argv can hold it."""
+    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def _priority(cell: Cell) -> float:
     if cell.is_blank:
         return 0.0
@@ -190,10 +224,10 @@ def _priority(cell: Cell) -> float:
 def _leading_dashes(template: Template, values: Mapping[str, Value]) -> Iterable[str]:
     for element in (*template.command, *template.resume_command):
         names = placeholders(element)
-        if len(names) == 1 and element == f"{{{names[0]}}}" and fill((element,), values)[0].startswith("-"):
+        if names and not element.startswith("-") and fill((element,), values)[0].startswith("-"):
             yield (
                 f"{names[0]} begins with - and the program would read it as an option: "
-                f"change the value, or write --{names[0]}={{{names[0]}}} in template {template.name}"
+                f"change the value, or write --{names[0]}={element} in template {template.name}"
             )
 
 

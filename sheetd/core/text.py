@@ -33,5 +33,5 @@ def _is_seen(char: str) -> bool:
 
 def cell_text(text: str, limit: int = MESSAGE_MAX) -> str:
     """Text for a cell of ours."""
-    line = clean_line(text.replace("\n", " "), limit)
+    line = clean_line(text.replace("\r", " ").replace("\n", " "), limit)
     return f'"{line}"'[:limit] if line.startswith(_FORMULA_STARTS) else line
