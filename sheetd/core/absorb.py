@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 
 from sheetd.core import effect as fx
 from sheetd.core import observation as obs
-from sheetd.core.grid import Cell, Grid
+from sheetd.core.binding import bind, misplaced, print_of
+from sheetd.core.grid import Cell, Grid, SheetWrite
 from sheetd.core.metrics import add_points
 from sheetd.core.model import AttemptId, ExperimentId, experiment_of
 from sheetd.core.observation import AttemptSeen, Observation
@@ -32,7 +33,10 @@ def absorb(world: World, news: News, now_s: float) -> None:
 
 
 def _sheet_seen(world: World, news: obs.SheetSeen, now_s: float) -> None:
-    world.in_flight.pop((fx.SHEET_LANE, "cycle"), None)
+    done = world.in_flight.pop((fx.SHEET_LANE, "cycle"), None)
+    written = done.write if isinstance(done, fx.WriteSheet) else None
+    if written is not None:
+        _note_rewritten(world, written)
     world.must_read = False
     world.sheet_failures = 0
     world.sheet_problem, world.sheet_problem_since_s = "", None
@@ -45,6 +49,8 @@ def _sheet_seen(world: World, news: obs.SheetSeen, now_s: float) -> None:
     view = world.sheet
     if view is None or view.layout.problems:
         return
+    if written is not None and before is not None:
+        world.moved_writes = world.moved_writes + 1 if _met_moved_rows(written, before, view) else 0
     _count_missing(world, view, now_s)
 
 
@@ -55,12 +61,51 @@ def _understand(world: World, grid: Grid, before: SheetView | None, now_s: float
     else:
         layout = layout_of(world, header)
     view = view_grid(grid, layout, before, now_s)
+    if layout.problems:
+        return view
     _settle_copies(world, view)
-    for experiment in [id_ for id_ in view.by_id if id_ in world.state.drafts]:
-        id_ = ExperimentId(experiment)
-        if view.by_id[id_].fingerprint == world.state.drafts[id_].fingerprint:
-            world.confirmed.add(id_)
+    world.misplaced = misplaced(world, view)
+    _settle_ids(world, view)
+    binding = bind(world, view)
+    world.shown = {ExperimentId(id_) for id_ in view.by_id if world.state.knows(id_)}
+    world.shown.update(binding.homes.values(), (ExperimentId(id_) for id_ in binding.undone.values() if id_))
     return view
+
+
+def _settle_ids(world: World, view: SheetView) -> None:
+    """Remember what each row says whose id is in its place."""
+    for known, row in view.by_id.items():
+        id_ = ExperimentId(known)
+        if row.is_blank or id_ in world.misplaced or not world.state.knows(id_):
+            continue
+        draft = world.state.drafts.get(id_)
+        if draft is not None and row.fingerprint == draft.fingerprint:
+            world.confirmed.add(id_)
+        world.rewritten.discard(id_)
+        if row.fingerprint == world.state.print_of(id_):
+            world.prints.pop(id_, None)
+        else:
+            world.prints[id_] = row.fingerprint
+
+
+def _note_rewritten(world: World, write: SheetWrite) -> None:
+    """An id that goes to a row by position may land on another one."""
+    column = None if world.sheet is None else world.sheet.layout.position("id")
+    for update in write.updates:
+        if update.column == column and isinstance(update.value, str):
+            id_ = ExperimentId(update.value)
+            if id_ in world.state.experiments or id_ in world.confirmed:
+                world.rewritten.add(id_)
+
+
+def _met_moved_rows(write: SheetWrite, before: SheetView, after: SheetView) -> bool:
+    """Whether a row that was written to says something else than the row that was meant."""
+    indexes = {update.row for update in write.updates}
+    return any(_typed(before, index) != _typed(after, index) for index in indexes)
+
+
+def _typed(view: SheetView, index: int) -> str:
+    return view.rows[index - 1].fingerprint if index <= len(view.rows) else ""
 
 
 def layout_of(world: World, header: Iterable[Cell]) -> Layout:
@@ -71,10 +116,9 @@ def layout_of(world: World, header: Iterable[Cell]) -> Layout:
 
 
 def _settle_copies(world: World, view: SheetView) -> None:
-    """Of several rows with one id, the one that still says what was accepted keeps it."""
+    """Of several rows with one id, the one that still says what it said keeps it."""
     for position, row in enumerate(view.copies):
-        id_ = ExperimentId(row.id)
-        known = world.state.print_of(id_)
+        known = print_of(world, ExperimentId(row.id))
         holder = view.by_id[row.id]
         if holder.fingerprint != known and row.fingerprint == known:
             view.by_id[row.id], view.copies[position] = row, holder
@@ -105,6 +149,8 @@ def _sheet_failed(world: World, news: fx.SheetFailed, now_s: float) -> None:
     if isinstance(news.effect, fx.DressSheet):
         world.last_dress_s = now_s
         return
+    if isinstance(news.effect, fx.WriteSheet):
+        _note_rewritten(world, news.effect.write)
     _sheet_unseen(world, obs.SheetUnseen(why=news.why, lasting=news.lasting), now_s)
 
 
@@ -147,15 +193,18 @@ def _remember(world: World, host: HostView, attempt: AttemptId, seen: AttemptSee
 
 
 def _attempt_reported(world: World, news: obs.AttemptReported, now_s: float) -> None:
-    if experiment_of(news.attempt) in world.state.experiments:
-        _remember(world, world.hosts[news.host], news.attempt, news.seen, now_s)
+    host = world.hosts[news.host]
+    if news.attempt in world.state.live or news.attempt in host.attempts:
+        _remember(world, host, news.attempt, news.seen, now_s)
 
 
 def _metrics_reported(world: World, news: obs.MetricsReported, _now_s: float) -> None:
     if experiment_of(news.attempt) not in world.state.experiments:
         return
     known = world.metrics_offset.get(news.attempt, 0)
-    if news.start < news.end <= known:
+    if news.scanned is not None:
+        world.scan_offset[news.attempt] = max(world.scan_offset.get(news.attempt, 0), news.scanned)
+    elif news.end <= known:
         return  # told twice, as happens when a connection was opened anew
     world.metrics_offset[news.attempt] = max(known, news.end)
     world.metrics[news.attempt] = add_points(world.metrics.get(news.attempt, {}), news.points)
@@ -164,13 +213,14 @@ def _metrics_reported(world: World, news: obs.MetricsReported, _now_s: float) ->
 
 def _host_answered(world: World, news: fx.HostAnswered, now_s: float) -> None:
     world.in_flight.pop(news.effect.key, None)
-    _remember(world, world.hosts[news.effect.host], news.effect.attempt, news.seen, now_s)
-    world.hold_until_s[news.effect.key] = now_s + world.limits.ask_again_s
+    if news.effect.attempt in world.state.live:
+        _remember(world, world.hosts[news.effect.host], news.effect.attempt, news.seen, now_s)
+    _hold(world, news.effect, now_s)
 
 
 def _host_refused(world: World, news: fx.HostRefusedEffect, now_s: float) -> None:
     world.in_flight.pop(news.effect.key, None)
-    world.hold_until_s[news.effect.key] = now_s + world.limits.ask_again_s
+    _hold(world, news.effect, now_s)
     if news.code == "stale_daemon":
         world.halted = f"{news.effect.host} is served by a newer daemon: {news.why}"
     elif isinstance(news.effect, fx.Launch):
@@ -181,12 +231,23 @@ def _host_refused(world: World, news: fx.HostRefusedEffect, now_s: float) -> Non
 
 def _host_silent(world: World, news: fx.HostSilent, now_s: float) -> None:
     world.in_flight.pop(news.effect.key, None)
-    world.hold_until_s[news.effect.key] = now_s + world.limits.ask_again_s
+    _hold(world, news.effect, now_s)
+
+
+def _hold(world: World, effect: fx.Launch | fx.Stop | fx.Watch, now_s: float) -> None:
+    """Do not ask the same again at once. What has ended meanwhile is not asked again anyhow."""
+    if isinstance(effect, fx.Watch) or effect.attempt in world.state.live:
+        world.hold_until_s[effect.key] = now_s + world.limits.ask_again_s
 
 
 def _watching(world: World, news: fx.Watching, _now_s: float) -> None:
     world.in_flight.pop(news.effect.key, None)
-    world.hosts[news.effect.host].watching = news.effect.attempts
+    host = world.hosts[news.effect.host]
+    host.watching = news.effect.attempts
+    for attempt in [known for known in host.attempts if known not in host.watching and known not in world.state.live]:
+        del host.attempts[attempt]
+        world.started_at_s.pop(attempt, None)
+        world.ended_at_s.pop(attempt, None)
 
 
 # --- code and requests -------------------------------------------------------------------------------------------

@@ -6,12 +6,12 @@ beside those very cells, and only then is the row accepted. Whatever dies in bet
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from sheetd.core import events as ev
 from sheetd.core.acceptance import Accepted, Refused, judge
+from sheetd.core.binding import bind, nameless, original_of
 from sheetd.core.effect import PinCode
-from sheetd.core.grid import Replacement
 from sheetd.core.model import Afterwards, Experiment, ExperimentId, Phase
 from sheetd.core.plan import Chance, Now
 from sheetd.core.rows import Row, SheetView
@@ -32,53 +32,36 @@ def decide_rows(world: World, now: Now, chance: Chance) -> Iterator[ev.Event]:
     yield from _absences(world, view, now)
 
 
+def decide_requests(world: World) -> Iterator[ev.Event]:
+    """What was asked on the command line. It needs no sheet, and is decided apart, so that nothing is stopped twice."""
+    for id_ in world.stop_requests:
+        experiment = world.state.experiments.get(id_)
+        if experiment is not None:
+            yield from stop(experiment, "stopped from the command line", Afterwards.END)
+
+
 # --- ids ---------------------------------------------------------------------------------------------------------
 
 
-def nameless(world: World, view: SheetView) -> list[Row]:
-    """Typed rows that have no id of their own: none, a copied one, or one that we never gave out."""
-    strangers = [row for row in view.by_id.values() if not world.state.knows(row.id)]
-    return [row for row in (*view.unnamed, *view.copies, *strangers) if not row.is_blank]
-
-
-def homecomers(world: World, view: SheetView, rows: Sequence[Row]) -> dict[int, ExperimentId]:
-    """By row position, the known id that each nameless row should carry: its cells are those the id was given for."""
-    taken: set[ExperimentId] = set()
-    chosen: dict[int, ExperimentId] = {}
-    for row in rows:
-        for id_ in world.state.by_fingerprint.get(row.fingerprint, ()):
-            if id_ not in taken and (id_ not in view.by_id or is_misplaced(world, view, id_)):
-                taken.add(id_)
-                chosen[row.index] = id_
-                break
-    return chosen
-
-
-def is_misplaced(world: World, view: SheetView, id_: ExperimentId) -> bool:
-    """Whether a fresh id landed beside other cells than it was made for, because rows moved under the write."""
-    draft = world.state.drafts.get(id_)
-    row = view.by_id.get(id_)
-    return draft is not None and row is not None and id_ not in world.confirmed and row.fingerprint != draft.fingerprint
-
-
-def misplaced_ids(world: World, view: SheetView, column: int) -> Iterator[Replacement]:
-    """Take each misplaced id back, by content: what it overwrote is restored, or the cell is emptied."""
-    for id_ in world.state.drafts:
-        if is_misplaced(world, view, id_):
-            victim = view.by_id[id_]
-            lost = (x for x in world.state.by_fingerprint.get(victim.fingerprint, ()) if x not in view.by_id)
-            yield Replacement(column=column, old=id_, new=next(lost, ""))
-
-
 def _new_ids(world: World, view: SheetView, chance: Chance) -> Iterator[ev.Event]:
-    rows = nameless(world, view)
-    known = homecomers(world, view, rows)
-    for row in rows[: world.limits.rows_max]:
-        if row.index in known or not _is_settled(world, view, row):
+    homes = bind(world, view).homes
+    taken: set[ExperimentId] = set()
+    for row in nameless(world, view)[: world.limits.rows_max]:
+        if row.index in homes or not _is_settled(world, view, row):
             continue
-        copied = ExperimentId(row.id) if row.id and world.state.knows(row.id) else None
-        id_ = ExperimentId(chance.experiment_id())
-        yield ev.IdAssigned(experiment=id_, fingerprint=row.fingerprint, copied_from=copied)
+        original = original_of(world, view, row)
+        id_ = _fresh_id(world, chance, taken)
+        yield ev.IdAssigned(experiment=id_, fingerprint=row.fingerprint, copied_from=original)
+        if original is not None and row.action and world.state.consumed.get(original) == row.action:
+            # The word came with the copy: nobody chose it for this row.
+            yield ev.ActionConsumed(experiment=id_, action=row.action)
+
+
+def _fresh_id(world: World, chance: Chance, taken: set[ExperimentId]) -> ExperimentId:
+    while world.state.knows(id_ := ExperimentId(chance.experiment_id())) or id_ in taken:
+        pass
+    taken.add(id_)
+    return id_
 
 
 def _is_settled(world: World, view: SheetView, row: Row) -> bool:
@@ -99,13 +82,15 @@ def judgement(world: World, view: SheetView, id_: ExperimentId, row: Row) -> Acc
 
 def held_back(world: World, id_: ExperimentId, row: Row) -> str:
     """Why a valid, settled draft is not accepted by itself, as a sentence for the row; empty if it is."""
-    if row.action == "run":
+    is_consumed = _is_consumed(world, row)
+    if row.action == "run" and not is_consumed:
         return ""
+    choose = "empty action, then choose run in it" if is_consumed and row.action == "run" else "choose run in action"
     draft = world.state.drafts[id_]
-    if draft.copied_from is not None and row.fingerprint == world.state.print_of(draft.copied_from):
-        return f"a copy of {draft.copied_from}: change a value, or choose run in action to do the same again"
+    if draft.copied_from is not None and row.fingerprint == draft.fingerprint:
+        return f"a copy of {draft.copied_from}: change a value, or {choose} to do the same again"
     if world.limits.explicit_only:
-        return "choose run in action to start it"
+        return f"{choose} to start it"
     return ""
 
 
@@ -113,25 +98,32 @@ def _candidates(world: World, view: SheetView) -> Iterator[tuple[ExperimentId, R
     """Rows that may be accepted now, whatever their code."""
     for id_ in world.state.drafts:
         row = view.by_id.get(id_)
-        if row is None or id_ not in world.confirmed or row.is_blank or not _is_settled(world, view, row):
+        if row is None or id_ not in world.confirmed or id_ in world.misplaced or row.is_blank:
+            continue
+        if not _is_settled(world, view, row):
             continue
         verdict = judgement(world, view, id_, row)
         if isinstance(verdict, Accepted) and not held_back(world, id_, row):
             yield id_, row, verdict
-    for id_ in wanting_rerun(world, view):
-        row = view.by_id[id_]
-        verdict = judgement(world, view, id_, row)
-        if isinstance(verdict, Accepted):
-            yield id_, row, verdict
+    for experiment, row in _asking(world, view):
+        if row.action == "rerun" and experiment.phase is Phase.ENDED:
+            rerun = _rerun_verdict(world, view, row)
+            if isinstance(rerun, Accepted):
+                yield experiment.id, row, rerun
 
 
-def wanting_rerun(world: World, view: SheetView) -> Iterator[ExperimentId]:
-    """Ended experiments whose row asks for a fresh start that was not given yet."""
+def _asking(world: World, view: SheetView) -> Iterator[tuple[Experiment, Row]]:
+    """Accepted rows whose action was not obeyed yet."""
     for row in view.by_id.values():
-        if row.action == "rerun":
+        if row.action and row.id not in world.misplaced and not _is_consumed(world, row):
             experiment = world.state.experiments.get(ExperimentId(row.id))
-            if experiment is not None and experiment.phase is Phase.ENDED and not _is_consumed(world, row):
-                yield experiment.id
+            if experiment is not None:
+                yield experiment, row
+
+
+def _rerun_verdict(world: World, view: SheetView, row: Row) -> Accepted | Refused | None:
+    """What a fresh start would be. None while the row is being typed in."""
+    return judgement(world, view, ExperimentId(row.id), row) if _is_settled(world, view, row) else None
 
 
 def plan_pins(world: World, view: SheetView) -> Iterator[PinCode]:
@@ -154,7 +146,7 @@ def _acceptances(world: World, view: SheetView, now: Now) -> Iterator[ev.Event]:
             yield ev.ActionConsumed(experiment=id_, action="rerun")
             yield ev.ExperimentReopened(experiment=id_, resume=False, spec=spec, fingerprint=row.fingerprint)
             continue
-        if row.action == "run":
+        if row.action == "run" and not _is_consumed(world, row):
             yield ev.ActionConsumed(experiment=id_, action="run")
         yield ev.RowAccepted(experiment=id_, spec=spec, fingerprint=row.fingerprint, wall_s=now.wall_s)
 
@@ -169,18 +161,13 @@ def _is_consumed(world: World, row: Row) -> bool:
 def _actions(world: World, view: SheetView) -> Iterator[ev.Event]:
     for id_, word in world.state.consumed.items():
         row = view.by_id.get(id_)
-        if row is not None and row.action != word:
+        if row is not None and row.action != word and id_ not in world.misplaced:
             yield ev.ActionCleared(experiment=id_)
-    for row in view.by_id.values():
-        if not row.action:
-            continue
-        experiment = world.state.experiments.get(ExperimentId(row.id))
-        if experiment is not None and not _is_consumed(world, row) and row.action in _OBEY:
+    for experiment, row in _asking(world, view):
+        if row.action == "rerun" and not isinstance(_rerun_verdict(world, view, row), Accepted):
+            continue  # what runs is not stopped for something that cannot be started
+        if row.action in _OBEY:
             yield from _OBEY[row.action](experiment)
-    for id_ in world.stop_requests:
-        experiment = world.state.experiments.get(id_)
-        if experiment is not None:
-            yield from stop(experiment, "stopped from the command line", Afterwards.END)
 
 
 def stop(experiment: Experiment, why: str, then: Afterwards) -> Iterator[ev.Event]:
@@ -188,7 +175,10 @@ def stop(experiment: Experiment, why: str, then: Afterwards) -> Iterator[ev.Even
     if experiment.phase is Phase.WAITING:
         if then is Afterwards.END:
             yield ev.ExperimentWithdrawn(experiment=experiment.id, why=why)
-    elif experiment.phase in (Phase.LAUNCHING, Phase.RUNNING) and experiment.attempt is not None:
+        return
+    is_overruled = then is Afterwards.END and experiment.afterwards is not Afterwards.END
+    is_stoppable = experiment.phase is not Phase.STOPPING or is_overruled
+    if experiment.is_live and experiment.attempt is not None and is_stoppable:
         yield ev.StopIntended(attempt=experiment.attempt.id, why=why, then=then)
 
 
@@ -202,6 +192,8 @@ def _obey_stop(experiment: Experiment) -> Iterator[ev.Event]:
 
 
 def _obey_restart(experiment: Experiment) -> Iterator[ev.Event]:
+    if experiment.phase is Phase.STOPPING:
+        return  # obeyed when it has stopped
     yield _consume(experiment, "restart")
     if experiment.phase is Phase.ENDED:
         yield ev.ExperimentReopened(experiment=experiment.id, resume=True)
@@ -210,6 +202,8 @@ def _obey_restart(experiment: Experiment) -> Iterator[ev.Event]:
 
 
 def _obey_run(experiment: Experiment) -> Iterator[ev.Event]:
+    if experiment.phase is Phase.STOPPING:
+        return
     yield _consume(experiment, "run")
     if experiment.phase is Phase.ENDED:
         yield ev.ExperimentReopened(experiment=experiment.id, resume=True)
@@ -233,16 +227,16 @@ def _absences(world: World, view: SheetView, now: Now) -> Iterator[ev.Event]:
     limits, known = world.limits, len(view.by_id) + len(world.missing)
     shrunk = len(world.missing) > SHRINK_ROWS and len(world.missing) > SHRINK_SHARE * known
     reads_needed = SHRINK_READS if shrunk else 2
-    coming_home = set(homecomers(world, view, nameless(world, view)).values())
+    binding = bind(world, view)
+    coming_home = {*binding.homes.values(), *binding.undone.values()}
     for id_, (since_s, reads) in world.missing.items():
-        if reads < reads_needed or now.s - since_s < limits.poll_s:
+        if reads < reads_needed or now.s - since_s < limits.poll_s or id_ in coming_home:
             continue
         if id_ in world.state.drafts:
-            if id_ not in coming_home:
-                yield ev.IdWithdrawn(experiment=id_)
+            yield ev.IdWithdrawn(experiment=id_)
             continue
-        experiment = world.state.experiments[id_]
-        if experiment.phase is Phase.ENDED:
+        experiment = world.state.experiments.get(id_)
+        if experiment is None or experiment.phase is Phase.ENDED:
             continue
         if experiment.missing_since_s is None:
             yield ev.RowVanished(experiment=id_)

@@ -9,6 +9,8 @@ an unreachable host leaves a RUNNING experiment RUNNING, and the row says so in 
        │                   │ ▲   finished, from any live phase
        └───── reopened ────┘ │
        └───── given back (the attempt ended, another follows), from any live phase
+
+A stop that is intended while STOPPING changes what follows it: a person's stop overrules a restart that is under way.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ MOVES: Mapping[tuple[Phase, Move], Phase] = {
     (Phase.RUNNING, Move.STOP_INTENDED): Phase.STOPPING,
     (Phase.RUNNING, Move.GIVEN_BACK): Phase.WAITING,
     (Phase.RUNNING, Move.FINISHED): Phase.ENDED,
+    (Phase.STOPPING, Move.STOP_INTENDED): Phase.STOPPING,
     (Phase.STOPPING, Move.GIVEN_BACK): Phase.WAITING,
     (Phase.STOPPING, Move.FINISHED): Phase.ENDED,
     (Phase.ENDED, Move.REOPENED): Phase.WAITING,

@@ -54,6 +54,9 @@ class AttemptSeen:
     ended_age_s: float | None = None
     exit: Exit | None = None
     last_lines: tuple[str, ...] = ()
+    #: Of an ended one: up to which byte its metrics file and its log hold whole lines.
+    metrics_bytes: int = 0
+    log_bytes: int = 0
     next_restart_s: float | None = None
     reason: str | None = None
 
@@ -127,13 +130,17 @@ class AttemptReported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsReported:
-    """New metric points of one attempt, covering the bytes `start` to `end` of its metrics file."""
+    """New metric points of one attempt, covering the bytes `start` to `end` of its metrics file.
+
+    Those found in its log by a template's regexes have `scanned` instead: up to which byte the log was searched.
+    """
 
     host: HostName
     attempt: AttemptId
     start: int
     end: int
     points: tuple[MetricPoint, ...]
+    scanned: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from sheetd.core import events as ev
 from sheetd.core.colours import Dress
-from sheetd.core.effect import SHEET_LANE, DressSheet, Effect, ReadSheet, WriteSheet
-from sheetd.core.intake import decide_rows, plan_pins
+from sheetd.core.effect import CODE_LANE, SHEET_LANE, DressSheet, Effect, ReadSheet, WriteSheet
+from sheetd.core.intake import decide_requests, decide_rows, plan_pins
 from sheetd.core.model import ExperimentId, Phase, experiment_of
 from sheetd.core.plan import Chance, Now, Plan
 from sheetd.core.render import plan_write
@@ -20,12 +20,15 @@ from sheetd.core.rows import Layout, SheetView
 from sheetd.core.supervision import decide_attempts, decide_launches, plan_hosts
 from sheetd.core.world import World
 
+#: So many writes in a row may follow each other at once because rows kept moving under them.
+REPAIRS_MAX = 3
+
 
 def reconcile(world: World, now: Now, chance: Chance) -> Plan:
     """The plan for this moment. Empty when there is nothing to do but wait until `wake_s`."""
     if world.halted:
         return Plan(effects=tuple(_plan_sheet(world, now)), wake_s=_wake(world, now))
-    for decide in (_decide_sheet, _decide_attempts, decide_launches):
+    for decide in (_decide_requests, decide_rows, _decide_attempts, decide_launches):
         events = tuple(decide(world, now, chance))
         if events:
             return Plan(events=events, wake_s=now.s)
@@ -38,11 +41,17 @@ def record(world: World, event: ev.Event, now: Now) -> None:
     world.state.apply(event, now.s)
     world.version += 1
     match event:
-        case ev.RowAccepted(experiment=id_) | ev.ExperimentReopened(experiment=id_) | ev.IdWithdrawn(experiment=id_):
+        case ev.RowAccepted(experiment=id_) | ev.ExperimentReopened(experiment=id_):
             _forget_row(world, id_)
+        case ev.IdWithdrawn(experiment=id_):
+            _forget_row(world, id_)
+            world.prints.pop(id_, None)
+            world.missing.pop(id_, None)
         case ev.AttemptStarted(attempt=attempt) | ev.AttemptEnded(attempt=attempt) | ev.StopIntended(attempt=attempt):
             world.remarks.pop(experiment_of(attempt), None)
             world.refusals.pop(attempt, None)
+            if isinstance(event, ev.AttemptEnded):
+                world.hold_until_s = {key: s for key, s in world.hold_until_s.items() if key[1] != attempt}
         case _:
             pass
 
@@ -52,10 +61,11 @@ def _forget_row(world: World, id_: ExperimentId) -> None:
     world.judged.pop(id_, None)
     world.remarks.pop(id_, None)
     world.confirmed.discard(id_)
+    world.hold_until_s.pop((CODE_LANE, id_), None)
 
 
-def _decide_sheet(world: World, now: Now, chance: Chance) -> Iterator[ev.Event]:
-    return decide_rows(world, now, chance)
+def _decide_requests(world: World, _now: Now, _chance: Chance) -> Iterator[ev.Event]:
+    return decide_requests(world)
 
 
 def _decide_attempts(world: World, now: Now, _chance: Chance) -> Iterator[ev.Event]:
@@ -84,7 +94,8 @@ def _plan_sheet(world: World, now: Now) -> Iterator[Effect]:
             yield ReadSheet()
         return
     write = plan_write(world, now)
-    if write is not None and world.last_write_s + world.limits.write_gap_s <= now.s:
+    is_repair = 0 < world.moved_writes <= REPAIRS_MAX
+    if write is not None and (is_repair or world.last_write_s + world.limits.write_gap_s <= now.s):
         is_fresh = now.s - view.read_at_s <= world.limits.fresh_s
         yield WriteSheet(write=write) if is_fresh else ReadSheet()
     elif world.next_read_s <= now.s:

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 
 from sheetd.core.acceptance import Refused
+from sheetd.core.binding import Binding, bind
 from sheetd.core.colours import ACTIONS
-from sheetd.core.grid import CellUpdate, CellValue, SheetWrite
-from sheetd.core.intake import held_back, homecomers, judgement, misplaced_ids, nameless
+from sheetd.core.grid import Cell, CellUpdate, CellValue, Replacement, SheetWrite
+from sheetd.core.intake import held_back, judgement
 from sheetd.core.metrics import progress
 from sheetd.core.model import Attempt, Experiment, ExperimentId, Phase, Reason
 from sheetd.core.observation import AttemptSeen, Seen
@@ -38,32 +39,46 @@ def plan_write(world: World, now: Now) -> SheetWrite | None:
     view = world.sheet
     if view is None or view.layout.problems:
         return None
-    rows = nameless(world, view)
-    homes = homecomers(world, view, rows)
-    lost = {row.index for row in rows}
-    updates: list[CellUpdate] = []
-    for row in view.rows:
-        id_ = homes.get(row.index) if row.index in lost else (ExperimentId(row.id) if row.id else None)
-        updates += _row_updates(world, view, row, id_, now)
-    id_column = view.layout.position("id")
-    replacements = tuple(misplaced_ids(world, view, id_column)) if id_column is not None else ()
-    undone = {replacement.old for replacement in replacements}
-    if undone:
-        updates = [u for u in updates if u.column != id_column or view.rows[u.row - 1].id not in undone]
+    binding = bind(world, view)
+    updates = tuple(update for row in view.rows for update in _row_updates(world, view, row, binding, now))
+    column = view.layout.position("id")
+    replacements = tuple(
+        Replacement(column=column, old=old, new=new) for old, new in binding.undone.items() if column is not None
+    )
     if not updates and not replacements:
         return None
-    return SheetWrite(tab_id=view.grid.tab_id, updates=tuple(updates), replacements=replacements)
+    return SheetWrite(tab_id=view.grid.tab_id, updates=updates, replacements=replacements)
 
 
-def _row_updates(world: World, view: SheetView, row: Row, id_: ExperimentId | None, now: Now) -> Iterator[CellUpdate]:
-    if id_ is None or not world.state.knows(id_):
-        wanted: Mapping[str, CellValue] = {}
-    else:
+def _row_updates(world: World, view: SheetView, row: Row, binding: Binding, now: Now) -> Iterator[CellUpdate]:
+    id_ = _id_for(view, row, binding)
+    wanted: Mapping[str, CellValue] = {}
+    if id_ is not None and world.state.knows(id_):
         wanted = row_cells(world, view, row, id_, now)
+    # What is taken back is taken back by content; and by the id in it, a copy is known for one until it has its own.
+    is_kept = row.id in binding.undone or (id_ is None and not row.is_blank and world.state.knows(row.id))
     for column in view.layout.owned:
+        if is_kept and column.name == "id":
+            continue
         value = wanted.get(column.name)
-        if row.cell(column.position).value != (None if value == "" else value):
+        if _differs(row.cell(column.position), None if value == "" else value):
             yield CellUpdate(row=row.index, column=column.position, value=value)
+
+
+def _id_for(view: SheetView, row: Row, binding: Binding) -> ExperimentId | None:
+    """Whose words the row is to show, whatever stands in its id cell at the moment."""
+    if row.index in binding.homes:
+        return binding.homes[row.index]
+    if view.by_id.get(row.id) is not row:
+        return None
+    id_ = ExperimentId(row.id)
+    return ExperimentId(binding.undone[id_]) if id_ in binding.undone else id_
+
+
+def _differs(cell: Cell, value: CellValue) -> bool:
+    """A formula that happens to show the right value would show another one tomorrow; TRUE is not 1."""
+    is_plain = cell.formula is None and cell.error is None
+    return not is_plain or cell.value != value or isinstance(cell.value, bool) is not isinstance(value, bool)
 
 
 def row_cells(world: World, view: SheetView, row: Row, id_: ExperimentId, now: Now) -> dict[str, CellValue]:
@@ -94,8 +109,13 @@ def row_cells(world: World, view: SheetView, row: Row, id_: ExperimentId, now: N
         if column.kind is ColumnKind.METRIC:
             name, _, metric_view = column.name.rpartition(":")
             summary = summaries.get(name)
-            cells[column.name] = summary.view(metric_view) if summary is not None else None
+            cells[column.name] = _shown_number(summary.view(metric_view)) if summary is not None else None
     return cells
+
+
+def _shown_number(number: float) -> float:
+    """Six digits are what a person compares; the exact values are on the host."""
+    return float(f"{number:.6g}")
 
 
 def _draft_words(world: World, view: SheetView, row: Row, id_: ExperimentId) -> tuple[str, str]:
@@ -142,7 +162,7 @@ def _notice(world: World, experiment: Experiment, row: Row | None) -> str:
         return ""
     if row.action and row.action not in ACTIONS:
         return f'action "{row.action[:20]}" is not known: choose {", ".join(ACTIONS)}'
-    if row.action == "rerun" and experiment.phase is Phase.ENDED and experiment.id in world.judged:
+    if row.action == "rerun" and experiment.id in world.judged:
         _, verdict = world.judged[experiment.id]
         if isinstance(verdict, Refused):
             return f"cannot rerun: {'; '.join(verdict.problems)}"
@@ -186,7 +206,8 @@ def _why_ended(experiment: Experiment, attempt: Attempt | None) -> str:
         return experiment.stop_reason
     if attempt.reason is Reason.SUCCEEDED:
         return f"restarted {_times(attempt.restarts)} on the way" if attempt.restarts else ""
-    return experiment.stop_reason if experiment.stop_reason and not attempt.detail else attempt.detail
+    said = dict.fromkeys((experiment.stop_reason, attempt.detail or attempt.reason.value))
+    return "; ".join(text for text in said if text)
 
 
 def _running_words(seen: AttemptSeen | None) -> str:
@@ -204,11 +225,19 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
+#: Ten years.
+LONGEST_S = 315_576_000.0
+
 # --- times -------------------------------------------------------------------------------------------------------
 
 
 def duration_text(seconds: float) -> str:
-    """A duration as people say it, coarser as it grows, so that a running row does not cost a write each second."""
+    """A duration as people say it, coarser as it grows, so that a running row does not cost a write each second.
+
+    Empty where no clock could have said so: ages come from hosts, and estimates from what a job reports.
+    """
+    if not 0.0 <= seconds < LONGEST_S:
+        return "" if seconds >= LONGEST_S else "0 s"
     whole = int(seconds)
     if whole < 10:
         return f"{whole} s"

@@ -34,7 +34,7 @@ class State:
     #: The user cells of each accepted row, as they were then: by these a row is recognised when its id was lost.
     fingerprints: dict[ExperimentId, str] = field(default_factory=dict)
     #: The other way round. Several ids may share a fingerprint: people type the same row twice.
-    by_fingerprint: dict[str, list[ExperimentId]] = field(default_factory=dict)
+    by_fingerprint: dict[str, dict[ExperimentId, None]] = field(default_factory=dict)
     consumed: dict[ExperimentId, str] = field(default_factory=dict)
     #: Everything that is not ENDED, in order of acceptance (a dict is the ordered set of the language).
     open: dict[ExperimentId, None] = field(default_factory=dict)
@@ -64,10 +64,20 @@ class State:
     def file_under(self, fingerprint: str, experiment: ExperimentId) -> None:
         """For the folds below only: keep `by_fingerprint` in step."""
         old = self.print_of(experiment)
-        if old is not None and experiment in self.by_fingerprint.get(old, ()):
-            self.by_fingerprint[old].remove(experiment)
+        if old is not None and old != fingerprint:
+            alike = self.by_fingerprint.get(old, {})
+            alike.pop(experiment, None)
+            if not alike:
+                self.by_fingerprint.pop(old, None)
         if fingerprint:
-            self.by_fingerprint.setdefault(fingerprint, []).append(experiment)
+            self.by_fingerprint.setdefault(fingerprint, {})[experiment] = None
+
+    def known(self, experiment: ExperimentId) -> Experiment:
+        """The accepted experiment. Raises IllegalTransition when there is none."""
+        try:
+            return self.experiments[experiment]
+        except KeyError:
+            raise IllegalTransition(f"there is no experiment {experiment}") from None
 
     def newest(self, attempt: AttemptId) -> tuple[Experiment, Attempt]:
         experiment = self.experiments.get(experiment_of(attempt))
@@ -96,6 +106,7 @@ def _id_withdrawn(state: State, event: events.IdWithdrawn, _now_s: float) -> Non
         raise IllegalTransition(f"{event.experiment} is not a draft")
     state.file_under("", event.experiment)
     del state.drafts[event.experiment]
+    state.consumed.pop(event.experiment, None)
 
 
 def _row_accepted(state: State, event: events.RowAccepted, _now_s: float) -> None:
@@ -108,7 +119,7 @@ def _row_accepted(state: State, event: events.RowAccepted, _now_s: float) -> Non
 
 
 def _launch_intended(state: State, event: events.LaunchIntended, _now_s: float) -> None:
-    experiment = state.experiments[experiment_of(event.attempt)]
+    experiment = state.known(experiment_of(event.attempt))
     phase = after(experiment.phase, Move.LAUNCH_INTENDED)
     former, number = experiment.attempt, len(experiment.attempts) + 1
     if former is not None and former.proof is None:
@@ -156,6 +167,8 @@ def _attempt_ended(state: State, event: events.AttemptEnded, now_s: float) -> No
     experiment, attempt = state.newest(event.attempt)
     move = Move.FINISHED if event.relaunch_delay_s is None else Move.GIVEN_BACK
     phase = after(experiment.phase, move)
+    # What follows is settled now; a reason why it was stopped stays only where that was somebody's wish.
+    is_wish = phase is Phase.ENDED and experiment.afterwards is not Afterwards.RELAUNCH
     ended = replace(
         attempt,
         reason=event.reason,
@@ -172,18 +185,20 @@ def _attempt_ended(state: State, event: events.AttemptEnded, now_s: float) -> No
             attempts=_with_attempt(experiment, ended),
             not_before_s=now_s + (event.relaunch_delay_s or 0.0),
             resume=True,
+            afterwards=Afterwards.END,
+            stop_reason=experiment.stop_reason if is_wish else "",
         )
     )
     state.live.pop(event.attempt, None)
 
 
 def _experiment_withdrawn(state: State, event: events.ExperimentWithdrawn, _now_s: float) -> None:
-    experiment = state.experiments[event.experiment]
+    experiment = state.known(event.experiment)
     state.put(replace(experiment, phase=after(experiment.phase, Move.WITHDRAWN), stop_reason=event.why))
 
 
 def _experiment_reopened(state: State, event: events.ExperimentReopened, _now_s: float) -> None:
-    experiment = state.experiments[event.experiment]
+    experiment = state.known(event.experiment)
     state.put(
         replace(
             experiment,
@@ -211,12 +226,12 @@ def _action_cleared(state: State, event: events.ActionCleared, _now_s: float) ->
 
 
 def _row_vanished(state: State, event: events.RowVanished, now_s: float) -> None:
-    experiment = state.experiments[event.experiment]
+    experiment = state.known(event.experiment)
     state.put(replace(experiment, missing_since_s=now_s))
 
 
 def _row_returned(state: State, event: events.RowReturned, _now_s: float) -> None:
-    experiment = state.experiments[event.experiment]
+    experiment = state.known(event.experiment)
     state.put(replace(experiment, missing_since_s=None))
 
 

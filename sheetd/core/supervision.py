@@ -48,6 +48,8 @@ def decide_attempts(world: World, now: Now) -> Iterator[ev.Event]:
         if attempt is None:
             continue
         if seen is not None and seen.state in OVER:
+            if not is_all_told(world, experiment, attempt, seen, now):
+                continue
             if experiment.phase is Phase.LAUNCHING and seen.state in STARTED:
                 yield ev.AttemptStarted(attempt=attempt.id, wall_s=now.wall_s)
             yield ended(experiment, attempt, seen)
@@ -60,6 +62,15 @@ def decide_attempts(world: World, now: Now) -> Iterator[ev.Event]:
             yield ev.AttemptStarted(attempt=attempt.id, wall_s=now.wall_s)
         elif experiment.phase is Phase.RUNNING and seen.state is Seen.ABSENT:
             yield from stop(experiment, f"{attempt.host} has no record of it any more", Afterwards.RELAUNCH)
+
+
+def is_all_told(world: World, experiment: Experiment, attempt: Attempt, seen: AttemptSeen, now: Now) -> bool:
+    """Whether an ended attempt's last metrics have arrived. They are waited for, but not for ever."""
+    if now.s - world.ended_at_s.get(attempt.id, now.s) >= world.limits.linger_s:
+        return True
+    reads_log = any(rule.regex is not None for rule in experiment.spec.metrics)
+    is_searched = not reads_log or world.scan_offset.get(attempt.id, 0) >= seen.log_bytes
+    return is_searched and world.metrics_offset.get(attempt.id, 0) >= seen.metrics_bytes
 
 
 def ended(experiment: Experiment, attempt: Attempt, seen: AttemptSeen) -> ev.AttemptEnded:
@@ -98,7 +109,9 @@ def _detail(experiment: Experiment, attempt: Attempt, seen: AttemptSeen, reason:
         return f"{attempt.host} was rebooted"
     if seen.state is Seen.LOST:
         return f"its processes vanished from {attempt.host} without an exit record"
-    how = f"exit code {exit_.rc}" if exit_.rc is not None else f"killed by signal {exit_.signal}"
+    how = "ended without saying how" if exit_.signal is None else f"killed by signal {exit_.signal}"
+    if exit_.rc is not None:
+        how = f"exit code {exit_.rc}"
     if reason is Reason.OUT_OF_MEMORY:
         how = f"out of memory ({how})"
     if seen.restarts:

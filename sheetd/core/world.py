@@ -76,6 +76,16 @@ class World:
     sheet_failures: int = 0
     #: Drafts whose id was seen beside the cells that it was made for.
     confirmed: set[ExperimentId] = field(default_factory=set)
+    #: What a row that was edited later says now, by its id: by this it is recognised when its id is lost.
+    prints: dict[ExperimentId, str] = field(default_factory=dict)
+    #: Ids that the last read showed or that a row in it gets back. None before the first read.
+    shown: set[ExperimentId] | None = None
+    #: Accepted ids that we wrote again and have not seen in their place since.
+    rewritten: set[ExperimentId] = field(default_factory=set)
+    #: Ids that stand beside the wrong cells (`binding`): nothing is concluded from those rows, and it is undone.
+    misplaced: set[ExperimentId] = field(default_factory=set)
+    #: How many writes in a row met rows that had moved: their repair does not wait for the gap between writes.
+    moved_writes: int = 0
     #: Since when, and in how many reads, an open experiment's row has not been there.
     missing: dict[ExperimentId, tuple[float, int]] = field(default_factory=dict)
     judged: dict[ExperimentId, tuple[str, Accepted | Refused]] = field(default_factory=dict)
@@ -89,6 +99,8 @@ class World:
     metrics: dict[AttemptId, dict[str, MetricSummary]] = field(default_factory=dict)
     #: Up to which byte of its metrics file an attempt's summaries reach; and whose changed since they were last kept.
     metrics_offset: dict[AttemptId, int] = field(default_factory=dict)
+    #: Likewise for the search of its log. Not kept: a log can be searched again.
+    scan_offset: dict[AttemptId, int] = field(default_factory=dict)
     metrics_changed: set[AttemptId] = field(default_factory=set)
     stop_requests: dict[ExperimentId, int] = field(default_factory=dict)
     in_flight: dict[EffectKey, Effect] = field(default_factory=dict)
