@@ -18,8 +18,9 @@ from sheetd.core.observation import AttemptSeen
 #: Two effects with the same key are never in flight together. The first word is the lane: sheet, code or a host.
 EffectKey: TypeAlias = tuple[str, str]
 
-SHEET_LANE = "sheet"
-CODE_LANE = "code"
+#: Not to be mistaken for a host's: no host name holds a colon.
+SHEET_LANE = ":sheet"
+CODE_LANE = ":code"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,5 +46,8 @@ def _indexes_agree(world: World) -> Iterator[str]:
         if experiment.attempt is None or experiment.attempt.id != attempt:
             yield f"{attempt} counts as live, and is not the newest attempt of {id_}"
     for id_ in world.state.open:
-        if world.state.experiments[id_].phase is Phase.ENDED:
+        experiment = world.state.experiments[id_]
+        if experiment.phase is Phase.ENDED:
             yield f"{id_} counts as open and has ended"
+        if experiment.is_live and (experiment.attempt is None or experiment.attempt.id not in world.state.live):
+            yield f"{id_} is {experiment.phase.value}, and no attempt of it counts as live"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sheetd.core.model import Experiment, ExperimentId, HostName, SlotName
+from sheetd.core.model import Experiment, ExperimentId, HostName, Reason, SlotName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +32,10 @@ class Placement:
 
 
 def place(waiting: Iterable[Experiment], hosts: Iterable[Candidate]) -> Placement:
-    """Hand out free slots by priority, then by order of acceptance, each to the host with the most room.
+    """Hand out free slots by priority, then by order of acceptance.
 
+    Each goes to a host that refused it least often, rather to the one where it ran last (its checkpoint is there), and
+    then to the one with the most room.
     An experiment that fits nowhere now does not hold up smaller ones behind it. Where this is weak: a steady stream of
     small ones can keep a large one waiting.
     """
@@ -48,13 +50,19 @@ def place(waiting: Iterable[Experiment], hosts: Iterable[Candidate]) -> Placemen
         allowed = [name for name in candidates if allows(candidates[name], experiment.spec.where)]
         roomy = [name for name in allowed if len(free.get(name, ())) >= need]
         if roomy:
-            chosen = max(roomy, key=lambda name: len(free[name]))
+            chosen = max(roomy, key=lambda name: (*_past(experiment, name), len(free[name])))
             placed[experiment.id] = (chosen, tuple(free[chosen][:need]))
             del free[chosen][:need]
         else:
             reasons[experiment.id] = why_not(experiment, [candidates[name] for name in allowed], ahead)
             ahead += 1
     return Placement(placed=placed, waiting=reasons)
+
+
+def _past(experiment: Experiment, host: HostName) -> tuple[int, bool]:
+    refused = sum(attempt.host == host and attempt.reason is Reason.LAUNCH_FAILED for attempt in experiment.attempts)
+    last = next((attempt.host for attempt in reversed(experiment.attempts) if attempt.started), None)
+    return -refused, last == host
 
 
 def allows(host: Candidate, where: str) -> bool:
