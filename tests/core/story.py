@@ -1,0 +1,400 @@
+"""A small world to tell stories in: a sheet that people type into, hosts that do as they are told, and the loop.
+
+The loop is the daemon's, without threads: absorb, decide, record, check, act. Time passes only when a story says so. A
+`Table` is live: whatever people do between a read and a write meets the write, as it would on Google.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from sheetd.core import effect as fx
+from sheetd.core import observation as obs
+from sheetd.core.absorb import News, absorb
+from sheetd.core.events import Event
+from sheetd.core.grid import BLANK, Cell, CellValue, Grid, SheetWrite
+from sheetd.core.invariants import violations
+from sheetd.core.model import AttemptId, Experiment, ExperimentId, HostName, Restarts, SlotName
+from sheetd.core.observation import AttemptSeen, Exit, HostFacts, Seen
+from sheetd.core.plan import Now, Plan
+from sheetd.core.reconcile import reconcile, record
+from sheetd.core.rows import Row
+from sheetd.core.state import State
+from sheetd.core.template import Param, ParamType, Template
+from sheetd.core.world import HostView, Limits, World
+
+USER_HEADER = ("template", "lr", "seed", "action", "my notes")
+OWNED_HEADER = ("status", "message", "host", "attempt", "started", "runtime", "code", "loss", "id")
+HEADER = (*USER_HEADER, *OWNED_HEADER)
+OWNED = frozenset(OWNED_HEADER)
+ROUNDS_MAX = 20
+#: Quiet is expected long before so many effects; a story that needs more goes round in circles.
+STEPS_MAX = 20_000
+
+TRAIN = Template(
+    name="train",
+    command=("python", "train.py", "--lr={lr}", "--seed={seed}"),
+    resume_command=("python", "train.py", "--lr={lr}", "--seed={seed}", "--resume"),
+    params={
+        "lr": Param(name="lr", type=ParamType.NUMBER, minimum=0.0, maximum=10.0),
+        "seed": Param(name="seed", type=ParamType.INTEGER, default=0),
+    },
+    restarts=Restarts(max=3),
+    relaunches=3,
+)
+
+
+def cell(value: CellValue | Cell) -> Cell:
+    """A cell as a typed read reports it."""
+    if isinstance(value, Cell):
+        return value
+    if value is None or value == "":
+        return BLANK
+    if isinstance(value, bool):
+        return Cell(value=value, shown="TRUE" if value else "FALSE")
+    if isinstance(value, int | float):
+        return Cell(value=float(value), shown=f"{value:g}")
+    return Cell(value=value, shown=value)
+
+
+@dataclass(eq=False)
+class Line:
+    """One row of the live table. It stays the same object wherever it is moved."""
+
+    cells: dict[str, Cell] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> CellValue:
+        return self.cells.get(name, BLANK).value
+
+    def typed(self) -> dict[str, Cell]:
+        """What people own in it."""
+        return {name: held for name, held in self.cells.items() if name not in OWNED and not held.is_blank}
+
+
+class Table:
+    """The tab. `read` returns the same grid while nothing changed, as `ports.Sheet` promises."""
+
+    def __init__(self, header: Sequence[str] = HEADER) -> None:
+        self.header = list(header)
+        self.lines: list[Line] = []
+        self.writes = 0
+        self._grid: Grid | None = None
+        self._lines_of: dict[int, tuple[Grid, list[Line]]] = {}
+
+    def changed(self) -> None:
+        self._grid = None
+
+    def type(self, line: Line | None = None, /, **values: CellValue | Cell) -> Line:
+        """Type into a row; a new one at the end when none is given. `notes` stands for the user's own column."""
+        if line is None:
+            line = Line()
+            self.lines.append(line)
+        for name, value in values.items():
+            line.cells[name.replace("notes", "my notes")] = cell(value)
+        self.changed()
+        return line
+
+    def copy(self, line: Line, at: int | None = None) -> Line:
+        """What copy and paste of a whole row does: the id and the status come with it."""
+        copied = Line(dict(line.cells))
+        self.lines.insert(len(self.lines) if at is None else at, copied)
+        self.changed()
+        return copied
+
+    def delete(self, line: Line) -> None:
+        self.lines.remove(line)
+        self.changed()
+
+    def insert(self, at: int, line: Line | None = None) -> Line:
+        line = Line() if line is None else line
+        self.lines.insert(at, line)
+        self.changed()
+        return line
+
+    def sort(self, key: Callable[[Line], object]) -> None:
+        self.lines.sort(key=key)  # type: ignore[arg-type]
+        self.changed()
+
+    def read(self) -> Grid:
+        if self._grid is None:
+            rows = [tuple(cell(name) for name in self.header)]
+            rows += [tuple(line.cells.get(name, BLANK) for name in self.header) for line in self.lines]
+            self._grid = Grid(
+                tab_id=7, title="Experiments", rows=tuple(rows), row_count=1000, column_count=len(self.header)
+            )
+            self._lines_of[id(self._grid)] = (self._grid, list(self.lines))
+        return self._grid
+
+    def lines_of(self, grid: Grid) -> list[Line]:
+        """Which lines stood where when the grid was read."""
+        return self._lines_of[id(grid)][1]
+
+    def write(self, write: SheetWrite) -> Grid:
+        """By position on the table as it is now, whatever it was when the write was planned."""
+        self.writes += 1
+        for replacement in write.replacements:
+            name = self.header[replacement.column]
+            assert name == "id"
+            for line in self.lines:
+                if line[name] == replacement.old:
+                    line.cells[name] = cell(replacement.new)
+        for update in write.updates:
+            name = self.header[update.column]
+            assert name in OWNED, f"a cell of the user's column {name} would be overwritten"
+            while update.row > len(self.lines):
+                self.lines.append(Line())
+            self.lines[update.row - 1].cells[name] = cell(update.value)
+        if write.updates or write.replacements:
+            self.changed()
+        return self.read()
+
+
+class FakeHost:
+    """Keeps the agent's promises: an attempt is started once however often it is asked for, a tombstone is final."""
+
+    def __init__(self, name: str) -> None:
+        self.name = HostName(name)
+        self.boots = 1
+        self.attempts: dict[AttemptId, AttemptSeen] = {}
+        self.started: list[AttemptId] = []
+        self.asked: list[AttemptId] = []
+        #: Loses what is on its way back, not what is on its way there.
+        self.loses_replies = False
+        self.refusal: tuple[str, str] | None = None
+        self.is_reachable = True
+
+    def facts(self) -> HostFacts:
+        return HostFacts(boot=f"boot-{self.boots}", hostname=self.name)
+
+    def launch(self, attempt: AttemptId) -> AttemptSeen:
+        self.asked.append(attempt)
+        if attempt not in self.attempts:
+            self.started.append(attempt)
+            self.attempts[attempt] = AttemptSeen(state=Seen.RUNNING, pid=4711, started_age_s=0.0)
+        return self.attempts[attempt]
+
+    def stop(self, attempt: AttemptId) -> AttemptSeen:
+        seen = self.attempts.get(attempt)
+        if seen is None:
+            self.attempts[attempt] = AttemptSeen(state=Seen.REVOKED)
+        elif seen.state in (Seen.RUNNING, Seen.RESTARTING):
+            self.attempts[attempt] = replace(seen, state=Seen.EXITED, exit=Exit(signal=15, stopped=True))
+        return self.attempts[attempt]
+
+
+class SeededChance:
+    """Ids that are the same each time."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._random = random.Random(seed)
+
+    def experiment_id(self) -> str:
+        return "x" + "".join(self._random.choices("abcdefghjkmnpqrstvwxyz23456789", k=6))
+
+    def nonce(self) -> str:
+        return f"{self._random.getrandbits(128):032x}"
+
+
+class Story:
+    """A world, what it acts upon, and the loop between them."""
+
+    def __init__(
+        self,
+        *,
+        hosts: Mapping[str, int] | None = None,
+        templates: Iterable[Template] = (TRAIN,),
+        limits: Limits | None = None,
+        table: Table | None = None,
+        seed: int = 0,
+    ) -> None:
+        slots = {"alpha": 1} if hosts is None else hosts
+        self.table = Table() if table is None else table
+        self.hosts = {HostName(name): FakeHost(name) for name in slots}
+        self.chance = SeededChance(seed)
+        self.now_s = 1000.0
+        self.journal: list[tuple[Event, float]] = []
+        self.started: list[fx.Effect] = []
+        self.queue: list[fx.Effect] = []
+        #: Called before each effect is carried out: where people get in between.
+        self.meddle: Callable[[fx.Effect], None] = lambda _effect: None
+        #: Called with each event before it is applied.
+        self.hears: Callable[[Event], None] = lambda _event: None
+        self.sheet_error: tuple[str, bool] | None = None
+        self._slots = {
+            HostName(name): tuple(SlotName(f"{name}/{index}") for index in range(n)) for name, n in slots.items()
+        }
+        self._templates = {template.name: template for template in templates}
+        self._limits = limits or Limits(dress_every_s=1e9)
+        self.world = self._fresh_world()
+        self.turn(*self.greetings())
+
+    def _fresh_world(self) -> World:
+        hosts = {name: HostView(name=name, slots=slots) for name, slots in self._slots.items()}
+        return World(state=State(), templates=self._templates, limits=self._limits, hosts=hosts)
+
+    def greetings(self) -> list[News]:
+        """What reachable hosts say when the daemon connects."""
+        return [
+            obs.HostSeen(host=host.name, facts=host.facts(), attempts=dict(host.attempts))
+            for host in self.hosts.values()
+            if host.is_reachable
+        ]
+
+    # --- the loop ------------------------------------------------------------------------------------------------
+
+    def now(self) -> Now:
+        return Now(s=self.now_s, wall_s=1.7e9 + self.now_s)
+
+    def turn(self, *news: News) -> Plan:
+        """One turn of the daemon: effects are queued, not yet carried out."""
+        for one in news:
+            absorb(self.world, one, self.now_s)
+        for _ in range(ROUNDS_MAX):
+            plan = reconcile(self.world, self.now(), self.chance)
+            if not plan.events:
+                break
+            for event in plan.events:
+                self.journal.append((event, self.now_s))
+                self.hears(event)
+                record(self.world, event, self.now())
+        else:
+            raise AssertionError(f"deciding came to no end: {plan.events}")
+        assert violations(self.world) == []
+        for effect in plan.effects:
+            assert effect.key not in self.world.in_flight, "planned while in flight"
+            self.world.in_flight[effect.key] = effect
+            if isinstance(effect, fx.WriteSheet):
+                self.world.last_write_s = self.now_s
+            self.started.append(effect)
+            self.queue.append(effect)
+        return plan
+
+    def settle(self) -> None:
+        """Carry out what is asked for until nothing more is, without any time passing."""
+        for _ in range(STEPS_MAX):
+            if not self.queue:
+                return
+            effect = self.queue.pop(0)
+            self.meddle(effect)
+            self.turn(self.carry_out(effect))
+        raise AssertionError(f"no end of effects: {self.started[-5:]}")
+
+    def wait(self, seconds: float, step_s: float = 1.0) -> None:
+        """Let time pass, turning as often as the daemon would at the least."""
+        end_s = self.now_s + seconds
+        self.turn()
+        self.settle()
+        while self.now_s < end_s:
+            self.now_s = min(self.now_s + step_s, end_s)
+            self.turn()
+            self.settle()
+
+    def restart_daemon(self) -> None:
+        """Everything in memory is gone; the journal, the sheet and the hosts are as they were."""
+        self.world = self._fresh_world()
+        self.queue.clear()
+        for event, _ in self.journal:
+            record(self.world, event, self.now())
+        self.turn(*self.greetings())
+
+    # --- the world outside ---------------------------------------------------------------------------------------
+
+    def carry_out(self, effect: fx.Effect) -> News:
+        match effect:
+            case fx.ReadSheet() | fx.WriteSheet():
+                return self._sheet(effect)
+            case fx.DressSheet():
+                return fx.Dressed(effect=effect)
+            case fx.PinCode():
+                return fx.CodePinned(effect=effect, code="c0de" * 16)
+            case fx.Watch():
+                return fx.Watching(effect=effect) if self._reaches(effect) else self._silence(effect)
+            case fx.Launch() | fx.Stop():
+                return self._ask_host(effect)
+
+    def _sheet(self, effect: fx.ReadSheet | fx.WriteSheet) -> News:
+        if self.sheet_error is not None:
+            why, lasting = self.sheet_error
+            return fx.SheetFailed(effect=effect, why=why, lasting=lasting)
+        return obs.SheetSeen(
+            grid=self.table.write(effect.write) if isinstance(effect, fx.WriteSheet) else self.table.read()
+        )
+
+    def _reaches(self, effect: fx.Launch | fx.Stop | fx.Watch) -> bool:
+        return self.hosts[effect.host].is_reachable
+
+    def _silence(self, effect: fx.Launch | fx.Stop | fx.Watch) -> News:
+        return fx.HostSilent(effect=effect, why=f"{effect.host} did not answer")
+
+    def _ask_host(self, effect: fx.Launch | fx.Stop) -> News:
+        host = self.hosts[effect.host]
+        if not host.is_reachable:
+            return self._silence(effect)
+        if isinstance(effect, fx.Launch) and host.refusal is not None:
+            code, why = host.refusal
+            return fx.HostRefusedEffect(effect=effect, code=code, why=why)
+        seen = host.launch(effect.attempt) if isinstance(effect, fx.Launch) else host.stop(effect.attempt)
+        return self._silence(effect) if host.loses_replies else fx.HostAnswered(effect=effect, seen=seen)
+
+    def report(self, attempt: str, seen: AttemptSeen) -> None:
+        """The host pushes the state of an attempt."""
+        id_ = AttemptId(attempt)
+        host = next(host for host in self.hosts.values() if id_ in host.attempts)
+        host.attempts[id_] = seen
+        self.turn(obs.AttemptReported(host=host.name, attempt=id_, seen=seen))
+        self.settle()
+
+    def exits(self, attempt: str, rc: int = 0, **told: object) -> None:
+        """The program of an attempt ends, and its host says so."""
+        exit_ = Exit(rc=rc)
+        self.report(attempt, replace(AttemptSeen(state=Seen.EXITED, exit=exit_), **told))  # type: ignore[arg-type]
+
+    def cut_off(self, name: str) -> None:
+        host = self.hosts[HostName(name)]
+        host.is_reachable = False
+        self.turn(obs.HostUnseen(host=host.name, why="cannot be reached: timed out"))
+        self.settle()
+
+    def back(self, name: str) -> None:
+        host = self.hosts[HostName(name)]
+        host.is_reachable = True
+        self.turn(obs.HostSeen(host=host.name, facts=host.facts(), attempts=dict(host.attempts)))
+        self.settle()
+
+    def reboot(self, name: str) -> None:
+        """Power was lost: what ran there does not run, and the host knows it."""
+        host = self.hosts[HostName(name)]
+        host.boots += 1
+        for id_, seen in host.attempts.items():
+            if seen.state is Seen.RUNNING:
+                host.attempts[id_] = replace(seen, state=Seen.REBOOTED)
+        self.cut_off(name)
+        self.back(name)
+
+    # --- looking -------------------------------------------------------------------------------------------------
+
+    @property
+    def events(self) -> list[Event]:
+        return [event for event, _ in self.journal]
+
+    def told(self, kind: type) -> list[Event]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def names(self) -> list[str]:
+        """The journal as a list of words."""
+        return [type(event).__name__ for event in self.events]
+
+    def asked(self, kind: type) -> list[fx.Effect]:
+        return [effect for effect in self.started if isinstance(effect, kind)]
+
+    def experiment(self, line: Line) -> Experiment:
+        return self.world.state.experiments[ExperimentId(str(line["id"]))]
+
+    def attempts_started(self) -> list[AttemptId]:
+        return [attempt for host in self.hosts.values() for attempt in host.started]
+
+    def row(self, line: Line) -> Row:
+        assert self.world.sheet is not None
+        return self.world.sheet.rows[self.table.lines.index(line)]
