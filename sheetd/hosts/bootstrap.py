@@ -20,6 +20,9 @@ PYTHON_ARGV = ("-I", "-S", "-u", "-c", "exec(eval(open(0,'rb',0,closefd=False).r
 #: The same words mean the same to sh, bash, zsh, dash, fish and csh.
 REMOTE_COMMAND = f'exec python3 {" ".join(PYTHON_ARGV[:-1])} "{PYTHON_ARGV[-1]}"'
 
+#: Goes over the wire at every connect, so it is not part of what is kept on the host.
+STAGE0_NAME = "bootstrap.py"
+
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
@@ -33,13 +36,10 @@ class Bundle:
 @functools.cache
 def bundle() -> Bundle:
     """The agent and the job library of this installation. Read once: an upgrade below a running daemon is harmless."""
-    shipped = resources.files("sheetd.onhost")
-    sources = {
-        "agent.py": shipped.joinpath("agent.py").read_text("utf-8"),
-        "sheetd.py": shipped.joinpath("job.py").read_text("utf-8"),
-    }
+    onhost = resources.files("sheetd.onhost")
+    sources = {file.name: file.read_text("utf-8") for file in onhost.iterdir() if file.name.endswith(".py")}
+    stage0 = sources.pop(STAGE0_NAME)
     blob = json.dumps(sources, sort_keys=True, separators=(",", ":")).encode()
-    stage0 = shipped.joinpath("bootstrap.py").read_text("utf-8")
     return Bundle(stage0=stage0, blob=blob, sha=hashlib.sha256(blob).hexdigest())
 
 
