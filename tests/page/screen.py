@@ -12,21 +12,18 @@ import requests
 from playwright.sync_api import Locator, Page, expect
 from tenacity import retry, retry_if_exception_message, stop_after_delay
 
+from sheetd.core.colours import ROW_COLOURS
+
 HEADER = ["template", "lr", "seed", "action", "status", "message"]
 TEMPLATE, LR, SEED, ACTION, STATUS, MESSAGE = range(1, 7)
 """Columns, counted from 1 as in aria-colindex."""
 
-COLOURS = {"running": "#d9ead3", "failed": "#f4cccc", "waiting": "#fff2cc", "done": "#cfe2f3", "stopped": "#efefef"}
+CHANNELS = ("red", "green", "blue")
 ACTIONS = ["run", "stop", "restart", "rerun", "pause", "resume"]
 PATIENCE_S = 20.0
 """Long, because it only passes when something is broken: the machine may be busy with other tests."""
 
 expect.set_options(timeout=PATIENCE_S * 1000)
-
-
-def colour(text: str) -> dict[str, float]:
-    red, green, blue = (int(text[at : at + 2], 16) / 255 for at in (1, 3, 5))
-    return {"red": red, "green": green, "blue": blue}
 
 
 def eventually(page: Page, question: Callable[[], Any], wanted: Any) -> None:
@@ -101,9 +98,12 @@ class Book:
     def install_colours(self) -> None:
         """Rows take the colour of their status word, the way the daemon installs it."""
         area = {"sheetId": self.sheet, "startRowIndex": 1, "startColumnIndex": 0, "endColumnIndex": 6}
-        for index, (word, text) in enumerate(COLOURS.items()):
+        for index, (word, colour) in enumerate(ROW_COLOURS.items()):
             formula = {"type": "CUSTOM_FORMULA", "values": [{"userEnteredValue": f'=$E2="{word}"'}]}
-            paint = {"condition": formula, "format": {"backgroundColorStyle": {"rgbColor": colour(text)}}}
+            paint = {
+                "condition": formula,
+                "format": {"backgroundColorStyle": {"rgbColor": dict(zip(CHANNELS, colour, strict=True))}},
+            }
             rule = {"ranges": [area], "booleanRule": paint}
             self.batch({"addConditionalFormatRule": {"rule": rule, "index": index}})
 

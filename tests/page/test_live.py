@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from sheetd.core.colours import ROW_COLOURS
 from sheetd.sheets.builtin.server import SheetServer
 from tests.needs import needs_browser
 from tests.page.screen import (
-    COLOURS,
     LR,
     MESSAGE,
-    STATUS,
     TEMPLATE,
     Book,
     Screen,
@@ -59,15 +58,14 @@ def test_a_row_changes_colour_and_text_without_a_reload(screen: Screen, book: Bo
 def test_coloured_rows_are_readable_by_day_and_by_night(
     scheme: str, server: SheetServer, book: Book, new_page: Callable[..., Page]
 ) -> None:
-    book.write("E2:F6", [[word, "a message"] for word in COLOURS])
-    book.allow(STATUS - 1, list(COLOURS))
+    book.write("E2", [[word, "a message"] for word in ROW_COLOURS])
     screen = Screen.opened(new_page(color_scheme=scheme), server.url, book)
     screen.select(20, LR)
-    for row in range(2, 8):
+    for row in range(2, 2 + len(ROW_COLOURS)):
         for column in (TEMPLATE, MESSAGE):
             assert screen.cell(row, column).evaluate(CONTRAST) >= 4.5
     chips = screen.page.locator(".chip")
-    expect(chips).to_have_count(len(COLOURS))
+    expect(chips).to_have_count(len(ROW_COLOURS))
     for chip in chips.all():
         assert chip.evaluate(CONTRAST) >= 4.5
 

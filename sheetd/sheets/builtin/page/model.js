@@ -8,7 +8,7 @@
  * Weak point: positions are rebuilt as a whole when rows come, go or move (10,000 rows: about a millisecond).
  */
 
-import { expected } from "./cell.js";
+import { expected, shown } from "./cell.js";
 
 /** @typedef {import("./cell.js").Cell} Cell */
 /** @typedef {import("./cell.js").Column} Column */
@@ -136,9 +136,13 @@ export class Model {
 
   /** @param {number} colIndex @returns {string} the header text, else the column's letter */
   columnTitle(colIndex) {
-    const header = this.frozenRows > 0 ? this.at(0, colIndex) : null;
-    const text = header === null ? "" : typeof header === "string" ? header : (header.v ?? "");
-    return text || (this.columns[colIndex]?.name ?? "");
+    const header = this.frozenRows > 0 ? shown(this.at(0, colIndex)) : "";
+    return header || (this.columns[colIndex]?.name ?? "");
+  }
+
+  /** @returns {number} the column whose header is "status", or -1 */
+  get statusColumn() {
+    return this.frozenRows > 0 ? this.columns.findIndex((_, col) => shown(this.at(0, col)).trim().toLowerCase() === "status") : -1;
   }
 
   /** @param {number} sheet @param {number} seq @param {[number, number, string][]} cells */

@@ -19,6 +19,7 @@ export const LEFT = 32;
 export const OWNED = 64;
 export const PICK = 128;
 export const NUMBERS = 256;
+export const CHIP = 512;
 
 const MARK_CLASSES = /** @type {const} */ ([
   [IN, "in"], [ACTIVE, "active"], [TOP, "edge et"], [RIGHT, "edge er"], [BOTTOM, "edge eb"], [LEFT, "edge el"], [OWNED, "owned"], [PICK, "pick"], [NUMBERS, "right"],
@@ -43,7 +44,7 @@ export function paint(element, cell, rule, marks, isHeader) {
   describe(element, "aria-selected", marks & (IN | ACTIVE) ? "true" : "false");
   if (looks?.spark) element.replaceChildren(spark(looks.spark));
   else if (rule?.type === "checkbox" && !isHeader) element.textContent = text === "TRUE" ? "\u2611" : "\u2610";
-  else if (rule?.type === "list" && text !== "" && !isHeader) element.replaceChildren(labelled("chip", text));
+  else if (marks & CHIP && text !== "") element.replaceChildren(labelled("chip", text));
   else if (element.textContent !== text || element.firstElementChild) element.textContent = text;
   if (marks & PICK) element.append(labelled("pick-mark", ""));
 }

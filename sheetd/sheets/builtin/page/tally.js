@@ -6,7 +6,7 @@ import { labelled } from "./paint.js";
 
 /** @typedef {import("./model.js").Model} Model */
 
-const MOST_WORDS = 6;
+const MOST_WORDS = 10;
 
 export class Tally {
   /** @param {HTMLElement} element @param {Model} model */
@@ -32,7 +32,7 @@ export class Tally {
   /** @returns {[string, {count: number, colour: string | undefined}][]} most frequent first */
   #counts() {
     const { model } = this;
-    const col = model.columns.findIndex((_, index) => model.frozenRows > 0 && shown(model.at(0, index)).trim().toLowerCase() === "status");
+    const col = model.statusColumn;
     /** @type {Map<string, {count: number, colour: string | undefined}>} */ const counts = new Map();
     for (let row = model.frozenRows; col >= 0 && row < model.rows.length; row += 1) {
       const cell = model.at(row, col);

@@ -7,7 +7,7 @@
  * Weak point: columns are not virtual; hundreds of columns would be slow to scroll.
  */
 
-import { ACTIVE, BOTTOM, IN, LEFT, NUMBERS, OWNED, paint, PICK, RIGHT, TOP } from "./paint.js";
+import { ACTIVE, BOTTOM, CHIP, IN, LEFT, NUMBERS, OWNED, paint, PICK, RIGHT, TOP } from "./paint.js";
 import { isNumeric, Widths } from "./widths.js";
 
 /** @typedef {import("./model.js").Model} Model */
@@ -41,6 +41,7 @@ export class View {
     /** @type {HTMLElement[]} */ this.letters = [];
     /** @type {number[]} left edge of each column, then the right edge of the last */ this.edges = [NUMBER_WIDTH];
     this.columnsKey = "";
+    this.statusColumn = -1;
     this.isScheduled = false;
     /** @type {(() => void)[]} */ this.afterDrawing = [];
     grid.addEventListener("scroll", () => this.schedule(), { passive: true });
@@ -67,6 +68,7 @@ export class View {
     const { model } = this;
     if (model.sheet === null) return;
     this.#prepareColumns();
+    this.statusColumn = model.statusColumn;
     const range = this.selection.range();
     const height = this.headHeight + (model.rows.length - model.frozenRows) * ROW_HEIGHT;
     this.canvas.style.height = `${height}px`;
@@ -143,6 +145,7 @@ export class View {
     const isOwned = this.model.isOwned(row, col);
     let marks = isOwned ? OWNED : 0;
     if (row < this.model.frozenRows && isNumeric(this.model, col)) marks |= NUMBERS;
+    if (row >= this.model.frozenRows && col === this.statusColumn) marks |= CHIP;
     if (row < range.top || row > range.bottom || col < range.left || col > range.right) return marks;
     const active = this.selection.lastActive;
     if (row === active.row && col === active.col) {

@@ -32,31 +32,29 @@ export function naturalWidth(model, colIndex) {
   if (!column) return EMPTY;
   const header = model.frozenRows > 0 ? shown(model.at(0, colIndex)) : "";
   /** @type {string[]} */ let longest = [];
-  let hasChip = false;
+  const isStatus = colIndex === model.statusColumn;
   for (let row = model.frozenRows; row < Math.min(model.rows.length, SAMPLED_ROWS); row += 1) {
     const cell = model.at(row, colIndex);
     const text = shown(cell);
     if (text === "") continue;
-    hasChip ||= model.ruleOf(cell) !== null;
     if (longest.length < 3 || text.length > (longest[2] ?? "").length) {
       longest = [...longest, text.slice(0, 80)].sort((a, b) => b.length - a.length).slice(0, 3);
     }
   }
   if (header === "" && longest.length === 0) return EMPTY;
-  const content = Math.max(0, ...longest.map((text) => textWidth(text))) + (hasChip ? 24 : 0);
+  const content = Math.max(0, ...longest.map((text) => textWidth(text))) + (isStatus ? 24 : 0);
   const floor = /^(message|notes?)$/i.test(header) ? PROSE : NARROWEST;
   return Math.ceil(Math.min(WIDEST, Math.max(floor, content + PADDING, textWidth(header, true) + PADDING)));
 }
 
-/** Whether the first values of a column are numbers: its header then stands right, above them. @param {Model} model @param {number} colIndex */
+/** Whether most of the first values of a column are numbers: its header then stands right, above them. @param {Model} model @param {number} colIndex */
 export function isNumeric(model, colIndex) {
-  let numbers = 0;
+  let balance = 0;
   for (let row = model.frozenRows; row < Math.min(model.rows.length, model.frozenRows + 20); row += 1) {
     const cell = model.at(row, colIndex);
-    if (rich(cell)?.k === "n") numbers += 1;
-    else if (!isBlank(cell)) return false;
+    if (!isBlank(cell)) balance += rich(cell)?.k === "n" ? 1 : -1;
   }
-  return numbers > 0;
+  return balance > 0;
 }
 
 /** The widths of one sheet's columns, by column id. */
