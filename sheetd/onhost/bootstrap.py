@@ -152,9 +152,13 @@ def install(folder: str, sha: str, blob: bytes) -> None:
 
 def install_interim(folder: str, bundle: "dict[str, str]") -> None:
     os.makedirs(os.path.join(folder, "lib"), exist_ok=True)
-    for name, target in (("agent.py", "__main__.py"), ("sheetd.py", "lib/sheetd.py")):
-        with open(os.path.join(folder, target), "w", encoding="utf-8", newline="") as file:
-            file.write(bundle[name])
+    os.makedirs(os.path.join(folder, "onhost"), exist_ok=True)
+    texts = {"__main__.py": START, "onhost/verbs.py": bundle["agent.py"], "lib/sheetd.py": bundle["sheetd.py"]}
+    for name, text in texts.items():
+        fresh = os.path.join(folder, "{}.{}".format(name, os.getpid()))
+        with open(fresh, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        os.replace(fresh, os.path.join(folder, name))
 
 
 def prepare(header: "dict[str, object]") -> "list[str]":

@@ -59,10 +59,10 @@ def judge(facts: Facts) -> str:
         return "revoked"
     if not facts.same_boot:
         return "rebooted"
-    if not facts.runs:
-        return "claimed"
     if facts.stop:
         return "stopping"
+    if not facts.runs:
+        return "claimed"
     if facts.supervised and facts.backoff and not facts.alive:
         return "restarting"
     return "running"  # without a supervisor, too: only exit.json says that it ended

@@ -9,6 +9,7 @@ from .system import System, read_range
 
 LINES_MAX = 5
 LINE_BYTES_MAX = 500
+CHUNK_BYTES = 64 << 10
 
 Json = Dict[str, Any]
 
@@ -75,9 +76,21 @@ def describe(attempt: Attempt, observed: Observed, now: float) -> Json:
         "ended_age_s": now - end["ended"] if end and here else None,
         "exit": {name: end.get(name) for name in shown} if end else None,
         "last_lines": last_lines(attempt.at("log")),
+        # How far there is anything to report: an end is recorded only when the last metrics have arrived.
+        "metrics_bytes": whole_lines(attempt.at("metrics.jsonl")) if end else 0,
+        "log_bytes": whole_lines(attempt.at("log")) if end else 0,
         "next_restart_s": max(0.0, restart_at - now) if restart_at is not None else None,
         "reason": reason,
     }
+
+
+def whole_lines(path: str) -> int:
+    """Up to where the file consists of finished lines, as pushes count them."""
+    size = read_range(path, 0, 0)[1]
+    begin = max(0, size - CHUNK_BYTES)
+    tail = read_range(path, begin, CHUNK_BYTES)[0]
+    cut = max(tail.rfind(b"\n"), tail.rfind(b"\r")) + 1
+    return begin + cut if cut or size < CHUNK_BYTES else size
 
 
 def last_lines(path: str) -> List[str]:

@@ -67,6 +67,7 @@ from .watcher import Watcher
 
 PROTOCOL = 1
 HOST_LOCK_S = 10.0
+DYING_S = 2.0  # how long a launch waits for a supervisor that was killed to let go of its lock
 READY_S = 15.0  # how long a launch waits to hear that the job was started; it goes on anyway
 
 Json = Dict[str, Any]
@@ -178,30 +179,45 @@ class Agent:
         attempt = Attempt(self.root, request["attempt"])
         spec, secrets = checked_spec(request.get("spec")), request.get("secrets") or {}
         check_environment(secrets)
-        ready = None
-        with self.host_lock():
-            self.admit(request)
-            if not attempt.has("claim.json"):
-                self.check_ticket(request)
-                self.prepare(attempt, spec)
-                self.claim(attempt, request["nonce"], spec, secrets)
-            claim = attempt.load("claim.json") or {}
-            if attempt.has("tomb"):
-                raise Refused("revoked", "{} was stopped before it started; it never will".format(attempt.name))
-            if (claim["nonce"], claim["spec_sha"]) != (request["nonce"], hashlib.sha256(dump(spec)).hexdigest()):
-                raise Refused("spec_conflict", "{} was claimed here with another spec or nonce".format(attempt.name))
-            if claim["boot"] == self.boot and not attempt.runs() and not attempt.has("exit.json"):
-                self.check_ticket(request)
-                lock = attempt.lock()
-                if lock is not None:
-                    ready = self.detach(attempt, lock, secrets)
-        if ready is not None:
-            poll = select.poll()
-            poll.register(ready, select.POLLIN)
-            poll.poll(READY_S * 1000)
-            os.close(ready)
+        deadline = self.system.boottime() + DYING_S
+        while True:
+            with self.host_lock():
+                self.admit(request)
+                undecided, ready = self.begin(attempt, request, spec, secrets)
+            if ready is not None:
+                self.await_start(ready)
+                break
+            if not undecided or self.system.boottime() > deadline:
+                break
+            time.sleep(0.01)  # its supervisor is about to start it or to die: no descriptor tells which
         self.watcher.appeared(attempt.name)
         return {"state": self.state(attempt.name)}
+
+    def begin(self, attempt: Attempt, request: Json, spec: Json, secrets: Json) -> Tuple[bool, Optional[int]]:
+        """Claim, and fork a supervisor if there is none. Under the host's lock.
+
+        Returns whether the start is still open, and what `detach` returns if a supervisor was forked.
+        """
+        if not attempt.has("claim.json"):
+            self.check_ticket(request)
+            self.prepare(attempt, spec)
+            self.claim(attempt, request["nonce"], spec, secrets)
+        claim = attempt.load("claim.json") or {}
+        if attempt.has("tomb"):
+            raise Refused("revoked", "{} was stopped before it started; it never will".format(attempt.name))
+        if (claim["nonce"], claim["spec_sha"]) != (request["nonce"], hashlib.sha256(dump(spec)).hexdigest()):
+            raise Refused("spec_conflict", "{} was claimed here with another spec or nonce".format(attempt.name))
+        if claim["boot"] != self.boot or attempt.runs() or attempt.has("exit.json"):
+            return False, None
+        self.check_ticket(request)
+        lock = attempt.lock()
+        return True, None if lock is None else self.detach(attempt, lock, secrets)
+
+    def await_start(self, ready: int) -> None:
+        poll = select.poll()
+        poll.register(ready, select.POLLIN)
+        poll.poll(READY_S * 1000)
+        os.close(ready)
 
     def check_ticket(self, request: Json) -> None:
         """A launch that was stuck somewhere must not start a job that the daemon has given up meanwhile."""
@@ -272,17 +288,18 @@ class Agent:
         times, due = self.healed.get(attempt.name, (0, 0.0))
         if now < due:
             return
-        if now > due + 60.0:
-            times = 0
-        self.healed[attempt.name] = (times + 1, now + (min(2.0**times, 60.0) if times else 0.2))
         with self.host_lock():
             lock = attempt.lock()
-            if lock is None:
+            if lock is None:  # there is one that has not introduced itself yet
                 return
             if attempt.has("exit.json") or attempt.has("tomb") or not attempt.runs():
+                if attempt.has("stop.json") and not attempt.has("exit.json"):
+                    self.bury(attempt)
                 os.close(lock)
                 return
             os.close(self.detach(attempt, lock, None))
+        times = 0 if now > due + 60.0 else min(times + 1, 9)
+        self.healed[attempt.name] = (times, now + 0.2 * 2.0**times)
 
     def status(self, request: Json) -> Json:
         wanted = request.get("attempts")
@@ -293,7 +310,7 @@ class Agent:
         attempt = Attempt(self.root, name)
         observed = observe(self.system, attempt, self.boot)
         unkept = not observed.facts.supervised and observed.verdict in ("running", "stopping")
-        if unkept and observed.facts.runs:
+        if unkept:
             self.heal(attempt)
         elif observed.facts.supervised:
             self.watcher.keep_an_eye_on(name, observed.keeper)
@@ -313,7 +330,7 @@ class Agent:
             over = attempt.has("exit.json") or attempt.has("tomb") or claim["boot"] != self.boot
             lock = None if over else attempt.lock()
             if lock is not None and not attempt.runs():
-                self.system.publish(attempt.at("tomb"), b"stopped before its start\n", durable=True)
+                self.bury(attempt)
                 os.close(lock)
             elif not over:
                 self.order_stop(attempt, grace)
@@ -321,6 +338,10 @@ class Agent:
                     os.close(self.detach(attempt, lock, None))
         self.watcher.appeared(attempt.name)
         return {"state": self.state(attempt.name)}
+
+    def bury(self, attempt: Attempt) -> None:
+        """The tomb of what never started: nothing will, ever. The supervisor's lock is ours."""
+        self.system.publish(attempt.at("tomb"), b"stopped before its start\n", durable=True)
 
     def order_stop(self, attempt: Attempt, grace: float) -> None:
         """Stop.json; a second order may only shorten the grace."""
@@ -374,7 +395,7 @@ def bundle_sha() -> str:
 
 
 def serve(system: System, root: str) -> None:
-    """Answer until stdin closes. Pushes are made only while the pipe is empty: a slow reader gets fewer, larger ones."""
+    """Answer until stdin closes. Pushes are made while the pipe is empty: a slow reader gets fewer, larger ones."""
     agent = Agent(system, root, os.umask(0o077))
     system.become("agent")
     os.chdir("/")

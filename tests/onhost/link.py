@@ -7,6 +7,7 @@ program, written from the same contract; this one stays small so that what a tes
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -174,9 +175,10 @@ class Link:
             self.pushes.append(self.receive(end - time.monotonic()))
 
     def close(self) -> int:
-        self.into.close()
+        """Close the channel and wait for the agent to end; returns its exit code."""
+        with contextlib.suppress(BrokenPipeError):
+            self.into.close()
         code = self.process.wait(DEADLINE_S)
-        os.close(os.dup(self.out))
         assert self.process.stdout is not None
         self.process.stdout.close()
         return code
@@ -206,10 +208,8 @@ def clean_up(root: Path) -> None:
         if not pids:
             return
         for pid in pids:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
         time.sleep(0.01)
     raise AssertionError(f"processes of {root} do not die")
 

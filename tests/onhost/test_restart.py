@@ -126,14 +126,19 @@ def test_a_killed_job_is_running_again_within_milliseconds(link: Link, tmp_path:
 
 def test_an_idle_supervisor_uses_no_processor_time(link: Link, root: Path):
     link.launch(A, ["sleep", "60"])
-    stat = Path(f"/proc/{keeper_of(root)}/status")
-    switches = [line for line in stat.read_text().splitlines() if "ctxt_switches" in line]
-    time.sleep(1.0)  # the promise is about time that passes
-    assert [line for line in stat.read_text().splitlines() if "ctxt_switches" in line] == switches
-    agent = Path(f"/proc/{link.process.pid}/status")
-    switches = [line for line in agent.read_text().splitlines() if "ctxt_switches" in line]
-    time.sleep(1.0)
-    assert [line for line in agent.read_text().splitlines() if "ctxt_switches" in line] == switches
+    link.ask("watch", attempts={A: {"metrics_offset": 0, "log_offset": 0}})
+
+    def sleeps_on(pid: int) -> bool:
+        def switches() -> list[str]:
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+            return [line for line in lines if line.startswith("voluntary_ctxt_switches")]
+
+        before = switches()
+        time.sleep(1.2)  # the promise is about time that passes
+        return switches() == before
+
+    until("the supervisor sleeps", lambda: sleeps_on(keeper_of(root)))
+    until("the agent sleeps", lambda: sleeps_on(link.process.pid))
 
 
 def test_a_reader_of_files_finds_every_run(link: Link, root: Path):
