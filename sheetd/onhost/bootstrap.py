@@ -20,7 +20,7 @@ import sys
 HEADER_BYTES_MAX = 65536
 BUNDLE_BYTES_MAX = 8 << 20
 MODULE = re.compile(r"^[a-z_]{1,40}\.py\Z")
-START = "from onhost.verbs import main\n\nmain()\n"  # agents/<sha> is run as a program
+START = "from onhost.agent import main\n\nmain()\n"  # agents/<sha> is run as a program
 
 
 class Refused(Exception):  # noqa: N818 - an answer to the daemon, in the agent's words
@@ -127,8 +127,6 @@ def install(folder: str, sha: str, blob: bytes) -> None:
     if hashlib.sha256(blob).hexdigest() != sha:
         raise Refused("bad_bundle", "the agent arrived damaged: its hash is not the announced one")
     bundle = json.loads(blob.decode("ascii"))
-    if set(bundle) == {"agent.py", "sheetd.py"}:  # interim: the one-file agent
-        return install_interim(folder, bundle)
     if canonical(bundle) != blob or not all(map(MODULE.match, bundle)) or not {"agent.py", "job.py"} <= set(bundle):
         raise Refused("bad_bundle", "the bundle is no set of modules with agent.py and job.py among them")
     fresh = "{}.new.{}".format(folder, os.getpid())
@@ -148,17 +146,6 @@ def install(folder: str, sha: str, blob: bytes) -> None:
     except OSError:
         if not installed(folder, sha):  # else another connection brought the same agent a moment earlier
             raise
-
-
-def install_interim(folder: str, bundle: "dict[str, str]") -> None:
-    os.makedirs(os.path.join(folder, "lib"), exist_ok=True)
-    os.makedirs(os.path.join(folder, "onhost"), exist_ok=True)
-    texts = {"__main__.py": START, "onhost/verbs.py": bundle["agent.py"], "lib/sheetd.py": bundle["sheetd.py"]}
-    for name, text in texts.items():
-        fresh = os.path.join(folder, "{}.{}".format(name, os.getpid()))
-        with open(fresh, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.replace(fresh, os.path.join(folder, name))
 
 
 def prepare(header: "dict[str, object]") -> "list[str]":

@@ -16,7 +16,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sheetd.onhost.system import System
-from sheetd.onhost.verbs import serve
+from sheetd.onhost.agent import serve
 
 EFFECTS = ("publish", "replace", "claim", "fork", "open_gate", "signal")
 
