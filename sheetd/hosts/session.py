@@ -271,13 +271,12 @@ class Session:
     def _on_metrics(self, attempt: AttemptId, watched: _Watched, push: Mapping[str, Any]) -> None:
         points = answers.metric_points(push.get("points"))
         start, end = answers.count(push, "from"), answers.count(push, "to")
+        scanned: int | None = None
         if push.get("source") == "log":
-            # Reports carry offsets of the metrics file. How far the log was scanned is this session's own affair.
             watched.scan_offset = scanned = end
             start = end = watched.metrics_offset
         else:
             watched.metrics_offset = end
-            scanned = None
         self._say(
             MetricsReported(host=self._name, attempt=attempt, start=start, end=end, points=points, scanned=scanned)
         )

@@ -8,15 +8,13 @@ it) nor passwords, and no agent is ever forwarded.
 Everything that waits has a deadline. paramiko's `exec_command` has none (measured: still blocked 45 s into a cut, and
 the command ran when the cut healed), so all of `open` stands under one that closes the transport.
 
-Weak: paramiko reads neither `@revoked` nor `@cert-authority` lines of known_hosts, nor `Include` in the
-configuration.
+Weak: paramiko reads neither `@revoked` nor `@cert-authority` lines of known_hosts.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import getpass
 import logging
 import shlex
@@ -32,6 +30,7 @@ import paramiko
 from sheetd.errors import HostError, HostRefused, HostUnreachable
 from sheetd.hosts.bootstrap import REMOTE_COMMAND
 from sheetd.hosts.sockets import through_command, through_tcp
+from sheetd.hosts.ssh_config import expanded
 
 SSH_PORT = 22
 BANNER_S = 30.0
@@ -81,10 +80,10 @@ def look_up(alias: str, ssh_config: Path | None) -> Target:
     """Raises HostRefused when the configuration cannot be read or names no key."""
     path = ssh_config or Path("~/.ssh/config").expanduser()
     try:
-        text = path.read_text("utf-8") if ssh_config or path.exists() else ""
+        text = expanded(path) if ssh_config or path.exists() else ""
         options: dict[str, Any] = dict(paramiko.SSHConfig.from_text(text).lookup(alias))
         port = int(options.get("port", SSH_PORT))
-    except (OSError, ValueError, paramiko.SSHException) as error:
+    except (OSError, ValueError, ImportError, paramiko.SSHException) as error:  # ImportError: `Match exec`
         raise HostRefused("bad_ssh_config", f"{alias}: cannot use {path}: {error}") from error
     named = options.get("identityfile") or [f"~/.ssh/{name}" for name in _USUAL_KEYS]
     keys = tuple(str(key) for key in (Path(name).expanduser() for name in named) if key.is_file())
@@ -201,6 +200,7 @@ class SshChannel:
         self._lock = threading.Lock()
         self._closers: list[Callable[[], object]] = []
         self._is_closed = False
+        self._transports: list[paramiko.Transport] = []
         self._channel: paramiko.Channel | None = None
         self._said = b""
 
@@ -245,6 +245,9 @@ class SshChannel:
             closers, self._closers = self._closers, []
         for closer in reversed(closers):
             closer()
+        for transport in self._transports:  # paramiko's `close` does not wait for its thread
+            if transport.is_alive():
+                transport.join(JOIN_S)
 
     def _drain_errors(self, channel: paramiko.Channel) -> None:
         """The error stream shares the channel's window: unread, it would stop the answers as well."""
@@ -297,7 +300,7 @@ class SshChannel:
         for file in target.known_hosts:
             if file.is_file():
                 client.load_system_host_keys(str(file))
-        self._own(functools.partial(_leave, client))
+        self._own(client.close)
         client.connect(
             # The name under which the host key is looked up; the connection itself is `sock`.
             hostname=target.host_key_alias or target.host,
@@ -312,8 +315,14 @@ class SshChannel:
             allow_agent=False,
             look_for_keys=False,
             disabled_algorithms=_DISABLED,
+            transport_factory=self._new_transport,
         )
         return client
+
+    def _new_transport(self, sock: Any, /, **options: Any) -> paramiko.Transport:
+        transport = paramiko.Transport(sock, **options)
+        self._transports.append(transport)
+        return transport
 
     def _path_to(self, target: Target, hops: int) -> Any:
         if target.proxy_command:
@@ -334,14 +343,6 @@ class SshChannel:
             raise
         except Exception as error:
             raise explained(error, jump) from error
-
-
-def _leave(client: paramiko.SSHClient) -> None:
-    """Close, and see the transport's thread end: paramiko's `close` does not wait for it."""
-    transport = client.get_transport()
-    client.close()
-    if transport is not None and transport is not threading.current_thread():
-        transport.join(JOIN_S)
 
 
 def _transport(client: paramiko.SSHClient) -> paramiko.Transport:

@@ -116,6 +116,7 @@ def test_after_a_reconnect_metrics_go_on_where_they_were(kept: Kept, reports: Re
     dial.channels[0].say({**push, "source": "log", "from": 0, "to": 9000})
     reports.wait(MetricsReported, lambda o: o.end == 140)
     wait_for(lambda: len(reports.points(A)) == 2, "both reports")
+    assert reports.wait(MetricsReported, lambda o: o.scanned == 9000).end == 140
     dial.channels[0].close()
     wait_for(
         lambda: len(dial.channels) == 2 and len(dial.asked("watch")) == 3, "the second connection is told what to watch"

@@ -127,6 +127,29 @@ def test_a_configuration_that_cannot_be_used_is_a_lasting_failure(
     assert said in str(error)
 
 
+def test_included_files_are_read_where_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = tmp_path / ".ssh"
+    (folder / "labs").mkdir(parents=True)
+    make_key(folder / "id_ed25519")
+    (folder / "labs" / "one").write_text("Host gpu1\n HostName 192.0.2.1\n")
+    (folder / "labs" / "two").write_text("Host gpu2\n HostName 192.0.2.2\n")
+    (folder / "config").write_text(
+        "Include labs/* missing\nHost gpu*\n Include ~/.ssh/common\n User lab\nHost gpu2\n Port 24\n"
+    )
+    (folder / "common").write_text("Port 23\nHost other\n User nobody\n")
+    assert ssh.look_up("gpu1", None).address == "lab@192.0.2.1:23"
+    assert ssh.look_up("gpu2", None).address == "lab@192.0.2.2:23"
+    assert ssh.look_up("else", None).port == 22
+
+
+def test_files_that_include_each_other_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(f"Include {tmp_path}/config\n")
+    error = failure(SshHost("gpu1", "gpu1", tmp_path / "config", epoch=1))
+    assert isinstance(error, HostRefused)
+    assert "included more than" in str(error)
+
+
 @needs_sshd
 def test_whatever_the_login_shell_prints_the_agent_is_understood(server: LightSshd) -> None:
     (server.home / ".bashrc").write_text(
