@@ -6,7 +6,6 @@ Reads the configuration's files and opens the journal; contacts no host and, but
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -34,7 +33,8 @@ from sheetd.templates import load_templates
 
 STORE_NAME = "sheet.sqlite"
 SNAPSHOTS_NAME = "code"
-WAKE_NAME = "wake.sock"
+WAKE_NAME = "wake.fifo"
+_KNOCK, _END = b"k", b"e"
 #: What sheetd writes to the right of a row's status and metrics, most looked at first.
 LATER_HEADERS = ("progress", "eta", "host", "attempt", "runtime", "started", "code", "id")
 #: Google counts requests per minute; the built-in sheet does not, so a person sees a change sooner.
@@ -171,25 +171,27 @@ def secret_of(name: str) -> str:
 
 
 def listen_for_wakes(state_dir: Path, wake: Callable[[], None]) -> Callable[[], None]:
-    """Have `wake` called whenever another process knocks (`knock`). Returns what ends it."""
+    """Have `wake` called whenever another process knocks (`knock`). Returns what ends it.
+
+    A FIFO rather than a socket: the path of a socket has a hundred characters at most (unix(7)).
+    """
     path = state_dir / WAKE_NAME
     path.unlink(missing_ok=True)
-    channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-    channel.bind(str(path))
-    path.chmod(0o600)
+    os.mkfifo(path, 0o600)
+    # Open for writing too: a reader alone would see the end of the file whenever the last knocker leaves.
+    door = os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
     def listen() -> None:
-        while channel.recv(16) != b"end":
+        while _END not in os.read(door, 4096):
             wake()
 
     thread = threading.Thread(target=listen, name="sheetd-wake", daemon=True)
     thread.start()
 
     def end() -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as self:
-            self.sendto(b"end", str(path))
+        os.write(door, _END)
         thread.join()
-        channel.close()
+        os.close(door)
         path.unlink(missing_ok=True)
 
     return end
@@ -197,9 +199,14 @@ def listen_for_wakes(state_dir: Path, wake: Callable[[], None]) -> Callable[[], 
 
 def knock(state_dir: Path) -> bool:
     """Tell a running daemon that there is a request. False when none listens; the request stays for its next start."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        try:
-            channel.sendto(b"wake", str(state_dir / WAKE_NAME))
-        except OSError:
-            return False
+    try:
+        door = os.open(state_dir / WAKE_NAME, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False  # no FIFO, or nobody has it open
+    try:
+        os.write(door, _KNOCK)
+    except BlockingIOError:
+        return True  # full of knocks that are about to be heard
+    finally:
+        os.close(door)
     return True
