@@ -81,7 +81,7 @@ class AgentHost:
         self._session.keep(report)
 
     def facts(self) -> HostFacts:
-        return self._session.connect().facts
+        return self._session.connect().hello()
 
     def watch(self, metrics_offsets: Mapping[AttemptId, int]) -> None:
         self._session.watch(metrics_offsets)

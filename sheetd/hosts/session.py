@@ -58,11 +58,22 @@ def is_lasting(error: BaseException | None) -> bool:
 class Connection:
     """A greeted agent: its client, what it said of the host, and the host's boot clock as of the last word from it."""
 
-    def __init__(self, client: AgentClient, hello: Mapping[str, Any]) -> None:
+    def __init__(self, client: AgentClient, epoch: int) -> None:
         self.client = client
-        self.facts: HostFacts = answers.host_facts(hello)
-        self._boot = hello["boot"]
-        self._set_clock(hello)
+        self._epoch = epoch
+        self._boot: object = None
+        self._clock = 0.0, 0.0
+        self.facts = self.hello()
+
+    def hello(self) -> HostFacts:
+        """What the host says of itself now. Raises HostRefused `stale_daemon` when a newer daemon was here."""
+        return self.client.request("hello", self._read_hello, protocol=PROTOCOL, epoch=self._epoch)
+
+    def _read_hello(self, answer: Mapping[str, Any]) -> HostFacts:
+        facts = answers.host_facts(answer)
+        self._boot = answer["boot"]
+        self._set_clock(answer)
+        return facts
 
     def ping(self, deadline_s: float = REQUEST_DEADLINE_S) -> None:
         self.client.request("ping", self._set_clock, deadline_s=deadline_s)
@@ -181,7 +192,7 @@ class Session:
         try:
             self._raise_if_closed()  # again: now `close` knows the client, and before it did not
             client.open(bundle(), self._root)
-            return client.request("hello", lambda hello: Connection(client, hello), protocol=PROTOCOL, epoch=self.epoch)
+            return Connection(client, self.epoch)
         except BaseException:
             client.close()
             raise
