@@ -165,7 +165,13 @@ def _fits(schema: dict[str, Any], kind: str, value: Any) -> bool:
     return "enum" not in schema or value in schema["enum"]
 
 
+def sheets_schema(name: str) -> dict[str, Any]:
+    """One schema of the Sheets document."""
+    document = next(method.document for method in methods() if method.id.startswith("sheets."))
+    found: dict[str, Any] = document["schemas"][name]
+    return found
+
+
 def request_kinds() -> set[str]:
     """The kinds of batchUpdate requests that Google has."""
-    document = next(method.document for method in methods() if method.id.startswith("sheets."))
-    return set(document["schemas"]["Request"]["properties"])
+    return set(sheets_schema("Request")["properties"])

@@ -1,4 +1,4 @@
-"""The page's side of the live protocol, without a browser: a model that applies what the server sends."""
+"""The page's side of the live protocol, without a browser: a model that applies what comes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cookie(server: SheetServer) -> str:
 
 
 class Page:
-    """One connection and the model of one tab: `rows` is a list of row ids, `cells` maps (row id, column id) to CELLs."""
+    """One connection and the model of one tab: `rows` are row ids, `cells` maps (row id, column id) to CELLs."""
 
     def __init__(self, server: SheetServer, key: str, client: str = "test-client") -> None:
         connecting = connect(
@@ -49,7 +49,7 @@ class Page:
         self.messages: list[dict[str, Any]] = []
         self.seq = 0
 
-    def __enter__(self) -> Page:
+    def __enter__(self) -> Page:  # noqa: PYI034 - typing.Self needs Python 3.11
         return self
 
     def __exit__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gspread
@@ -148,7 +149,7 @@ def test_deleted_rows_come_back_with_id_content_and_place(page: Page, tab: gspre
     assert page.column(0, 4) == ["a", "b", "c", "d"]
 
 
-def test_restoring_survives_a_restart_and_lost_neighbours(tmp_path, client: gspread.Client, book: gspread.Spreadsheet):
+def test_restoring_survives_a_restart_and_lost_neighbours(tmp_path: Path):
     path = tmp_path / "other.sqlite"
     with SheetServer(path) as server:
         key = server.store.create_spreadsheet("x")
@@ -197,7 +198,7 @@ def test_a_column_of_sheetd_is_marked_and_refuses_edits_while_the_rest_is_done(
     assert "owned" not in page.columns[1]
     ack = page.edit({"op": "cells", "cells": [[page.rows[1], 3, "mine", None], [page.rows[1], 2, "ok", None]]})
     assert [(item["code"], item["text"]) for item in ack["rejected"]] == [("owned", "mine")]
-    assert tab.get_all_values() == [["", "", ""], ["", "ok", ""]] or tab.row_values(2) == ["", "ok"]
+    assert tab.row_values(2) == ["", "ok"]
     assert page.edit({"op": "cells", "cells": [[page.rows[0], 3, "header", None]]})["rejected"] == []
     tab.update_acell("C2", "by the daemon")
     page.settle((page.rev or 0) + 1)
@@ -281,7 +282,7 @@ def test_a_link_that_would_run_script_is_not_a_link(page: Page, raw: Raw):
     assert page.cell(0, 1)["link"] == "https://ok.test"
 
 
-def test_notes_widths_columns_and_tabs_are_edited(page: Page, book: gspread.Spreadsheet, tab: gspread.Worksheet):
+def test_notes_widths_columns_and_tabs_are_edited(page: Page, book: gspread.Spreadsheet):
     page.hello()
     row, column = page.rows[0], page.columns[0]["id"]
     page.edit({"op": "note", "cell": [row, column], "text": "remember"})
@@ -336,9 +337,7 @@ def test_an_unknown_spreadsheet_closes_with_its_own_code(server: SheetServer):
     assert caught.value.rcvd.code == 4404
 
 
-def test_after_any_mix_of_changes_the_page_shows_what_the_store_holds(
-    server: SheetServer, page: Page, raw: Raw, tab: gspread.Worksheet
-):
+def test_after_any_mix_of_changes_the_page_shows_what_the_store_holds(page: Page, raw: Raw, tab: gspread.Worksheet):
     chance = random.Random(20240229)
     tab.resize(rows=30, cols=6)
     raw.batch(
@@ -361,6 +360,5 @@ def test_after_any_mix_of_changes_the_page_shows_what_the_store_holds(
             tab.update([[chance.choice(["r", "q", 5]) for _ in range(4)]], f"A{row + 1}")
     page.edit({"op": "cells", "cells": []})
     mirror = (list(page.rows), dict(page.cells))
-    page.hello(sheet=0)
-    page.receive_until("snapshot") if page.messages[-1]["t"] != "snapshot" else None
+    assert page.hello(sheet=0)["t"] == "snapshot"
     assert mirror == (page.rows, page.cells)

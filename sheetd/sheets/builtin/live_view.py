@@ -73,33 +73,37 @@ def rule_wire(validation: str) -> dict[str, Any]:
 
 def cell_wire(cell: Cell, painted: str | None) -> str:
     """A CELL as JSON text."""
-    if cell.kind in {"", "s"} and not (painted or cell.format or cell.note or cell.validation or cell.typed):
+    if not (painted or cell.format or cell.note or cell.validation or cell.typed):
+        # Most cells are bare text or numbers: no need to go through a dictionary.
         if cell.kind == "":
             return "null"
-        text = str(cell.value)
-        if typed.edit_text(cell) == text:
-            return quote(text)
-    keys: dict[str, Any] = {}
-    text = typed.shown(cell) or ""
-    if text:
-        keys["v"] = text
-    edit = typed.edit_text(cell)
+        if cell.kind == "n":
+            return f'{{"v":"{typed.plain_text(cell.value)}","k":"n"}}'
+        if cell.kind == "s" and typed.edit_text(cell) == cell.value:
+            return quote(cell.value)
+    keys = {**_content(cell), **style(cell.format, painted)}
+    if cell.note:
+        keys["note"] = cell.note
+    if cell.validation:
+        keys["d"] = rule_id(cell.validation)
+    return json.dumps(keys, separators=(",", ":")) if keys else "null"
+
+
+def _content(cell: Cell) -> dict[str, Any]:
+    """The keys of a CELL that come from its value."""
+    text, edit = typed.shown(cell) or "", typed.edit_text(cell)
+    keys: dict[str, Any] = {"v": text} if text else {}
     if edit != text:
         keys["e"] = edit
     kind = typed.worth(cell)[0]
     mark = "x" if kind == "x" else "f" if cell.kind == "f" else {"n": "n", "b": "b"}.get(kind)
     if mark:
         keys["k"] = mark
-    keys |= style(cell.format, painted)
     if cell.kind == "f":
         link = _safe_link(typed.link_of(str(cell.value)))
         spark = drawing(str(cell.value))
         keys |= ({"link": link} if link else {}) | ({"spark": spark} if spark else {})
-    if cell.note:
-        keys["note"] = cell.note
-    if cell.validation:
-        keys["d"] = rule_id(cell.validation)
-    return json.dumps(keys, separators=(",", ":")) if keys else "null"
+    return keys
 
 
 def row_wire(sheet: Sheet, painter: Painter, index: int) -> list[str]:

@@ -195,35 +195,36 @@ def _cell_text(mask: Mask | None) -> CellText:
     """The writer of one cell under a mask; the three value fields, which the daemon reads, have a fast one."""
     if mask is None or "*" in mask or set(mask) - _SIMPLE:
         return lambda cell: json.dumps(cut(cell_data(cell, None), mask), separators=(",", ":"))
-    entered, effective, formatted = ("userEnteredValue" in mask, "effectiveValue" in mask, "formattedValue" in mask)
-    only_entered, only_effective = below(mask, "userEnteredValue"), below(mask, "effectiveValue")
+    wanted = {name: below(mask, name) for name in mask}
+    for_text = _template(wanted, "stringValue", "\1")
+    for_number = _template(wanted, "numberValue", "\2")
 
     def write(cell: Cell) -> str:
-        parts = []
-        if entered:
-            value = cut(typed.user_entered_value(cell), only_entered)
-            if value:
-                parts.append(f'"userEnteredValue":{_value_text(value)}')
-        if effective:
-            value = cut(typed.effective_value(cell), only_effective)
-            if value:
-                parts.append(f'"effectiveValue":{_value_text(value)}')
-        if formatted:
-            text = typed.shown(cell)
-            if text is not None:
-                parts.append(f'"formattedValue":{quote(text)}')
-        return "{" + ",".join(parts) + "}"
+        if cell.kind == "s":
+            quoted = quote(str(cell.value))
+            return for_text.replace("\1", quoted)
+        if cell.kind == "n" and isinstance(cell.value, (int, float)):
+            text = typed.show_number(cell.value) if cell.format is None else typed.shown(cell) or ""
+            return for_number.replace("\2", repr(cell.value)).replace("\1", quote(text))
+        return json.dumps(cut(_values(cell), mask), separators=(",", ":"))
 
     return write
 
 
-def _value_text(value: dict[str, Any]) -> str:
-    name, content = next(iter(value.items()))
-    return f'{{"{name}":{quote(content)}}}' if isinstance(content, str) else json.dumps(value, separators=(",", ":"))
+def _template(wanted: Mask | dict[str, Mask | None], name: str, mark: str) -> str:
+    """The JSON of a plain cell with control characters where value and text go; quoted text can hold none of them."""
+    parts = [
+        f'"{field}":{{"{name}":{mark}}}'
+        for field in ("userEnteredValue", "effectiveValue")
+        if field in wanted and has(wanted[field], name)
+    ]
+    if "formattedValue" in wanted:
+        parts.append('"formattedValue":\1')
+    return "{" + ",".join(parts) + "}"
 
 
-def cell_data(cell: Cell, painted: str | None) -> dict[str, Any]:
-    """Google's CellData, with everything that the built-in sheet keeps; `painted` is the conditional format."""
+def _values(cell: Cell) -> dict[str, Any]:
+    """The three fields of CellData that say what a cell is worth."""
     answer: dict[str, Any] = {}
     entered = typed.user_entered_value(cell)
     if entered:
@@ -234,6 +235,12 @@ def cell_data(cell: Cell, painted: str | None) -> dict[str, Any]:
     text = typed.shown(cell)
     if text is not None:
         answer["formattedValue"] = text
+    return answer
+
+
+def cell_data(cell: Cell, painted: str | None) -> dict[str, Any]:
+    """Google's CellData, with everything that the built-in sheet keeps; `painted` is the conditional format."""
+    answer = _values(cell)
     if cell.format:
         answer["userEnteredFormat"] = read_json(cell.format)
     kind = typed.worth(cell)[0]

@@ -188,9 +188,15 @@ def edit_text(cell: Cell) -> str:
     """What an editor opens with: typed again unchanged, it gives the same value."""
     if cell.typed is not None:
         return cell.typed
-    if cell.kind == "s" and parse_entered(str(cell.value)) != Entered("s", cell.value):
-        return f"'{cell.value}"
-    return (shown(cell) or "") if cell.kind in {"s", "b"} else plain_text(cell.value)
+    if cell.kind == "s":
+        text = str(cell.value)
+        return text if _is_plainly_text(text) or parse_entered(text) == Entered("s", text) else f"'{text}"
+    return (shown(cell) or "") if cell.kind == "b" else plain_text(cell.value)
+
+
+def _is_plainly_text(text: str) -> bool:
+    """A quick yes for most text: it begins with a letter that begins neither TRUE nor FALSE."""
+    return text[:1].isalpha() and text[0] not in "tTfF"
 
 
 def plain_text(value: Scalar) -> str:
@@ -203,7 +209,7 @@ def show_number(value: float, pattern: str | None = None) -> str:
     """A number as a sheet prints it; patterns of 0 # , . % and E are understood, others print as General."""
     match = _PATTERN.fullmatch(pattern) if pattern else None
     if match is None:
-        return _general(value)
+        return str(value) if type(value) is int else _general(value)
     fixed, optional = len(match["decimals"] or ""), len(match["more"] or "")
     tail = match["tail"] or ""
     if tail.startswith("E"):
@@ -221,7 +227,10 @@ def show_number(value: float, pattern: str | None = None) -> str:
 def _general(value: float) -> str:
     if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
         return str(int(value))
-    printed = f"{value:.15g}"
+    printed = repr(value)
+    if len(printed) > 16 or "e" in printed:
+        # More digits than a sheet shows.
+        printed = f"{value:.15g}"
     if "e" not in printed:
         return printed
     mantissa, _, exponent = printed.partition("e")
