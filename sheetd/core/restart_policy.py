@@ -31,7 +31,9 @@ def reason_of(ended: Exit, *, stop_asked: bool) -> Reason:
 
 def relaunch_delay_s(experiment: Experiment, reason: Reason) -> float | None:
     """Seconds until the next attempt may start, or None when there will be none. The newest attempt counts as ended."""
-    if experiment.afterwards is Afterwards.RESTART and reason is not Reason.SUCCEEDED:
+    if reason is Reason.SUCCEEDED:
+        return None
+    if experiment.afterwards is Afterwards.RESTART:
         return 0.0
     if experiment.afterwards is Afterwards.RELAUNCH:
         reason = Reason.LAUNCH_FAILED
