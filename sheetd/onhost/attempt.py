@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import re
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from .judgement import Identity
 
@@ -64,6 +64,11 @@ class Attempt:
         while self.has("started.{}".format(count)):
             count += 1
         return count
+
+    def log_starts(self) -> List[int]:
+        """For each run, how long the log was when it started."""
+        starts = (self.load("started.{}".format(k)) for k in range(self.runs()))
+        return [started["log"] for started in starts if started is not None]
 
     def who(self, k: int) -> Tuple[Optional[Identity], Optional[Identity]]:
         """Shim and job of run k, as recorded before the gate was opened."""

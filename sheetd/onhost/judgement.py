@@ -43,8 +43,9 @@ class Facts(NamedTuple):
     tomb: bool
     same_boot: bool
     supervised: bool
-    alive: bool  # shim or job of the last run
     runs: int
+    recorded: bool  # who executes the last run
+    alive: bool  # its shim or its job
     stop: bool
     backoff: bool
 
@@ -61,8 +62,8 @@ def judge(facts: Facts) -> str:
         return "rebooted"
     if facts.stop:
         return "stopping"
-    if not facts.runs:
-        return "claimed"
+    if not facts.runs or (facts.runs == 1 and facts.supervised and not facts.recorded):
+        return "claimed"  # the second: started this moment, and about to be executed
     if facts.supervised and facts.backoff and not facts.alive:
         return "restarting"
     return "running"  # without a supervisor, too: only exit.json says that it ended

@@ -41,10 +41,13 @@ def shim(
         close_all_but((0, 1, 2, gate, report))
         os.setsid()
         trouble, trouble_in = os.pipe()
+        # Blocked, not ignored, until the job is itself: a TERM that comes before must be its death and not be lost.
+        signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))
         job = system.fork("job")
         if job == 0:
             os.close(report)
             become_job(attempt, command, gate, trouble_in)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
         for handle in (gate, trouble_in):
             os.close(handle)
         os.write(report, str(job).encode("ascii"))
@@ -78,9 +81,9 @@ def become_job(attempt: Attempt, command: Command, gate: int, trouble: int) -> N
             for number in range(1, signal.NSIG):
                 with contextlib.suppress(OSError, ValueError):  # KILL, STOP and those that the C library keeps
                     signal.signal(number, signal.SIG_DFL)  # Python ignores SIGPIPE, and exec hands that on
-            signal.pthread_sigmask(signal.SIG_SETMASK, [])
             os.umask(umask)
             os.chdir(folder)
+            signal.pthread_sigmask(signal.SIG_SETMASK, [])
             os.execvpe(argv[0], argv, env)  # noqa: S606 - no shell is wanted
     except (OSError, ValueError) as error:
         what = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)

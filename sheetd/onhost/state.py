@@ -38,6 +38,7 @@ def observe(system: System, attempt: Attempt, boot: Json) -> Observed:
         supervised=same_boot and system.alive(keeper),
         alive=same_boot and (system.alive(job) or system.alive(shim)),
         runs=runs,
+        recorded=job is not None,
         stop=attempt.has("stop.json"),
         backoff=note.get("phase") == "backoff",
         ending=attempt.load("exit.json"),  # read last: an end that came meanwhile wins

@@ -5,13 +5,14 @@ kernel has inotify and pidfd nothing is polled; elsewhere everything watched is 
 """
 
 import base64
+import bisect
 import contextlib
 import ctypes
 import os
 import re
 import select
 import struct
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
 from .attempt import Attempt
 from .judgement import Identity
@@ -246,15 +247,13 @@ class Watcher:
             yield {"push": "metrics", "source": growth.kind, "points": points, **push}
 
     def points(self, watched: Watched, kind: str, data: bytes, begin: int) -> Iterator[Json]:
-        lines = (line[:LINE_BYTES_MAX] for line in re.split(rb"[\r\n]", data) if line)
-        if kind == "file":
-            found: Iterable[Optional[Json]] = map(point_of, lines)
-        else:
-            k = self.run_at(watched.attempt, begin)
-            found = (scan_line(line, watched.patterns, k) for line in lines)
-        return (point for point in found if point is not None)
-
-    def run_at(self, attempt: Attempt, offset: int) -> int:
-        """Which run wrote the log at this offset."""
-        starts = [attempt.load("started.{}".format(k)) or {"log": 0} for k in range(attempt.runs())]
-        return max(0, sum(1 for started in starts if started["log"] <= offset) - 1)
+        starts = watched.attempt.log_starts() if kind == "log" else []
+        for line in re.finditer(rb"[^\r\n]+", data):
+            text = line.group()[:LINE_BYTES_MAX]
+            if kind == "file":
+                point = point_of(text)
+            else:
+                k = max(0, bisect.bisect_right(starts, begin + line.start()) - 1)
+                point = scan_line(text, watched.patterns, k)
+            if point is not None:
+                yield point

@@ -1,7 +1,8 @@
 """An agent that is killed at one exact step: `crashing.py ROOT ROLE MOMENT NUMBER`.
 
-ROLE is agent, launcher, supervisor or shim; MOMENT before or after; NUMBER counts that role's effects on the world from 0. The
-file ROOT/crashed says that the step was reached. Nothing of the shipped code knows of this: it stands in for `System`.
+ROLE is agent, launcher, supervisor or shim; MOMENT before or after; NUMBER counts that role's effects on the world
+from 0. The file ROOT/crashed says that the step was reached. Nothing of the shipped code knows of this: it stands in
+for `System`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from sheetd.onhost.system import System
 from sheetd.onhost.agent import serve
+from sheetd.onhost.system import System
 
 EFFECTS = ("publish", "replace", "claim", "fork", "open_gate", "signal")
 

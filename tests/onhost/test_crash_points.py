@@ -1,7 +1,7 @@
 """Kill -9 of every process of the family, before and after each of its effects: all of them, not a sample.
 
-Whatever is killed, a job is started at most once, the attempt comes to an end that never changes, and an end that somebody saw is
-known. The launch is sent again afterwards, as the daemon does when no answer came.
+Whatever is killed, a job is started at most once, the attempt comes to an end that never changes, and an end that
+somebody saw is known. The launch is sent again afterwards, as the daemon does when no answer came.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ NOTHING = Facts(
     supervised=False,
     alive=False,
     runs=0,
+    recorded=True,
     stop=False,
     backoff=False,
 )
@@ -62,6 +63,8 @@ def end(**changes: Any) -> dict[str, Any]:
         ({"same_boot": False, "runs": 1, "ending": {"lost": False}}, "exited"),
         ({"runs": 1, "supervised": True, "alive": True}, "running"),
         ({"runs": 1, "supervised": False, "alive": True}, "running"),
+        ({"runs": 1, "supervised": True, "recorded": False}, "claimed"),
+        ({"runs": 1, "supervised": False, "recorded": False}, "running"),
         ({"runs": 1, "supervised": True, "backoff": True}, "restarting"),
         ({"runs": 2, "supervised": True, "backoff": True, "alive": True}, "running"),
         ({"runs": 1, "supervised": True, "alive": True, "stop": True}, "stopping"),

@@ -258,11 +258,11 @@ def test_a_killed_agent_leaves_the_job(connect: Callable[..., Link]):
 def test_a_supervisor_keeps_nothing_of_the_connection(link: Link, root: Path):
     link.launch(A, ["sleep", "30"])
     keeper = json.loads((root / "a" / A / "supervisor.json").read_text())["keeper"][0]
-    assert os.readlink(f"/proc/{keeper}/cwd") == "/"
+    assert Path(f"/proc/{keeper}/cwd").readlink() == Path("/")
     assert os.getsid(keeper) != os.getsid(link.process.pid)
-    targets = [os.readlink(path) for path in Path(f"/proc/{keeper}/fd").iterdir()]
+    targets = [str(path.readlink()) for path in Path(f"/proc/{keeper}/fd").iterdir()]
     assert targets.count("/dev/null") >= 3
-    pipes = {os.readlink(f"/proc/{link.process.pid}/fd/{number}") for number in (0, 1)}
+    pipes = {str(Path(f"/proc/{link.process.pid}/fd/{number}").readlink()) for number in (0, 1)}
     assert not pipes & set(targets)
 
 

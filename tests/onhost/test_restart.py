@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.onhost.link import Link, until
-from tests.onhost.test_stop import keeper_of
+from tests.onhost.test_stop import STUBBORN, keeper_of
 
 A = "abcd1.1"
 
@@ -92,17 +92,17 @@ def test_a_job_with_secrets_is_not_restarted_by_a_supervisor_that_never_had_them
 
 def test_a_restart_waits_until_nothing_of_the_crashed_run_is_left(link: Link, tmp_path: Path):
     """The straggler ignores TERM and has left the session; only then may the next run start."""
-    straggler = f"import os,signal,time; signal.signal(15, signal.SIG_IGN); open('{tmp_path}/pid','w').write(str(os.getpid())); time.sleep(60)"
     program = (
         "import os,subprocess,sys,time\n"
         "if os.environ['SHEETD_RESTART'] == '0':\n"
-        f"    subprocess.Popen([sys.executable, '-c', {straggler!r}], start_new_session=True)\n"
-        f"    while not os.path.exists('{tmp_path}/pid') or not open('{tmp_path}/pid').read(): time.sleep(0.01)\n"
+        "    subprocess.Popen([sys.executable, '-c', sys.argv[2], sys.argv[1]], start_new_session=True)\n"
+        "    while not os.path.exists(sys.argv[1]) or not open(sys.argv[1]).read(): time.sleep(0.01)\n"
         "    sys.exit(1)\n"
-        f"pid = int(open('{tmp_path}/pid').read())\n"
+        "pid = int(open(sys.argv[1]).read())\n"
         "sys.exit(5 if os.path.exists('/proc/%d' % pid) else 0)\n"
     )
-    link.launch(A, [sys.executable, "-c", program], restarts={"max": 1, "backoff_s": 0}, grace_s=0.2)
+    argv = [sys.executable, "-c", program, str(tmp_path / "pid"), STUBBORN]
+    link.launch(A, argv, restarts={"max": 1, "backoff_s": 0}, grace_s=0.2)
     end = link.until_ended(A)
     assert (end["restarts"], end["exit"]["rc"]) == (1, 0)
 

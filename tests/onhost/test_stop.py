@@ -16,7 +16,12 @@ from tests.onhost.link import Link, living, until
 
 A = "abcd1.1"
 
-STUBBORN = "import signal,sys,time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nopen(sys.argv[1],'w').write('up')\ntime.sleep(60)"
+STUBBORN = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open(sys.argv[1], 'w').write(str(os.getpid()))
+time.sleep(60)
+"""
 # A child in a session of its own, with its environment cleared, its parent gone, deaf to TERM.
 RUNAWAY = """
 import os, signal, sys, time
@@ -26,8 +31,7 @@ if os.fork():
 os.setsid()
 if os.fork():
     os._exit(0)
-program = "import os,signal,sys,time; signal.signal(15, signal.SIG_IGN); open(sys.argv[1],'w').write(str(os.getpid())); time.sleep(60)"
-os.execve(sys.executable, [sys.executable, "-c", program, sys.argv[1]], {})
+os.execve(sys.executable, [sys.executable, "-c", sys.argv[2], sys.argv[1]], {})
 """
 
 
@@ -89,7 +93,7 @@ def test_a_second_stop_can_shorten_the_grace_but_not_lengthen_it(link: Link, roo
 
 
 def test_a_runaway_child_without_session_parent_or_environment_dies_too(link: Link, tmp_path: Path):
-    link.launch(A, [sys.executable, "-c", RUNAWAY, str(tmp_path / "pid")])
+    link.launch(A, [sys.executable, "-c", RUNAWAY, str(tmp_path / "pid"), STUBBORN])
     pid = int(until("the runaway is up", lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
     link.stop(A, grace_s=0.2)
     link.until_ended(A)
@@ -104,7 +108,7 @@ def test_an_end_is_not_said_before_what_the_job_left_behind_is_gone(link: Link, 
     assert not alive(int((tmp_path / "pid").read_text()))
 
 
-def test_others_processes_are_left_alone(link: Link, tmp_path: Path):
+def test_others_processes_are_left_alone(link: Link):
     decoy = subprocess.Popen(["sleep", "60"])
     link.launch(A, ["sleep", "60"])
     link.launch("abcd1.2", ["sleep", "60"])
