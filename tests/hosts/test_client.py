@@ -13,6 +13,7 @@ from sheetd.hosts.bootstrap import bundle
 from sheetd.hosts.client import AgentClient
 from sheetd.hosts.wire import ProtocolError, encode
 from tests.hosts.scripted import ScriptedChannel, echo
+from tests.rig.waiting import wait_for
 
 Opened = Callable[[ScriptedChannel], AgentClient]
 
@@ -151,3 +152,30 @@ def test_closing_ends_the_reader_thread(opened: Opened) -> None:
     client.close()
     client.close()
     assert threading.enumerate() == before
+
+
+def test_a_request_that_cannot_even_be_sent_is_found_to_be_stuck(opened: Opened) -> None:
+    class Full(ScriptedChannel):
+        def send(self, data: bytes) -> None:
+            if b'"launch"' in data:
+                self.is_closed.wait(10.0)
+                raise BrokenPipeError("closed while sending")
+            super().send(data)
+
+    outcome: list[Exception] = []
+
+    def launch() -> None:
+        try:
+            client.request("launch", dict, deadline_s=0.01)
+        except HostUnreachable as error:
+            outcome.append(error)
+
+    client = opened(Full(echo))
+    asking = threading.Thread(target=launch)
+    asking.start()
+    wait_for(client.is_asking, "the request is being sent")
+    client.drop_if_stuck(60.0)
+    assert not client.ended.is_set()
+    wait_for(lambda: client.drop_if_stuck(0.0) or client.ended.is_set(), "it is dropped")
+    asking.join()
+    assert "could not even be sent" in str(outcome[0])
