@@ -15,7 +15,7 @@ from sheetd.core.absorb import News, absorb
 from sheetd.core.effect import DressSheet, Effect, WriteSheet
 from sheetd.core.events import DaemonStarted, Event
 from sheetd.core.invariants import violations
-from sheetd.core.model import AttemptId, Phase
+from sheetd.core.model import Phase
 from sheetd.core.observation import StopRequested
 from sheetd.core.plan import Chance, Now
 from sheetd.core.reconcile import reconcile, record
@@ -91,15 +91,15 @@ class Daemon:
         for event in self._ports.journal.load():
             record(self.world, event, now)
         self._record([DaemonStarted(epoch=self._ports.journal.epoch, wall_s=now.wall_s)], now)
-        for id_, experiment in self.world.state.experiments.items():
-            if experiment.attempt is not None and id_ in self.world.state.open:
-                self._recall_metrics(experiment.attempt.id)
+        self._recall_metrics()
 
     def turn(self, news: Sequence[News]) -> float:
         """Absorb, decide, record, act. Returns the monotonic time at which to look again at the latest."""
         now = self._now()
         for one in news:
             absorb(self.world, one, now.s)
+        # Before an end is recorded: after it nobody asks for the attempt's metrics again.
+        self._keep_metrics()
         if self._check_requests:
             self._take_requests(now)
         plan = reconcile(self.world, now, self._chance)
@@ -117,7 +117,6 @@ class Daemon:
         else:
             for effect in plan.effects:
                 self._start(effect, now)
-        self._keep_metrics()
         self._keep_views(force=False)
         self._watchdog.alive()
         return min(plan.wake_s, now.s + self._watchdog.interval_s)
@@ -183,10 +182,14 @@ class Daemon:
                 self._ports.journal.finish_request(number, experiment.phase.value)
                 del self.world.stop_requests[id_]
 
-    def _recall_metrics(self, attempt: AttemptId) -> None:
-        summaries = self._ports.journal.metrics(attempt)
-        self.world.metrics[attempt] = dict(summaries)
-        self.world.metrics_offset[attempt] = self._ports.journal.metrics_offsets().get(attempt, 0)
+    def _recall_metrics(self) -> None:
+        """Those of every row: what has ended shows its numbers too, and is not asked for them again."""
+        offsets = self._ports.journal.metrics_offsets()
+        for experiment in self.world.state.experiments.values():
+            attempt = experiment.attempt
+            if attempt is not None and attempt.id in offsets:
+                self.world.metrics[attempt.id] = dict(self._ports.journal.metrics(attempt.id))
+                self.world.metrics_offset[attempt.id] = offsets[attempt.id]
 
     def _keep_metrics(self) -> None:
         for attempt in self.world.metrics_changed:

@@ -230,7 +230,8 @@ def _absences(world: World, view: SheetView, now: Now) -> Iterator[ev.Event]:
     binding = bind(world, view)
     coming_home = {*binding.homes.values(), *binding.undone.values()}
     for id_, (since_s, reads) in world.missing.items():
-        if reads < reads_needed or now.s - since_s < limits.poll_s or id_ in coming_home:
+        is_too_soon = reads < reads_needed or now.s - since_s < limits.poll_s * (reads_needed - 1)
+        if is_too_soon or id_ in coming_home:
             continue
         if id_ in world.state.drafts:
             yield ev.IdWithdrawn(experiment=id_)

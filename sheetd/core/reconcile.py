@@ -93,6 +93,11 @@ def _plan_sheet(world: World, now: Now) -> Iterator[Effect]:
         if world.next_read_s <= now.s:
             yield ReadSheet()
         return
+    dress = dress_of(world, view)
+    if dress is not None and dress != world.dressed and _is_dress_due(world, dress, now):
+        # First of all: a status without its colour is half the news, and a busy sheet would never come to it.
+        yield DressSheet(dress=dress)
+        return
     write = plan_write(world, now)
     is_repair = 0 < world.moved_writes <= REPAIRS_MAX
     if write is not None and (is_repair or world.last_write_s + world.limits.write_gap_s <= now.s):
@@ -100,7 +105,7 @@ def _plan_sheet(world: World, now: Now) -> Iterator[Effect]:
         yield WriteSheet(write=write) if is_fresh else ReadSheet()
     elif world.next_read_s <= now.s:
         yield ReadSheet()
-    elif (dress := dress_of(world, view)) is not None and _is_dress_due(world, dress, now):
+    elif dress is not None and _is_dress_due(world, dress, now):
         yield DressSheet(dress=dress)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -165,7 +165,7 @@ def view_grid(grid: Grid, layout: Layout, before: SheetView | None, now_s: float
         _file(view, row)
     view.rows = tuple(rows)
     counts = Counter((row.fingerprint, row.id) for row in rows if not row.is_blank)
-    view.since = {(typed, id_): (_since(before, typed, id_, n, now_s), n) for (typed, id_), n in counts.items()}
+    view.since = {key: (since_s, counts[key]) for key, since_s in _since(counts, before, now_s)}
     return view
 
 
@@ -179,18 +179,27 @@ def _file(view: SheetView, row: Row) -> None:
         view.unnamed.append(row)
 
 
-def _since(before: SheetView | None, typed: str, id_: str, count: int, now_s: float) -> float:
+def _since(
+    counts: Mapping[tuple[str, str], int], before: SheetView | None, now_s: float
+) -> Iterator[tuple[tuple[str, str], float]]:
     """One more row that says the same starts the time anew: it may be half typed, on its way to saying something else.
 
-    An id that is added to a row changes nothing.
+    A row that was given an id, or another one, has not changed by that.
     """
-    if before is None:
-        return now_s
-    old = before.since.get((typed, id_))
-    if old is None and id_ not in before.by_id:
-        since_s, _ = before.since.get((typed, ""), (now_s, 0))
-        return since_s
-    return now_s if old is None or old[1] < count else old[0]
+    known = {} if before is None else before.since
+    renamed: dict[str, float] = {}
+    for (typed, id_), (since_s, count) in known.items():
+        if counts.get((typed, id_), 0) < count:
+            renamed[typed] = max(since_s, renamed.get(typed, since_s))
+    for key, count in counts.items():
+        typed, id_ = key
+        if key in known:
+            since_s, before_count = known[key]
+            yield key, now_s if before_count < count else since_s
+        elif before is not None and id_ not in before.by_id:
+            yield key, renamed.get(typed, now_s)
+        else:
+            yield key, now_s
 
 
 class _RowReader:

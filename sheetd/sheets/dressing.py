@@ -173,9 +173,10 @@ def _colour_requests(now: Installed, dress: Dress) -> tuple[list[Json], bool]:
 
 
 def _colour_rule(tab_id: int, column: str, word: str, shown: Json) -> Json:
-    formula = f'=${column}2="{word}"'
+    """From the header on, which holds no status word: a row inserted at a range's upper edge is left outside."""
+    formula = f'=${column}1="{word}"'
     return {
-        "ranges": [{"sheetId": tab_id, "startRowIndex": 1, "startColumnIndex": 0}],
+        "ranges": [{"sheetId": tab_id, "startRowIndex": 0, "startColumnIndex": 0}],
         "booleanRule": {
             "condition": {"type": "CUSTOM_FORMULA", "values": [{"userEnteredValue": formula}]},
             "format": shown,
@@ -199,7 +200,7 @@ def _covers_rows(ranges: Sequence[Mapping[str, int]], row_count: int, dress: Dre
         return False
     area = ranges[0]
     return (
-        area.get("startRowIndex", 0) == 1
+        area.get("startRowIndex", 0) == 0
         and area.get("startColumnIndex", 0) == 0
         and area.get("endRowIndex", row_count) >= row_count
         and area.get("endColumnIndex", dress.column_count) >= dress.column_count

@@ -27,6 +27,13 @@ class Meddler:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def handle(self) -> None:
+                try:
+                    super().handle()
+                except (BrokenPipeError, ConnectionResetError):
+                    self.close_connection = True  # the daemon was killed in the middle of a request
+
             disable_nagle_algorithm = True
             wbufsize = 1 << 16
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sheetd.core.colours import ROW_COLOURS, Dress
 from sheetd.sheets.dressing import ACTION_HINT, PROTECTION, dress_ranges, dropdowns, installed, missing_requests
+from tests.sheets.builtin_rig import BuiltinPerson, builtin_sheet
 
 Json = dict[str, Any]
 
@@ -109,7 +111,7 @@ def colour_rule(formula: str, colour: Json, **where: int) -> Json:
 
 
 def test_a_bare_tab_gets_everything_and_then_nothing_more(dressed: Tab):
-    assert formulas(dressed) == [f'=$C2="{word}"' for word in ROW_COLOURS]
+    assert formulas(dressed) == [f'=$C1="{word}"' for word in ROW_COLOURS]
     assert dressed.frozen == 1
     assert set(dressed.validations) == {0, 1}
     assert {row for rules in dressed.validations.values() for row in rules} == set(range(1, 100))
@@ -149,14 +151,14 @@ def test_another_colour_for_one_of_our_words_is_a_persons_choice(dressed: Tab):
 def test_a_colour_rule_that_was_deleted_comes_back_alone(dressed: Tab):
     del dressed.rules[3]
     assert dressed.dress() == ["addConditionalFormatRule"]
-    assert sorted(formulas(dressed)) == sorted(f'=$C2="{word}"' for word in ROW_COLOURS)
+    assert sorted(formulas(dressed)) == sorted(f'=$C1="{word}"' for word in ROW_COLOURS)
 
 
 def test_a_rule_broken_into_pieces_by_pasting_is_made_whole_with_the_colour_it_had(dressed: Tab):
     chosen = {"backgroundColorStyle": {"rgbColor": {"blue": 1.0}}}
     dressed.rules[0]["booleanRule"]["format"] = chosen
     dressed.rules[0]["ranges"] = [
-        {"sheetId": 0, "startRowIndex": 1, "endRowIndex": 5},
+        {"sheetId": 0, "startRowIndex": 0, "endRowIndex": 5},
         {"sheetId": 0, "startRowIndex": 7},
     ]
     assert dressed.dress() == ["deleteConditionalFormatRule", "addConditionalFormatRule"]
@@ -183,7 +185,7 @@ def test_a_bounded_range_is_good_until_rows_are_added_below_it(dressed: Tab):
 def test_our_rules_move_with_the_status_column(dressed: Tab):
     moved = replace(DRESS, status_column=3)
     dressed.dress(moved)
-    assert formulas(dressed) == [f'=$D2="{word}"' for word in ROW_COLOURS]
+    assert formulas(dressed) == [f'=$D1="{word}"' for word in ROW_COLOURS]
     assert dressed.missing(moved) == []
 
 
@@ -248,3 +250,20 @@ def test_bold_and_width_are_given_once_and_then_are_a_persons_choice():
     del tab.rules[0]
     assert {"repeatCell", "updateDimensionProperties"} <= set(first)
     assert set(tab.dress()) == {"addConditionalFormatRule"}
+
+
+def test_a_row_inserted_right_below_the_header_is_coloured_too(tmp_path: Path):
+    with builtin_sheet(tmp_path) as (sheet, address):
+        sheet.write_header(["template", "action", "status", "message", "lr", "id"])
+        assert sheet.dress(replace(DRESS, tab_id=sheet.read().tab_id))
+        person = BuiltinPerson(address, "Experiments")
+        person.insert_row(1)
+        person.enter(1, 2, "running")
+        shown = person.spreadsheet.fetch_sheet_metadata(
+            {"includeGridData": "true", "ranges": "Experiments!A2:C2", "fields": "sheets.data.rowData.values"}
+        )
+        cells = shown["sheets"][0]["data"][0]["rowData"][0]["values"]
+        red, green, blue = ROW_COLOURS["running"]
+        for cell in cells:
+            background = cell["effectiveFormat"]["backgroundColor"]
+            assert background == pytest.approx({"red": red, "green": green, "blue": blue}, abs=0.01)

@@ -14,7 +14,7 @@ from sheetd.sheets.builtin.calls import Call
 from sheetd.sheets.builtin.draft import Draft
 from sheetd.sheets.builtin.fields import BATCH_ANSWER, SPREADSHEET, Mask, below, cut, has, parse_mask
 from sheetd.sheets.builtin.model import Spreadsheet
-from sheetd.sheets.builtin.problems import ApiError, allow_only, invalid, text, unimplemented
+from sheetd.sheets.builtin.problems import ApiError, allow_only, invalid, items, text, unimplemented
 
 _CREATE = frozenset(
     {
@@ -31,9 +31,9 @@ def create(call: Call) -> Any:
     given = allow_only(call.body or {}, _CREATE, "body")
     if set(given) - {"properties", "sheets"}:
         raise unimplemented(f"spreadsheets.create with {sorted(set(given) - {'properties', 'sheets'})}")
-    properties = given.get("properties", {})
+    properties = allow_only(given.get("properties", {}), batch_sheets.SPREADSHEET_PROPERTIES, "properties")
     title = text(properties.get("title") or "Untitled spreadsheet", "properties.title")
-    tabs = [allow_only(item, frozenset({"properties"}), "sheets") for item in given.get("sheets", [])]
+    tabs = [allow_only(item, frozenset({"properties"}), "sheets") for item in items(given.get("sheets"), "sheets")]
     key = call.store.create_spreadsheet(title)
 
     def change(draft: Draft) -> None:

@@ -14,7 +14,7 @@ from sheetd.sheets.builtin.draft import Draft, SheetDraft
 from sheetd.sheets.builtin.fields import ANYTHING, Mask, parse_mask
 from sheetd.sheets.builtin.formats import Format
 from sheetd.sheets.builtin.model import Cell, canonical, read_json
-from sheetd.sheets.builtin.problems import allow_only, boolean, integer, invalid, text, unimplemented
+from sheetd.sheets.builtin.problems import allow_only, boolean, integer, invalid, items, text, unimplemented, word
 from sheetd.sheets.builtin.ranges import Region, to_grid_range
 
 _CELL_KEYS = frozenset(
@@ -25,6 +25,7 @@ _CELL_KEYS = frozenset(
 )
 _WRITABLE = frozenset({"userEnteredValue", "userEnteredFormat", "note", "dataValidation"})
 _CONDITIONS = frozenset({"ONE_OF_LIST", "BOOLEAN", "ONE_OF_RANGE", "CUSTOM_FORMULA", "TEXT_CONTAINS", "TEXT_EQ"})
+_ORDERS = frozenset({"SORT_ORDER_UNSPECIFIED", "ASCENDING", "DESCENDING"})
 _NO_CHANGE = frozenset({"effectiveValue", "formattedValue", "effectiveFormat", "hyperlink"})
 
 
@@ -93,11 +94,12 @@ def check_validation(value: Any, where: str) -> dict[str, Any]:
     """A DataValidationRule as it is stored; kinds that the page cannot offer are kept and shown as such."""
     given = allow_only(value, frozenset({"condition", "inputMessage", "strict", "showCustomUi"}), where)
     condition = allow_only(given.get("condition"), frozenset({"type", "values"}), f"{where}.condition")
-    if condition.get("type") not in _CONDITIONS:
+    if text(condition.get("type"), f"{where}.condition.type") not in _CONDITIONS:
         raise unimplemented(f"data validation of type {condition.get('type')!r}")
-    for item in condition.get("values", []):
+    for item in items(condition.get("values"), f"{where}.condition.values"):
         part = allow_only(item, frozenset({"userEnteredValue", "relativeDate"}), f"{where}.condition.values")
-        text(part.get("userEnteredValue", ""), f"{where}.condition.values")
+        text(part.get("userEnteredValue"), f"{where}.condition.values.userEnteredValue")
+    text(given.get("inputMessage", ""), f"{where}.inputMessage")
     for name in ("strict", "showCustomUi"):
         boolean(given.get(name, False), f"{where}.{name}")
     kept = {name: item for name, item in given.items() if item is not False}
@@ -109,10 +111,8 @@ def update_cells(draft: Draft, payload: Any) -> dict[str, Any]:
     mask = _mask(given)
     if ("start" in given) == ("range" in given):
         raise invalid("exactly one of 'start' and 'range' must be set")
-    rows = given.get("rows", [])
-    if not isinstance(rows, list):
-        raise invalid("Invalid value at 'rows': a list is wanted")
-    cells = [allow_only(row, frozenset({"values"}), "rows").get("values", []) for row in rows]
+    rows = items(given.get("rows"), "rows")
+    cells = [items(allow_only(row, frozenset({"values"}), "rows").get("values"), "rows.values") for row in rows]
     width = max(map(len, cells), default=0)
     if "start" in given:
         start = allow_only(given["start"], frozenset({"sheetId", "rowIndex", "columnIndex"}), "start")
@@ -137,7 +137,7 @@ def update_cells(draft: Draft, payload: Any) -> dict[str, Any]:
 def repeat_cell(draft: Draft, payload: Any) -> dict[str, Any]:
     given = allow_only(payload, frozenset({"range", "cell", "fields"}), "repeatCell")
     writer = CellWriter(given.get("cell"), _mask(given), "cell")
-    sheet, region = draft.region(given.get("range", {}), "range")
+    sheet, region = draft.region(given.get("range"), "range")
     for row in region.row_range:
         for column in region.column_range:
             sheet.put(row, column, writer.apply(sheet.cell(row, column)))
@@ -147,7 +147,7 @@ def repeat_cell(draft: Draft, payload: Any) -> dict[str, Any]:
 def set_data_validation(draft: Draft, payload: Any) -> dict[str, Any]:
     given = allow_only(payload, frozenset({"range", "rule", "filteredRowsIncluded"}), "setDataValidation")
     rule = canonical(check_validation(given["rule"], "rule")) if given.get("rule") else None
-    sheet, region = draft.region(given.get("range", {}), "range")
+    sheet, region = draft.region(given.get("range"), "range")
     for row in region.row_range:
         for column in region.column_range:
             sheet.put(row, column, sheet.cell(row, column)._replace(validation=rule))
@@ -157,23 +157,27 @@ def set_data_validation(draft: Draft, payload: Any) -> dict[str, Any]:
 def sort_range(draft: Draft, payload: Any) -> dict[str, Any]:
     """Cells move with format, note and validation, inside the range only; rows keep their ids and what lies outside."""
     given = allow_only(payload, frozenset({"range", "sortSpecs"}), "sortRange")
-    sheet, region = draft.region(given.get("range", {}), "range")
-    specs = given.get("sortSpecs") or [{"dimensionIndex": region.left}]
+    sheet, region = draft.region(given.get("range"), "range")
+    specs = items(given.get("sortSpecs"), "sortSpecs") or [{"dimensionIndex": region.left}]
     lines = [[sheet.cell(row, column) for column in region.column_range] for row in region.row_range]
     for item in reversed(specs):
         spec = allow_only(item, frozenset({"dimensionIndex", "sortOrder"}), "sortSpecs")
         column = integer(spec.get("dimensionIndex", 0), "sortSpecs.dimensionIndex") - region.left
         if not 0 <= column < len(region.column_range):
             raise invalid("sortSpecs.dimensionIndex lies outside of the range")
-        descending = spec.get("sortOrder") == "DESCENDING"
-        filled = [line for line in lines if line[column].kind]
-        empty = [line for line in lines if not line[column].kind]
-        filled.sort(key=lambda line, column=column: sort_key(line[column]), reverse=descending)
-        lines = filled + empty
+        descending = word(spec.get("sortOrder", "ASCENDING"), "sortSpecs.sortOrder", _ORDERS) == "DESCENDING"
+        lines = _sorted(lines, column, descending=descending)
     for row, line in zip(region.row_range, lines, strict=True):
         for column, cell in zip(region.column_range, line, strict=True):
             sheet.put(row, column, cell)
     return {}
+
+
+def _sorted(lines: list[list[Cell]], column: int, *, descending: bool) -> list[list[Cell]]:
+    """Stable, with the empty cells of the column last either way."""
+    filled = [line for line in lines if line[column].kind]
+    filled.sort(key=lambda line: sort_key(line[column]), reverse=descending)
+    return filled + [line for line in lines if not line[column].kind]
 
 
 def sort_key(cell: Cell) -> tuple[int, Any]:
@@ -255,7 +259,7 @@ def _replace_in_row(
 
 def merge_cells(draft: Draft, payload: Any) -> dict[str, Any]:
     given = allow_only(payload, frozenset({"range", "mergeType"}), "mergeCells")
-    sheet, region = draft.region(given.get("range", {}), "range")
+    sheet, region = draft.region(given.get("range"), "range")
     kind = given.get("mergeType", "MERGE_ALL")
     if kind == "MERGE_ALL":
         parts = [region]
@@ -279,7 +283,7 @@ def merge_cells(draft: Draft, payload: Any) -> dict[str, Any]:
 
 def unmerge_cells(draft: Draft, payload: Any) -> dict[str, Any]:
     given = allow_only(payload, frozenset({"range"}), "unmergeCells")
-    sheet, region = draft.region(given.get("range", {}), "range")
+    sheet, region = draft.region(given.get("range"), "range")
     sheet.change(merges=tuple(item for item in sheet.meta.merges if not _overlap(region, item)))
     return {}
 

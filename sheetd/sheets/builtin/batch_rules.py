@@ -11,7 +11,7 @@ from typing import Any
 from sheetd.sheets.builtin.conditional import normalise_rule
 from sheetd.sheets.builtin.draft import Draft, SheetDraft
 from sheetd.sheets.builtin.fields import ANYTHING, parse_mask
-from sheetd.sheets.builtin.problems import allow_only, boolean, integer, invalid, text, unimplemented
+from sheetd.sheets.builtin.problems import allow_only, boolean, integer, invalid, items, text, unimplemented
 from sheetd.sheets.builtin.ranges import from_grid_range, to_grid_range
 
 _PROTECTED = frozenset(
@@ -90,7 +90,7 @@ def _protected(draft: Draft, value: Any, where: str) -> tuple[SheetDraft, dict[s
     for name in ("namedRangeId", "tableId", "unprotectedRanges"):
         if given.get(name):
             raise unimplemented(f"protected ranges with {name}")
-    region = from_grid_range(given.get("range", {}), f"{where}.range")
+    region = from_grid_range(given.get("range"), f"{where}.range")
     sheet = draft.sheet(region.sheet_id)
     draft.close(sheet, region)
     kept: dict[str, Any] = {"range": to_grid_range(region)}
@@ -99,9 +99,18 @@ def _protected(draft: Draft, value: Any, where: str) -> tuple[SheetDraft, dict[s
     if boolean(given.get("warningOnly", False), f"{where}.warningOnly"):
         kept["warningOnly"] = True
     elif given.get("editors"):
-        kept["editors"] = given["editors"]
+        kept["editors"] = _editors(given["editors"], f"{where}.editors")
     kept["requestingUserCanEdit"] = True
     return sheet, kept
+
+
+def _editors(value: Any, where: str) -> dict[str, Any]:
+    given = allow_only(value, frozenset({"users", "groups", "domainUsersCanEdit"}), where)
+    boolean(given.get("domainUsersCanEdit", False), f"{where}.domainUsersCanEdit")
+    for name in ("users", "groups"):
+        for address in items(given.get(name), f"{where}.{name}"):
+            text(address, f"{where}.{name}")
+    return given
 
 
 def add_protected_range(draft: Draft, payload: Any) -> dict[str, Any]:
@@ -158,7 +167,7 @@ def add_named_range(draft: Draft, payload: Any) -> dict[str, Any]:
     name = text(named.get("name", ""), "namedRange.name")
     if not name.isidentifier() or any(item["name"].lower() == name.lower() for item in draft.book.named_ranges):
         raise invalid(f"The name {name!r} is invalid or taken")
-    region = from_grid_range(named.get("range", {}), "namedRange.range")
+    region = from_grid_range(named.get("range"), "namedRange.range")
     draft.close(draft.sheet(region.sheet_id), region)
     number = named.get("namedRangeId") or str(draft.object_id())
     kept = {"namedRangeId": text(number, "namedRange.namedRangeId"), "name": name, "range": to_grid_range(region)}

@@ -18,6 +18,10 @@ _PROPERTIES = frozenset(
         *("rightToLeft", "dataSourceSheetProperties"),
     }
 )
+SPREADSHEET_PROPERTIES = frozenset(
+    {"title", "locale", "timeZone", "autoRecalc", "defaultFormat", "spreadsheetTheme", "iterativeCalculationSettings"}
+    | {"importFunctionsExternalUrlAccessAllowed"}
+)
 _GRID = frozenset({"rowCount", "columnCount", "frozenRowCount", "frozenColumnCount", "hideGridlines"})
 _GRID_ALL = _GRID | {"rowGroupControlAfter", "columnGroupControlAfter"}
 _KNOWN = dict.fromkeys(_PROPERTIES, ANYTHING) | {"gridProperties": dict.fromkeys(_GRID_ALL)}
@@ -175,9 +179,8 @@ def duplicate_sheet(draft: Draft, payload: Any) -> dict[str, Any]:
 def update_spreadsheet_properties(draft: Draft, payload: Any) -> dict[str, Any]:
     """The title; locale and time zone can only be set to what they are."""
     given = allow_only(payload, frozenset({"properties", "fields"}), "updateSpreadsheetProperties")
-    known = dict.fromkeys(["title", "locale", "timeZone", "autoRecalc", "defaultFormat", "spreadsheetTheme"], ANYTHING)
-    mask = parse_mask(text(given.get("fields", ""), "fields") or None, known)
-    properties = allow_only(given.get("properties"), frozenset(known), "properties")
+    mask = parse_mask(text(given.get("fields", ""), "fields") or None, dict.fromkeys(SPREADSHEET_PROPERTIES, ANYTHING))
+    properties = allow_only(given.get("properties"), SPREADSHEET_PROPERTIES, "properties")
     fixed = {"locale": "en_US", "timeZone": "Etc/GMT", "autoRecalc": "ON_CHANGE"}
     for name in set(properties) if mask is None or "*" in mask else set(mask):
         if name == "title":

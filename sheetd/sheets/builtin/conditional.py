@@ -16,7 +16,7 @@ from typing import Any
 from sheetd.sheets.builtin.formats import Format, merge, normalise, text_of
 from sheetd.sheets.builtin.formula import Condition, Reference, compile_condition, shift_references, truth
 from sheetd.sheets.builtin.model import Cell, Row, Scalar, Sheet, canonical, read_json
-from sheetd.sheets.builtin.problems import allow_only, invalid, text, unimplemented
+from sheetd.sheets.builtin.problems import allow_only, invalid, items, text, unimplemented
 from sheetd.sheets.builtin.ranges import Region, from_grid_range, to_grid_range
 from sheetd.sheets.builtin.typed import parse_entered, shown, worth
 
@@ -55,7 +55,7 @@ def normalise_rule(value: Any, where: str) -> dict[str, Any]:
         raise invalid(f"Invalid value at '{where}': a rule may set colours and text style only")
     condition = _normalise_condition(boolean_rule.get("condition", {}), f"{where}.booleanRule.condition")
     compile_test(canonical(condition))
-    regions = [from_grid_range(part, f"{where}.ranges") for part in given["ranges"]]
+    regions = [from_grid_range(part, f"{where}.ranges") for part in items(given["ranges"], f"{where}.ranges")]
     if len({region.sheet_id for region in regions}) > 1:
         raise invalid(f"Invalid value at '{where}.ranges': all ranges must lie on one sheet")
     ranges = [to_grid_range(region) for region in regions]
@@ -65,7 +65,7 @@ def normalise_rule(value: Any, where: str) -> dict[str, Any]:
 def _normalise_condition(value: Any, where: str) -> dict[str, Any]:
     given = allow_only(value, frozenset({"type", "values"}), where)
     values = []
-    for item in given.get("values", []):
+    for item in items(given.get("values"), f"{where}.values"):
         part = allow_only(item, frozenset({"userEnteredValue", "relativeDate"}), f"{where}.values")
         if "relativeDate" in part:
             raise unimplemented("relative dates in conditions")

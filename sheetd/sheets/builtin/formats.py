@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from sheetd.sheets.builtin.model import canonical, read_json
-from sheetd.sheets.builtin.problems import allow_only, invalid, unimplemented
+from sheetd.sheets.builtin.problems import allow_only, boolean, integer, invalid, text, unimplemented, word
 
 Format = dict[str, Any]
 
@@ -45,6 +45,14 @@ _TEXT_KEYS = frozenset(
         *("underline", "link"),
     }
 )
+_WORDS = {
+    "horizontalAlignment": frozenset({"LEFT", "CENTER", "RIGHT"}),
+    "verticalAlignment": frozenset({"TOP", "MIDDLE", "BOTTOM"}),
+    "wrapStrategy": frozenset({"OVERFLOW_CELL", "LEGACY_WRAP", "CLIP", "WRAP"}),
+    "textDirection": frozenset({"LEFT_TO_RIGHT", "RIGHT_TO_LEFT"}),
+    "hyperlinkDisplayType": frozenset({"LINKED", "PLAIN_TEXT"}),
+}
+_NUMBER_TYPES = frozenset({"TEXT", "NUMBER", "PERCENT", "CURRENCY", "DATE", "TIME", "DATE_TIME", "SCIENTIFIC"})
 
 
 def colour(value: Any, where: str) -> dict[str, float]:
@@ -86,11 +94,40 @@ def normalise(value: Any, where: str) -> Format:
     """A CellFormat of a request, checked, with both forms of each colour."""
     given = dict(allow_only(value, _FORMAT_KEYS, where))
     both_colours(given, "backgroundColor", where)
+    for name in ("borders", "textRotation"):
+        if name in given:
+            raise unimplemented(f"{name} of cells (at '{where}')")
+    for name, known in _WORDS.items():
+        if name in given:
+            word(given[name], f"{where}.{name}", known)
     if "textFormat" in given:
-        letters = dict(allow_only(given["textFormat"], _TEXT_KEYS, f"{where}.textFormat"))
-        both_colours(letters, "foregroundColor", f"{where}.textFormat")
-        given["textFormat"] = letters
+        given["textFormat"] = _letters(given["textFormat"], f"{where}.textFormat")
+    if "numberFormat" in given:
+        parts = allow_only(given["numberFormat"], frozenset({"type", "pattern"}), f"{where}.numberFormat")
+        word(parts.get("type"), f"{where}.numberFormat.type", _NUMBER_TYPES)
+        text(parts.get("pattern", ""), f"{where}.numberFormat.pattern")
+        given["numberFormat"] = parts
+    if "padding" in given:
+        sides = allow_only(given["padding"], frozenset({"top", "right", "bottom", "left"}), f"{where}.padding")
+        given["padding"] = {side: integer(size, f"{where}.padding.{side}") for side, size in sides.items()}
     return given
+
+
+def _letters(value: Any, where: str) -> dict[str, Any]:
+    """A TextFormat."""
+    letters = dict(allow_only(value, _TEXT_KEYS, where))
+    both_colours(letters, "foregroundColor", where)
+    for name in ("bold", "italic", "strikethrough", "underline"):
+        if name in letters:
+            boolean(letters[name], f"{where}.{name}")
+    if "fontFamily" in letters:
+        text(letters["fontFamily"], f"{where}.fontFamily")
+    if "fontSize" in letters:
+        letters["fontSize"] = integer(letters["fontSize"], f"{where}.fontSize", least=1)
+    if "link" in letters:
+        letters["link"] = allow_only(letters["link"], frozenset({"uri"}), f"{where}.link")
+        text(letters["link"].get("uri"), f"{where}.link.uri")
+    return letters
 
 
 def hex_colour(value: dict[str, float] | None) -> str | None:

@@ -7,6 +7,7 @@ changes within a frame or two become one patch. A viewer's own edit is always sh
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections import deque
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from sheetd.sheets.builtin.calls import parse_json
 from sheetd.sheets.builtin.conditional import painter_of
@@ -33,6 +34,8 @@ REMEMBERED = 64
 """Revisions per spreadsheet from which a returning page can be caught up by a patch."""
 
 LARGEST_MESSAGE = 8 * 2**20
+
+log = logging.getLogger(__name__)
 
 _CLIENT = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
@@ -97,10 +100,12 @@ class Hub:
         self.viewers.add(viewer)
         pump = asyncio.create_task(self._pump(viewer))
         try:
-            while True:
+            while socket.application_state == WebSocketState.CONNECTED:
                 await self._receive(viewer, await socket.receive_text())
-        except (WebSocketDisconnect, asyncio.TimeoutError):
+        except WebSocketDisconnect:
             pass
+        except asyncio.TimeoutError:
+            await _close(socket, 1013, "this page reads too slowly")
         except ApiError as error:
             await _close(socket, 4404 if error.code == 404 else 4400, error.message)
         except KeyError:
@@ -118,11 +123,19 @@ class Hub:
             await asyncio.sleep(COALESCE_S)
             try:
                 await self._catch_up(viewer)
-            except (WebSocketDisconnect, asyncio.TimeoutError, RuntimeError):
-                return
+            except WebSocketDisconnect:
+                break
+            except asyncio.TimeoutError:
+                await _close(viewer.socket, 1013, "this page reads too slowly")
+                break
             except ApiError as error:
                 await _close(viewer.socket, 4404, error.message)
-                return
+                break
+            except Exception:
+                # A page that is no longer brought up to date must notice: it connects again.
+                log.exception("The live view of a page failed")
+                await _close(viewer.socket, 1011, "internal error")
+                break
 
     async def _receive(self, viewer: Viewer, text: str) -> None:
         message = parse_json(text)
@@ -249,4 +262,4 @@ def _ack(seq: int, sheet_id: int, outcome: Outcome, after: Spreadsheet) -> dict[
 async def _close(socket: WebSocket, code: int, reason: str) -> None:
     # RuntimeError: the page went away first.
     with suppress(RuntimeError, WebSocketDisconnect):
-        await socket.close(code, reason.encode()[:120].decode(errors="ignore"))
+        await socket.close(code, reason.encode(errors="replace")[:120].decode(errors="ignore"))

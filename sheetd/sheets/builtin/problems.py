@@ -72,3 +72,19 @@ def text(value: Any, where: str) -> str:
     if not isinstance(value, str):
         raise invalid(f"Invalid value at '{where}' (TYPE_STRING): {value!r}")
     return value
+
+
+def items(value: Any, where: str) -> list[Any]:
+    """A list of a request; null is an empty one."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise invalid(f"Invalid value at '{where}': a list is wanted")
+    return value
+
+
+def word(value: Any, where: str, known: frozenset[str]) -> str:
+    """One of the words of an enum."""
+    if not isinstance(value, str) or value not in known:
+        raise invalid(f"Invalid value at '{where}' (TYPE_ENUM), {value!r}")
+    return value
