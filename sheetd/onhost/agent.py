@@ -115,10 +115,10 @@ class Agent:
             return {"id": number, "error": {"code": "bad_request", "message": message}}
 
     @contextlib.contextmanager
-    def host_lock(self) -> Iterator[None]:
+    def host_lock(self, patience_s: float = HOST_LOCK_S) -> Iterator[None]:
         """What two agents on this root may not do at once: judge who starts, stops or replaces."""
         handle = os.open(os.path.join(self.root, "host.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        deadline = self.system.boottime() + HOST_LOCK_S
+        deadline = self.system.boottime() + patience_s
         try:
             while True:
                 try:
@@ -258,7 +258,7 @@ class Agent:
         content.update({"params.json": dump((spec or {}).get("params") or {}), "log": b"", "metrics.jsonl": b""})
         content.update({"sup.lock": b"", **({"tomb": b"stopped before its claim\n"} if tomb else {})})
         for name, data in content.items():
-            self.system.replace(os.path.join(fresh, name), data, durable=bool(data))
+            self.system.replace(os.path.join(fresh, name), data, durable=name in ("spec.json", "claim.json", "tomb"))
         os.mkfifo(os.path.join(fresh, "wake"), 0o600)
         sync_folder(fresh)
         self.system.claim(fresh, attempt.folder)
@@ -266,7 +266,12 @@ class Agent:
     def detach(self, attempt: Attempt, lock: int, secrets: Optional[Json]) -> int:
         """Fork a supervisor, which inherits the lock. Returns what is readable once it has started the job."""
         ready, ready_in = os.pipe()
-        launcher = self.system.fork("launcher")
+        try:
+            launcher = self.system.fork("launcher")
+        except OSError:  # no more processes for this user: let go of the lock, so that a later launch can try again
+            for handle in (ready, ready_in, lock):
+                os.close(handle)
+            raise
         if launcher == 0:
             try:
                 os.setsid()
@@ -288,7 +293,7 @@ class Agent:
         times, due = self.healed.get(attempt.name, (0, 0.0))
         if now < due:
             return
-        with self.host_lock():
+        with self.host_lock(patience_s=0.2):
             lock = attempt.lock()
             if lock is None:  # there is one that has not introduced itself yet
                 return
@@ -311,7 +316,8 @@ class Agent:
         observed = observe(self.system, attempt, self.boot)
         unkept = not observed.facts.supervised and observed.verdict in ("running", "stopping")
         if unkept:
-            self.heal(attempt)
+            with contextlib.suppress(Refused, OSError):  # busy, or no process left to fork: whoever looks next tries
+                self.heal(attempt)
         elif observed.facts.supervised:
             self.watcher.keep_an_eye_on(name, observed.keeper)
         return describe(attempt, observed, self.system.boottime())
@@ -376,10 +382,10 @@ class Agent:
         attempt = Attempt(self.root, request["attempt"])
         with self.host_lock():
             self.admit(request)
-            state = self.state(attempt.name)
-            if state["state"] not in ("exited", "lost", "revoked", "rebooted", "absent"):
-                raise Refused("not_ended", "{} is {}: stop it first".format(attempt.name, state["state"]))
-            if state["state"] != "absent":
+            verdict = observe(self.system, attempt, self.boot).verdict  # not `state`: it may want the lock that is ours
+            if verdict not in ("exited", "lost", "revoked", "rebooted", "absent"):
+                raise Refused("not_ended", "{} is {}: stop it first".format(attempt.name, verdict))
+            if verdict != "absent":
                 for name in set(os.listdir(attempt.folder)) - {"claim.json", "exit.json", "tomb"}:
                     os.unlink(attempt.at(name))
         return {"state": self.state(attempt.name)}

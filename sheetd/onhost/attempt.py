@@ -13,6 +13,7 @@ import re
 from typing import Any, Dict, List, Optional, Tuple
 
 from .judgement import Identity
+from .system import slurp
 
 ATTEMPT = re.compile(r"^([a-z0-9]{4,20})\.([0-9]{1,6})\Z")
 SHA = re.compile(r"^[0-9a-f]{64}\Z")
@@ -52,8 +53,7 @@ class Attempt:
     def load(self, name: str) -> Optional[Json]:
         """A JSON file of ours, or None. It is never torn: each is made by link(2) or rename(2)."""
         try:
-            with open(self.at(name), "rb") as file:
-                loaded: Json = json.loads(file.read().decode("utf-8"))
+            loaded: Json = json.loads(slurp(self.at(name)).decode("utf-8"))
         except FileNotFoundError:
             return None
         return loaded

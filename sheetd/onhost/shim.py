@@ -3,7 +3,6 @@
 It is the smallest process of the family on purpose: it holds no lock, decides nothing and writes one file.
 """
 
-import contextlib
 import json
 import os
 import signal
@@ -42,7 +41,7 @@ def shim(
         os.setsid()
         trouble, trouble_in = os.pipe()
         # Blocked, not ignored, until the job is itself: a TERM that comes before must be its death and not be lost.
-        signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))
+        signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))
         job = system.fork("job")
         if job == 0:
             os.close(report)
@@ -79,8 +78,8 @@ def become_job(attempt: Attempt, command: Command, gate: int, trouble: int) -> N
             os.dup2(log, 1)
             os.dup2(log, 2)
             for number in range(1, signal.NSIG):
-                with contextlib.suppress(OSError, ValueError):  # KILL, STOP and those that the C library keeps
-                    signal.signal(number, signal.SIG_DFL)  # Python ignores SIGPIPE, and exec hands that on
+                if signal.getsignal(number) == signal.SIG_IGN:  # Python ignores SIGPIPE; exec would hand that on
+                    signal.signal(number, signal.SIG_DFL)
             os.umask(umask)
             os.chdir(folder)
             signal.pthread_sigmask(signal.SIG_SETMASK, [])

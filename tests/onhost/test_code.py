@@ -139,6 +139,6 @@ def test_what_is_no_archive_is_refused(link: Link):
     assert put(link, GOOD[: len(GOOD) // 2])["code"] == "bad_code"
 
 
-@pytest.mark.parametrize("sha", ["../../etc", "A" * 64, "a" * 63, GOOD_SHA + "\n", None])
+@pytest.mark.parametrize("sha", ["../../etc", "A" * 64, "a" * 63, "a" * 64 + "\n", None])
 def test_a_hash_never_becomes_a_path_of_its_own(link: Link, sha: Any):
     assert link.ask("has_code", sha=sha)["code"] == "bad_request"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import select
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -274,8 +277,23 @@ def test_forgetting_gives_disk_back_and_keeps_the_end(link: Link, root: Path):
     assert link.state(A)["exit"]["rc"] == 3
     assert not (root / "a" / A / "log").exists()
     assert link.launch(A, ["sh", "-c", "echo long output; exit 3"])["state"] == "exited"
-    link.launch("abcd1.2", ["sleep", "30"])
-    assert link.ask("forget", attempt="abcd1.2", epoch=1)["code"] == "not_ended"
+
+
+def test_what_has_not_ended_cannot_be_forgotten(link: Link, root: Path):
+    link.launch(A, ["sleep", "30"])
+    assert link.ask("forget", attempt=A, epoch=1)["code"] == "not_ended"
+    keeper = json.loads((root / "a" / A / "supervisor.json").read_text())["keeper"][0]
+    os.kill(keeper, signal.SIGKILL)
+    assert link.ask("forget", attempt=A, epoch=1)["code"] == "not_ended"
+
+
+def test_the_hosts_lock_is_waited_for(link: Link, root: Path):
+    with (root / "host.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        number = link.send("launch", **link.request(A, ["true"]))
+        assert not select.select([link.out], [], [], 0.3)[0]
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert link.answer(number)["ok"]["state"]["state"] in ("running", "exited")
 
 
 def test_requests_of_one_write_are_answered_in_order(link: Link):
