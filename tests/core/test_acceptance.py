@@ -1,5 +1,6 @@
 """A row becomes a spec, or a sentence that says what to type instead. Nothing is guessed."""
 
+# ruff: noqa: RUF001 - look-alike characters are what is tested here
 from __future__ import annotations
 
 import pytest

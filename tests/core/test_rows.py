@@ -1,5 +1,6 @@
 """Columns are found by their words, rows by their ids, and what counts in a row is what a person asks for."""
 
+# ruff: noqa: RUF001 - look-alike characters are what is tested here
 from __future__ import annotations
 
 import pytest
