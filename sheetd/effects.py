@@ -63,7 +63,7 @@ def _sheet_failed(effect: fx.ReadSheet | fx.WriteSheet | fx.DressSheet, error: S
 
 def _pin_code(effect: fx.PinCode, ports: Ports) -> News:
     try:
-        return fx.CodePinned(effect=effect, code=ports.snapshots.pin(Path(effect.code)))
+        return fx.CodePinned(effect=effect, sha=ports.snapshots.pin(Path(effect.code)))
     except ConfigError as error:
         return fx.PinFailed(effect=effect, why=str(error))
 

@@ -255,13 +255,14 @@ def _watching(world: World, news: fx.Watching, _now_s: float) -> None:
 
 def _code_pinned(world: World, news: fx.CodePinned, _now_s: float) -> None:
     world.in_flight.pop(news.effect.key, None)
-    world.pinned[news.effect.experiment] = news
-    world.remarks.pop(news.effect.experiment, None)
+    for id_, fingerprint in news.effect.rows:
+        world.pinned[id_] = (fingerprint, news.sha)
+        world.remarks.pop(id_, None)
 
 
 def _pin_failed(world: World, news: fx.PinFailed, now_s: float) -> None:
     world.in_flight.pop(news.effect.key, None)
-    world.remarks[news.effect.experiment] = news.why
+    world.remarks.update({id_: news.why for id_, _ in news.effect.rows})
     world.hold_until_s[news.effect.key] = now_s + world.limits.ask_again_s
 
 

@@ -7,7 +7,7 @@ crash ordinary.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from sheetd.core.colours import Dress
@@ -50,16 +50,17 @@ class DressSheet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinCode:
-    """Snapshot the template's code, so that the row can be accepted with it."""
+    """Snapshot a folder for the rows that are about to be accepted, each with the cells that it was judged by.
 
-    experiment: ExperimentId
-    spec: Spec
+    One for all that wait for the same folder: a sweep of a thousand rows looks at the files once.
+    """
+
     code: str
-    fingerprint: str
+    rows: tuple[tuple[ExperimentId, str], ...]
 
     @property
     def key(self) -> EffectKey:
-        return (CODE_LANE, self.experiment)
+        return (CODE_LANE, self.code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,14 +109,10 @@ Effect: TypeAlias = ReadSheet | WriteSheet | DressSheet | PinCode | Launch | Sto
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodePinned:
-    """The snapshot exists; its content hash is `code`."""
+    """The snapshot exists, under its content hash."""
 
     effect: PinCode
-    code: str
-
-    @property
-    def spec(self) -> Spec:
-        return replace(self.effect.spec, code=self.code)
+    sha: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ beside those very cells, and only then is the row accepted. Whatever dies in bet
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sheetd.core import events as ev
 from sheetd.core.acceptance import Accepted, Refused, judge
@@ -127,21 +128,29 @@ def _rerun_verdict(world: World, view: SheetView, row: Row) -> Accepted | Refuse
 
 
 def plan_pins(world: World, view: SheetView) -> Iterator[PinCode]:
-    """A snapshot of the code for each row that is about to be accepted and needs one."""
+    """A snapshot of each folder that rows which are about to be accepted take their code from."""
+    folders: dict[str, list[tuple[ExperimentId, str]]] = {}
     for id_, row, verdict in _candidates(world, view):
-        pinned = world.pinned.get(id_)
-        if verdict.code is not None and (pinned is None or pinned.effect.fingerprint != row.fingerprint):
-            yield PinCode(experiment=id_, spec=verdict.spec, code=verdict.code, fingerprint=row.fingerprint)
+        if verdict.code is not None and _pinned(world, id_, row) is None:
+            folders.setdefault(verdict.code, []).append((id_, row.fingerprint))
+    for code, rows in folders.items():
+        yield PinCode(code=code, rows=tuple(rows))
+
+
+def _pinned(world: World, id_: ExperimentId, row: Row) -> str | None:
+    """The hash of the code that was taken for the row as it stands."""
+    fingerprint, sha = world.pinned.get(id_, ("", ""))
+    return sha if sha and fingerprint == row.fingerprint else None
 
 
 def _acceptances(world: World, view: SheetView, now: Now) -> Iterator[ev.Event]:
     for id_, row, verdict in _candidates(world, view):
         spec = verdict.spec
         if verdict.code is not None:
-            pinned = world.pinned.get(id_)
-            if pinned is None or pinned.effect.fingerprint != row.fingerprint:
+            sha = _pinned(world, id_, row)
+            if sha is None:
                 continue
-            spec = pinned.spec
+            spec = replace(spec, code=sha)
         if id_ in world.state.experiments:
             yield ev.ActionConsumed(experiment=id_, action="rerun")
             yield ev.ExperimentReopened(experiment=id_, resume=False, spec=spec, fingerprint=row.fingerprint)

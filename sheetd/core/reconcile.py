@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from sheetd.core import events as ev
 from sheetd.core.colours import Dress
-from sheetd.core.effect import CODE_LANE, SHEET_LANE, DressSheet, Effect, ReadSheet, WriteSheet
+from sheetd.core.effect import SHEET_LANE, DressSheet, Effect, ReadSheet, WriteSheet
 from sheetd.core.intake import decide_requests, decide_rows, plan_pins
 from sheetd.core.model import ExperimentId, Phase, experiment_of
 from sheetd.core.plan import Chance, Now, Plan
@@ -61,7 +61,6 @@ def _forget_row(world: World, id_: ExperimentId) -> None:
     world.judged.pop(id_, None)
     world.remarks.pop(id_, None)
     world.confirmed.discard(id_)
-    world.hold_until_s.pop((CODE_LANE, id_), None)
 
 
 def _decide_requests(world: World, _now: Now, _chance: Chance) -> Iterator[ev.Event]:

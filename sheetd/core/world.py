@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sheetd.core.acceptance import Accepted, Refused
 from sheetd.core.colours import Dress
-from sheetd.core.effect import CodePinned, Effect, EffectKey
+from sheetd.core.effect import Effect, EffectKey
 from sheetd.core.metrics import MetricSummary
 from sheetd.core.model import Attempt, AttemptId, ExperimentId, HostName, SlotName
 from sheetd.core.observation import AttemptSeen, HostFacts, Seen
@@ -89,7 +89,8 @@ class World:
     #: Since when, and in how many reads, an open experiment's row has not been there.
     missing: dict[ExperimentId, tuple[float, int]] = field(default_factory=dict)
     judged: dict[ExperimentId, tuple[str, Accepted | Refused]] = field(default_factory=dict)
-    pinned: dict[ExperimentId, CodePinned] = field(default_factory=dict)
+    #: The code of rows that are about to be accepted: the cells it was taken for, and its hash.
+    pinned: dict[ExperimentId, tuple[str, str]] = field(default_factory=dict)
     #: What a row should say instead of its ordinary message, such as why its code could not be taken.
     remarks: dict[ExperimentId, str] = field(default_factory=dict)
     #: Launches that a host will not carry out, and why: their attempts are revoked there and given back.

@@ -26,7 +26,7 @@ from sheetd.core.template import Param, ParamType, Template
 from sheetd.core.world import HostView, Limits, World
 
 USER_HEADER = ("template", "lr", "seed", "action", "my notes")
-OWNED_HEADER = ("status", "message", "host", "attempt", "started", "runtime", "code", "loss", "id")
+OWNED_HEADER = ("status", "message", "host", "attempt", "started", "runtime", "progress", "eta", "code", "loss", "id")
 HEADER = (*USER_HEADER, *OWNED_HEADER)
 OWNED = frozenset(OWNED_HEADER)
 ROUNDS_MAX = 20
@@ -177,7 +177,7 @@ class FakeHost:
 
     def stop(self, attempt: AttemptId) -> AttemptSeen:
         seen = self.attempts.get(attempt)
-        if seen is None:
+        if seen is None or seen.state is Seen.ABSENT:
             self.attempts[attempt] = AttemptSeen(state=Seen.REVOKED)
         elif seen.state in (Seen.RUNNING, Seen.RESTARTING):
             self.attempts[attempt] = replace(seen, state=Seen.EXITED, exit=Exit(signal=15, stopped=True))
@@ -308,7 +308,7 @@ class Story:
             case fx.DressSheet():
                 return fx.Dressed(effect=effect)
             case fx.PinCode():
-                return fx.CodePinned(effect=effect, code="c0de" * 16)
+                return fx.CodePinned(effect=effect, sha="c0de" * 16)
             case fx.Watch():
                 return fx.Watching(effect=effect) if self._reaches(effect) else self._silence(effect)
             case fx.Launch() | fx.Stop():

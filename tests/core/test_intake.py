@@ -183,13 +183,23 @@ def test_a_row_that_is_edited_while_its_code_is_pinned_is_pinned_again():
     line = story.table.type(template="train", x="a.py")
 
     def edit_once(effect: fx.Effect) -> None:
-        if isinstance(effect, fx.PinCode) and effect.spec.params["x"] == "a.py":
+        if isinstance(effect, fx.PinCode) and line["x"] == "a.py":
             story.table.type(line, x="b.py")
             story.turn(obs.SheetSeen(grid=story.table.read()))
 
     story.meddle = edit_once
     story.wait(12)
     assert story.experiment(line).spec.argv == ("python", "b.py")
+
+
+def test_rows_that_wait_for_the_same_code_cost_one_snapshot():
+    story = Story(templates=[WITH_CODE])
+    story.table.header[1] = "x"
+    for number in range(20):
+        story.table.type(template="train", x=f"{number}.py")
+    story.wait(8)
+    (pin,) = story.asked(fx.PinCode)
+    assert len(pin.rows) == 20  # type: ignore[union-attr]
 
 
 def test_code_that_cannot_be_taken_is_said_in_the_row_and_tried_again():
