@@ -248,12 +248,12 @@ def payloads(draw: st.DrawFn, schema: dict[str, Any], depth: int = 0) -> Any:
 @pytest.mark.parametrize("kind", sorted(batch.KINDS))
 def test_no_payload_however_odd_makes_the_server_fail(tmp_path_factory: pytest.TempPathFactory, kind: str):
     store = Store(tmp_path_factory.mktemp("odd") / "s")
-    key = store.create_spreadsheet("x", sheets=[new_sheet(0, "Sheet1", 6, 5), new_sheet(3, "Other", 4, 4)])
     schema = discovery.sheets_schema("Request")["properties"][kind]
 
     @settings(max_examples=60, deadline=None, database=None)
     @given(payload=payloads(schema))
     def attempt(payload: Any) -> None:
+        key = store.create_spreadsheet("x", sheets=[new_sheet(0, "Sheet1", 6, 5), new_sheet(3, "Other", 4, 4)])
         before = store.snapshot(key)
         try:
             kinds = batch.kinds_of([{kind: payload}])
@@ -267,6 +267,7 @@ def test_no_payload_however_odd_makes_the_server_fail(tmp_path_factory: pytest.T
         discovery.check("GET", "http://x/v4/spreadsheets/k", None, 200, json.loads(answer))
         for sheet in book.sheets:
             json.loads(render.encode(live_view.snapshot(book, sheet)))
+        store.delete_spreadsheet(key)
 
     attempt()
     store.close()

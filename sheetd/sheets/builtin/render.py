@@ -185,7 +185,9 @@ def _painted_row(sheet: Sheet, painter: Painter, index: int, closed: Region, mas
     parts = []
     for column in closed.column_range:
         cell = row.cells.get(sheet.columns[column].id, BLANK)
-        parts.append({} if cell == BLANK and column not in painted else cut(cell_data(cell, painted.get(column)), mask))
+        parts.append(
+            {} if cell == BLANK and column not in painted else _cut_cell(cell_data(cell, painted.get(column)), mask)
+        )
     while parts and not parts[-1]:
         parts.pop()
     return json.dumps({"values": parts}, separators=(",", ":")) if parts else "{}"
@@ -194,7 +196,7 @@ def _painted_row(sheet: Sheet, painter: Painter, index: int, closed: Region, mas
 def _cell_text(mask: Mask | None) -> CellText:
     """The writer of one cell under a mask; the three value fields, which the daemon reads, have a fast one."""
     if mask is None or "*" in mask or set(mask) - _SIMPLE:
-        return lambda cell: json.dumps(cut(cell_data(cell, None), mask), separators=(",", ":"))
+        return lambda cell: json.dumps(_cut_cell(cell_data(cell, None), mask), separators=(",", ":"))
     wanted = {name: below(mask, name) for name in mask}
     for_text = _template(wanted, "stringValue", "\1")
     for_number = _template(wanted, "numberValue", "\2")
@@ -206,7 +208,7 @@ def _cell_text(mask: Mask | None) -> CellText:
         if cell.kind == "n" and isinstance(cell.value, (int, float)):
             text = typed.show_number(cell.value) if cell.format is None else typed.shown(cell) or ""
             return for_number.replace("\2", repr(cell.value)).replace("\1", quote(text))
-        return json.dumps(cut(_values(cell), mask), separators=(",", ":"))
+        return json.dumps(_cut_cell(_values(cell), mask), separators=(",", ":"))
 
     return write
 
@@ -254,6 +256,11 @@ def cell_data(cell: Cell, painted: str | None) -> dict[str, Any]:
     if cell.validation:
         answer["dataValidation"] = read_json(cell.validation)
     return answer
+
+
+def _cut_cell(data: dict[str, Any], mask: Mask | None) -> dict[str, Any]:
+    """CellData under a mask, without fields of which nothing is left."""
+    return {name: value for name, value in cut(data, mask).items() if value != {}}
 
 
 class AnswerCache:
