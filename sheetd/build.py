@@ -145,8 +145,8 @@ def make_host(settings: Settings, host: HostSettings, epoch: int) -> AgentHost:
     """The adapter for one [[hosts]] entry. Connects to nothing yet."""
     if host.local:
         root = Path(host.root) if host.root else settings.daemon.state_dir / "hosts" / host.name
-        return LocalHost(host.name, root, epoch=epoch)
-    return SshHost(host.name, host.name, settings.daemon.ssh_config, epoch=epoch, root=host.root)
+        return LocalHost(host.name, root, epoch=epoch, env=host.env)
+    return SshHost(host.name, host.name, settings.daemon.ssh_config, epoch=epoch, root=host.root, env=host.env)
 
 
 class CodeStore:

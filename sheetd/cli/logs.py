@@ -13,13 +13,12 @@ from sheetd.cli.picture import take_picture
 from sheetd.cli.terminal import ConfigOption, settings_of
 from sheetd.config import Settings
 from sheetd.core.model import Attempt, Experiment, Phase
-from sheetd.core.text import clean_line
+from sheetd.core.text import harmless
 from sheetd.errors import SheetdError
 from sheetd.hosts.host import AgentHost
 
 CHUNK_BYTES = 1 << 20
 FOLLOW_EVERY_S = 0.3
-LINE_MAX = 4000
 
 
 def logs(
@@ -71,9 +70,7 @@ def _print_from(host: AgentHost, attempt: Attempt, offset: int, *, raw: bool) ->
         if raw:
             sys.stdout.buffer.write(chunk.data)
         else:
-            for line in chunk.data.decode("utf-8", "replace").splitlines(keepends=True):
-                end = "\n" if line.endswith("\n") else ""
-                sys.stdout.write(clean_line(line, LINE_MAX) + end)
+            sys.stdout.write(harmless(chunk.data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")))
         sys.stdout.flush()
         if chunk.end >= chunk.size or not chunk.data:
             return chunk.end

@@ -22,9 +22,13 @@ _FORMULA_STARTS = ("=", "+", "-", "@")
 def clean_line(text: str, limit: int = LINE_MAX) -> str:
     """What a person would have seen of a line: after the last carriage return, without escapes and invisible marks."""
     shown = text.rstrip("\r\n").rsplit("\r", 1)[-1]
-    shown = _ESCAPES.sub("", shown[: limit * 20])
-    shown = "".join(" " if char == "\t" else char for char in shown if char == "\t" or _is_seen(char)).strip()
+    shown = harmless(shown[: limit * 20]).replace("\t", " ").strip()
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def harmless(text: str) -> str:
+    """Text for a terminal: spaces, tabs and line ends as they are, without escapes and invisible marks."""
+    return "".join(char for char in _ESCAPES.sub("", text) if char in "\t\n" or _is_seen(char))
 
 
 def _is_seen(char: str) -> bool:

