@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from sheetd.sheets.builtin.draft import Draft
 from sheetd.sheets.builtin.problems import ApiError, invalid
 from sheetd.sheets.builtin.server import SheetServer
-from sheetd.sheets.builtin.store import Store, StoreInUseError
+from sheetd.sheets.builtin.store import Store, StoreInUseError, StoreUnusableError
 from sheetd.sheets.builtin.typed import with_entered
 from tests.builtin.conftest import Raw
 from tests.builtin.page_client import Page
@@ -86,8 +86,23 @@ def test_a_file_of_a_later_version_is_refused_unharmed(tmp_path: Path):
     store = Store(tmp_path / "s")
     store._database.execute("PRAGMA user_version = 99")
     store.close()
-    with pytest.raises(ValueError, match="later version"):
+    with pytest.raises(StoreUnusableError, match="later version"):
         Store(tmp_path / "s")
+
+
+def test_a_file_that_is_no_sheet_is_refused_unharmed(tmp_path: Path):
+    (tmp_path / "s").write_text("notes of mine" * 1000)
+    with pytest.raises(StoreUnusableError, match="not a database"):
+        Store(tmp_path / "s")
+    assert (tmp_path / "s").read_text() == "notes of mine" * 1000
+
+
+def test_the_file_is_for_its_owner_only(tmp_path: Path):
+    store = Store(tmp_path / "s")
+    store.create_spreadsheet("x")
+    modes = {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    store.close()
+    assert modes == {0o600}
 
 
 def test_everything_committed_is_there_after_a_reopen(tmp_path: Path):

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from sheetd.errors import SheetRefused
 from sheetd.sheets.builtin.draft import Draft
 from sheetd.sheets.builtin.model import Row, Sheet, Spreadsheet, new_sheet
 from sheetd.sheets.builtin.problems import ApiError
@@ -41,8 +42,12 @@ T = TypeVar("T")
 Listener = Callable[[str, str], None]
 
 
-class StoreInUseError(RuntimeError):
+class StoreInUseError(SheetRefused):
     """Another process has this file open."""
+
+
+class StoreUnusableError(SheetRefused):
+    """The file is of a later version of sheetd, damaged, or no sheet at all; it was not touched."""
 
 
 @dataclass(frozen=True)
@@ -59,20 +64,21 @@ class Store:
     """All spreadsheets of one file. Every method may be called from any thread."""
 
     def __init__(self, path: str | Path) -> None:
-        """Open or create the file; raises StoreInUseError, or ValueError for a file of a later version."""
+        """Open or create the file, readable for its owner only; raises StoreInUseError or StoreUnusableError."""
         self.path = str(path)
         self._lock = threading.RLock()
         self._listeners: list[Listener] = []
         self._books: dict[str, Spreadsheet] = {}
+        Path(self.path).touch(mode=0o600)
         self._database = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=0.5)
         try:
             self._prepare()
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             self._database.close()
             if "locked" in str(error):
                 raise StoreInUseError(f"{self.path} is open in another process: stop that one first") from error
-            raise
-        except ValueError:
+            raise StoreUnusableError(f"{self.path} cannot be used as a sheet ({error}): restore a copy") from error
+        except StoreUnusableError:
             self._database.close()
             raise
 
@@ -84,7 +90,7 @@ class Store:
         execute("PRAGMA synchronous = FULL")
         version = execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
-            raise ValueError(f"{self.path} was written by a later version of sheetd: update sheetd to open it")
+            raise StoreUnusableError(f"{self.path} was written by a later version of sheetd: update sheetd to open it")
         if version == 0:
             self._database.executescript(f"BEGIN IMMEDIATE;{TABLES}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
         else:
