@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gspread
 import pytest
+from gspread.urls import SPREADSHEETS_API_V4_BASE_URL
 from gspread.utils import ValueRenderOption
 
 TABLE = [["lr", "steps", "note"], [0.1, 100, "a"], [0.01, 200, "b"], [0.5, 50, "c"]]
@@ -45,6 +46,15 @@ def test_sharing_is_remembered(book: gspread.Spreadsheet):
     assert [item["role"] for item in book.list_permissions()] == ["owner", "writer"]
     book.remove_permissions("someone@example.org")
     assert len(book.list_permissions()) == 1
+
+
+def test_a_spreadsheet_is_created_with_the_tabs_that_are_asked_for(client: gspread.Client):
+    tabs = [{"properties": {"sheetId": 0, "title": "Runs"}}, {"properties": {"title": "Hosts", "index": 1}}]
+    body = {"properties": {"title": "Made"}, "sheets": tabs}
+    made = client.http_client.request("post", SPREADSHEETS_API_V4_BASE_URL, json=body).json()
+    book = client.open_by_key(made["spreadsheetId"])
+    assert (book.title, [tab.title for tab in book.worksheets()]) == ("Made", ["Runs", "Hosts"])
+    assert book.sheet1.id == 0
 
 
 def test_tabs_are_added_renamed_reordered_and_deleted(book: gspread.Spreadsheet):

@@ -13,7 +13,7 @@ from sheetd.sheets.builtin import batch, batch_sheets, render
 from sheetd.sheets.builtin.calls import Call
 from sheetd.sheets.builtin.draft import Draft
 from sheetd.sheets.builtin.fields import BATCH_ANSWER, SPREADSHEET, Mask, below, cut, has, parse_mask
-from sheetd.sheets.builtin.model import Spreadsheet
+from sheetd.sheets.builtin.model import Spreadsheet, new_sheet
 from sheetd.sheets.builtin.problems import ApiError, allow_only, invalid, items, text, unimplemented
 
 _CREATE = frozenset(
@@ -34,16 +34,18 @@ def create(call: Call) -> Any:
     properties = allow_only(given.get("properties", {}), batch_sheets.SPREADSHEET_PROPERTIES, "properties")
     title = text(properties.get("title") or "Untitled spreadsheet", "properties.title")
     tabs = [allow_only(item, frozenset({"properties"}), "sheets") for item in items(given.get("sheets"), "sheets")]
-    key = call.store.create_spreadsheet(title)
+    # Stands until the wanted tabs are there, with an id and a title that nobody asks for.
+    placeholder = new_sheet(2**31 - 1, "\0", 1, 1)
+    key = call.store.create_spreadsheet(title, sheets=[placeholder] if tabs else [])
 
     def change(draft: Draft) -> None:
         batch_sheets.update_spreadsheet_properties(draft, {"properties": {**properties, "title": title}, "fields": "*"})
-        for number, tab in enumerate(tabs):
-            if number == 0:
-                draft.sheet(0).change(title="\0")
+        for tab in tabs:
+            # Last of all, so that it counts in nobody's index.
+            draft.sheets.sort(key=placeholder.id.__eq__)
             batch_sheets.add_sheet(draft, tab)
         if tabs:
-            draft.remove(0)
+            draft.remove(placeholder.id)
 
     try:
         call.store.transact(key, "api", ("create",), change)

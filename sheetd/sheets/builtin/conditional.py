@@ -15,7 +15,7 @@ from typing import Any
 
 from sheetd.sheets.builtin.formats import Format, merge, normalise, text_of
 from sheetd.sheets.builtin.formula import Condition, Reference, compile_condition, shift_references, truth
-from sheetd.sheets.builtin.model import Cell, Row, Scalar, Sheet, canonical, read_json
+from sheetd.sheets.builtin.model import BLANK, Cell, Row, Scalar, Sheet, canonical, read_json
 from sheetd.sheets.builtin.problems import allow_only, invalid, items, text, unimplemented
 from sheetd.sheets.builtin.ranges import Region, from_grid_range, to_grid_range
 from sheetd.sheets.builtin.typed import parse_entered, shown, worth
@@ -132,8 +132,10 @@ class Painter:
         self.is_local = all(_looks_only_at_own_row(rule) for rule in self.rules)
         parts = [(region, rule.sign(region)) for rule in self.rules for region in rule.regions]
         self._edges = sorted({edge for region, _ in parts for edge in (region.top, region.row_range.stop)})
-        self._bands = [
-            tuple(sign for region, sign in parts if start in region.row_range) for start in [-1, *self._edges]
+        starts = [-1, *self._edges]
+        self._bands = [tuple(sign for region, sign in parts if start in region.row_range) for start in starts]
+        self._rules = [
+            [(rule, columns) for rule in self.rules if (columns := _columns_at(rule, start))] for start in starts
         ]
 
     def coverage(self, index: int) -> tuple[str, ...]:
@@ -143,32 +145,35 @@ class Painter:
     def paint(self, index: int, row: Row) -> dict[int, str]:
         """The conditional format (canonical JSON) of each coloured column of a row, by column index."""
         painted: dict[int, str] = {}
-        for rule in self.rules:
-            for column in self._columns(rule, index, row):
+        for rule, columns in self._rules[bisect_right(self._edges, index)]:
+            for column in self._met(rule, columns, index, row):
                 painted[column] = overlay(rule.format, painted[column]) if column in painted else rule.format
         return painted
 
-    def _columns(self, rule: Rule, index: int, row: Row) -> list[int]:
-        columns = sorted({c for region in rule.regions if index in region.row_range for c in region.column_range})
+    def _met(self, rule: Rule, columns: list[int], index: int, row: Row) -> list[int]:
+        """Those of the columns for which the rule's condition holds."""
         test = rule.test
-        if not columns:
-            return []
         if isinstance(test, Condition):
             origin = rule.regions[0]
             if all(reference.column_fixed for reference in test.references):
                 return columns if self._holds(test, origin, index, columns[0], row) else []
             return [column for column in columns if self._holds(test, origin, index, column, row)]
-        return [column for column in columns if test(row.cells.get(self.sheet.columns[column].id, Cell()))]
+        return [column for column in columns if test(row.cells.get(self.sheet.columns[column].id, BLANK))]
 
     def _holds(self, condition: Condition, origin: Region, index: int, column: int, row: Row) -> bool:
         def look(reference: Reference) -> Scalar:
             at_row = reference.row if reference.row_fixed else reference.row + index - origin.top
             at_column = reference.column if reference.column_fixed else reference.column + column - origin.left
             if at_row == index and 0 <= at_column < len(self.sheet.columns):
-                return worth(row.cells.get(self.sheet.columns[at_column].id, Cell()))[1]
+                return worth(row.cells.get(self.sheet.columns[at_column].id, BLANK))[1]
             return worth(self.sheet.cell(at_row, at_column))[1]
 
         return truth(condition.expression(look))
+
+
+def _columns_at(rule: Rule, index: int) -> list[int]:
+    """The columns that a rule's ranges cover in a row."""
+    return sorted({column for region in rule.regions if index in region.row_range for column in region.column_range})
 
 
 def _compiled(sheet: Sheet, rule: Any) -> Rule:

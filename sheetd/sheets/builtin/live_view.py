@@ -71,22 +71,30 @@ def rule_wire(validation: str) -> dict[str, Any]:
     return answer
 
 
+@lru_cache(maxsize=4096)
+def _style_text(user: str | None, painted: str | None) -> str:
+    """The style keys as they stand inside of a CELL's braces, with a comma before them."""
+    return "".join(f",{quote(name)}:{json.dumps(value)}" for name, value in style(user, painted).items())
+
+
 def cell_wire(cell: Cell, painted: str | None) -> str:
     """A CELL as JSON text."""
-    if not (painted or cell.format or cell.note or cell.validation or cell.typed):
+    look = _style_text(cell.format, painted) if painted or cell.format else ""
+    if not (cell.note or cell.validation or cell.typed):
         # Most cells are bare text or numbers: no need to go through a dictionary.
         if cell.kind == "":
-            return "null"
-        if cell.kind == "n":
-            return f'{{"v":"{typed.plain_text(cell.value)}","k":"n"}}'
+            return f"{{{look[1:]}}}" if look else "null"
+        if cell.kind == "n" and cell.format is None:
+            return f'{{"v":"{typed.plain_text(cell.value)}","k":"n"{look}}}'
         if cell.kind == "s" and typed.edit_text(cell) == cell.value:
-            return quote(cell.value)
-    keys = {**_content(cell), **style(cell.format, painted)}
+            return f'{{"v":{quote(cell.value)}{look}}}' if look else quote(cell.value)
+    keys = _content(cell)
     if cell.note:
         keys["note"] = cell.note
     if cell.validation:
         keys["d"] = rule_id(cell.validation)
-    return json.dumps(keys, separators=(",", ":")) if keys else "null"
+    text = json.dumps(keys, separators=(",", ":"))[1:-1] + look
+    return f"{{{text.removeprefix(',')}}}" if text else "null"
 
 
 def _content(cell: Cell) -> dict[str, Any]:
