@@ -174,6 +174,16 @@ def test_rows_move_with_everything_and_the_range_of_a_protection_follows_inserts
     assert raw.get(fields="sheets.protectedRanges").json()["sheets"] == [{}]
 
 
+def test_a_named_range_is_read_by_its_name_and_follows_its_cells(raw: Raw, tab: gspread.Worksheet):
+    tab.update([["a"], ["b"]])
+    tab.define_named_range("A2:A2", "chosen")
+    assert tab.get("chosen") == [["b"]]
+    tab.insert_row(["new"], index=1)
+    assert tab.get("chosen") == [["b"]]
+    tab.delete_rows(3)
+    assert "namedRanges" not in raw.get().json()
+
+
 def test_column_widths_are_kept(raw: Raw):
     range_ = {"sheetId": 0, "dimension": "COLUMNS", "startIndex": 1, "endIndex": 2}
     properties = {"range": range_, "properties": {"pixelSize": 321}, "fields": "pixelSize"}

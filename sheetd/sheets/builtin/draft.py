@@ -36,8 +36,10 @@ MOST_COLUMNS = 2_000
 class SheetDraft:
     """One tab being changed. Indexes are those of the moment, zero-based."""
 
-    def __init__(self, sheet: Sheet) -> None:
+    def __init__(self, sheet: Sheet, lines_moved: Callable[[int, Axis, SpanChange], None]) -> None:
+        """`lines_moved` is told what every insert, deletion and move makes of a span of this tab."""
         self.base = sheet
+        self._lines_moved = lines_moved
         self.meta = sheet
         self.rows: list[Row] = list(sheet.rows)
         self.columns: list[Column] = list(sheet.columns)
@@ -159,6 +161,8 @@ class SheetDraft:
             )
 
     def _move_ranges(self, axis: Axis, span: SpanChange, line: Callable[[int], int]) -> None:
+        self._lines_moved(self.base.id, axis, span)
+
         def move_range(value: Any) -> Any | None:
             region = map_span(from_grid_range({**value, "sheetId": self.base.id}, "range"), axis, span)
             return None if region is None else to_grid_range(region)
@@ -235,7 +239,7 @@ class Draft:
         if sheet_id not in self._drafts:
             if sheet_id not in self._sheets:
                 raise invalid(f"No grid with id: {sheet_id}")
-            self._drafts[sheet_id] = SheetDraft(self._sheets[sheet_id])
+            self._drafts[sheet_id] = SheetDraft(self._sheets[sheet_id], self._move_named)
         return self._drafts[sheet_id]
 
     def metas(self) -> Iterable[Sheet]:
@@ -290,6 +294,17 @@ class Draft:
 
     def change(self, **changes: Any) -> None:
         self.book = replace(self.book, **changes)
+
+    def _move_named(self, sheet_id: int, axis: Axis, span: SpanChange) -> None:
+        """Named ranges belong to the spreadsheet, and follow the lines of their tab."""
+        kept = []
+        for item in self.book.named_ranges:
+            region = from_grid_range(item["range"], "range")
+            now = map_span(region, axis, span) if region.sheet_id == sheet_id else region
+            if now is not None:
+                kept.append({**item, "range": to_grid_range(now)})
+        if tuple(kept) != self.book.named_ranges:
+            self.change(named_ranges=tuple(kept))
 
     def region(self, value: Any, where: str) -> tuple[SheetDraft, Region]:
         """A GridRange of a request on its tab, with open ends closed at the grid as it is now."""
