@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sheetd.core.model import Experiment, ExperimentId, HostName, Reason, SlotName
 
@@ -43,19 +44,22 @@ def place(waiting: Iterable[Experiment], hosts: Iterable[Candidate]) -> Placemen
     free = {host.name: list(host.free) for host in candidates.values() if not host.closed}
     placed: dict[ExperimentId, tuple[HostName, tuple[SlotName, ...]]] = {}
     reasons: dict[ExperimentId, str] = {}
-    queue = sorted(waiting, key=lambda experiment: -experiment.spec.priority)
+    # Slots only become fewer here, so what found no room once finds none for the next that asks for the same.
+    full: dict[tuple[int, str], Sentence] = {}
     ahead = 0
-    for experiment in queue:
-        need = experiment.spec.slots
-        allowed = [name for name in candidates if allows(candidates[name], experiment.spec.where)]
-        roomy = [name for name in allowed if len(free.get(name, ())) >= need]
-        if roomy:
-            chosen = max(roomy, key=lambda name: (*_past(experiment, name), len(free[name])))
-            placed[experiment.id] = (chosen, tuple(free[chosen][:need]))
-            del free[chosen][:need]
-        else:
-            reasons[experiment.id] = why_not(experiment, [candidates[name] for name in allowed], ahead)
-            ahead += 1
+    for experiment in sorted(waiting, key=lambda experiment: -experiment.spec.priority):
+        need, where = experiment.spec.slots, experiment.spec.where
+        if (need, where) not in full:
+            allowed = [name for name in candidates if allows(candidates[name], where)]
+            roomy = [name for name in allowed if len(free.get(name, ())) >= need]
+            if roomy:
+                chosen = max(roomy, key=lambda name: (*_past(experiment, name), len(free[name])))
+                placed[experiment.id] = (chosen, tuple(free[chosen][:need]))
+                del free[chosen][:need]
+                continue
+            full[need, where] = why_not(need, where, [candidates[name] for name in allowed])
+        reasons[experiment.id] = full[need, where].told(ahead)
+        ahead += 1
     return Placement(placed=placed, waiting=reasons)
 
 
@@ -71,25 +75,41 @@ def allows(host: Candidate, where: str) -> bool:
     return not wanted or wanted == host.name.casefold() or wanted in {label.casefold() for label in host.labels}
 
 
-def why_not(experiment: Experiment, allowed: list[Candidate], ahead: int) -> str:
+class Sentence(NamedTuple):
+    """Why somebody waits. Where there is a queue, how many are ahead is said in between."""
+
+    line: str
+    rest: str = ""
+    is_queue: bool = False
+
+    def told(self, ahead: int) -> str:
+        return (
+            f"{self.line}, {about(ahead)} ahead of it{self.rest}" if self.is_queue and ahead else self.line + self.rest
+        )
+
+
+def about(count: int) -> str:
+    """A number of rows. A large one is rounded, or every launch would change the message of everybody who waits."""
+    if count < 10:
+        return str(count)
+    step = 10 ** (len(str(count)) - 1)
+    return f"at least {count // step * step}"
+
+
+def why_not(need: int, where: str, allowed: list[Candidate]) -> Sentence:
     """The sentence for the row: what it needs, what each host says, and what happens next."""
-    need = experiment.spec.slots
     if not allowed:
-        if not experiment.spec.where:
-            return "no host is configured: add one with a [[hosts]] entry"
-        return f'where is "{experiment.spec.where[:60]}": no host has this name or label'
+        if not where:
+            return Sentence("no host is configured: add one with a [[hosts]] entry")
+        return Sentence(f'where is "{where[:60]}": no host has this name or label')
     if all(len(host.slots) < need for host in allowed):
         most = max(len(host.slots) for host in allowed)
-        return f"needs {need} slots on one host; the largest host it may use has {most}"
+        return Sentence(f"needs {need} slots on one host; the largest host it may use has {most}")
     busy = [host for host in allowed if not host.closed]
     closed = [f"{host.name} {host.closed}" for host in allowed if host.closed]
     if not busy:
-        return f"waits for a host: {'; '.join(closed[:3])}"
+        return Sentence(f"waits for a host: {'; '.join(closed[:3])}")
     free = sum(len(host.free) for host in busy)
     total = sum(len(host.slots) for host in busy)
     line = f"waits for {need} slot{'s' if need > 1 else ''}: {total - free} of {total} are taken"
-    if ahead:
-        line += f", {ahead} ahead of it"
-    if closed:
-        line += f"; {'; '.join(closed[:2])}"
-    return line
+    return Sentence(line, f"; {'; '.join(closed[:2])}" if closed else "", is_queue=True)

@@ -97,9 +97,11 @@ def _plan_sheet(world: World, now: Now) -> Iterator[Effect]:
         # First of all: a status without its colour is half the news, and a busy sheet would never come to it.
         yield DressSheet(dress=dress)
         return
-    write = plan_write(world, now)
     is_repair = 0 < world.moved_writes <= REPAIRS_MAX
-    if write is not None and (is_repair or world.last_write_s + world.limits.write_gap_s <= now.s):
+    may_write = is_repair or world.last_write_s + world.limits.write_gap_s <= now.s
+    # All rows are compared: not before the answer can be used.
+    write = plan_write(world, now) if may_write else None
+    if write is not None:
         is_fresh = now.s - view.read_at_s <= world.limits.fresh_s
         yield WriteSheet(write=write) if is_fresh else ReadSheet()
     elif world.next_read_s <= now.s:

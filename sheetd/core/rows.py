@@ -65,11 +65,8 @@ class Layout:
     columns: tuple[Column, ...]
     problems: tuple[str, ...]
     by_name: Mapping[str, int]
-
-    @property
-    def owned(self) -> tuple[Column, ...]:
-        """The columns that only the daemon writes."""
-        return tuple(c for c in self.columns if c.kind in (ColumnKind.SYSTEM, ColumnKind.METRIC))
+    #: The columns that only the daemon writes.
+    owned: tuple[Column, ...]
 
     def position(self, name: str) -> int | None:
         return self.by_name.get(name)
@@ -93,7 +90,8 @@ def read_layout(header: Iterable[Cell], parameters: Iterable[str], metrics: Iter
     missing = [name for name in REQUIRED_HEADERS if name not in seen]
     if missing:
         problems.append(f"the header row lacks {', '.join(missing)}: add these words to row 1, in any column")
-    return Layout(columns=tuple(columns), problems=tuple(problems), by_name=seen)
+    owned = tuple(column for column in columns if column.kind in (ColumnKind.SYSTEM, ColumnKind.METRIC))
+    return Layout(columns=tuple(columns), problems=tuple(problems), by_name=seen, owned=owned)
 
 
 def _column(position: int, text: str, parameters: Mapping[str, str], metrics: Mapping[str, str]) -> Column | None:

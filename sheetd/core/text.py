@@ -22,12 +22,14 @@ _FORMULA_STARTS = ("=", "+", "-", "@")
 def clean_line(text: str, limit: int = LINE_MAX) -> str:
     """What a person would have seen of a line: after the last carriage return, without escapes and invisible marks."""
     shown = text.rstrip("\r\n").rsplit("\r", 1)[-1]
-    shown = harmless(shown[: limit * 20]).replace("\t", " ").strip()
+    shown = harmless(shown[: limit * 20]).replace("\t", " ").replace("\n", " ").strip()
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 def harmless(text: str) -> str:
     """Text for a terminal: spaces, tabs and line ends as they are, without escapes and invisible marks."""
+    if text.isprintable():
+        return text
     return "".join(char for char in _ESCAPES.sub("", text) if char in "\t\n" or _is_seen(char))
 
 

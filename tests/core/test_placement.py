@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sheetd.core.model import Attempt, AttemptId, Experiment, ExperimentId, HostName, Reason, SlotName, Spec
-from sheetd.core.placement import Candidate, place
+from sheetd.core.placement import Candidate, about, place
 
 
 def host(
@@ -125,6 +125,13 @@ def test_who_waits_is_told_why(experiment: Experiment, hosts: tuple[Candidate, .
 def test_who_waits_is_told_how_many_are_ahead():
     placement = place([waiting("x1"), waiting("x2")], [host("a", 1, 0)])
     assert placement.waiting["x2"] == "waits for 1 slot: 1 of 1 are taken, 1 ahead of it"
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "1"), (9, "9"), (10, "at least 10"), (99, "at least 90"), (9876, "at least 9000")]
+)
+def test_a_long_queue_is_told_roughly_so_that_a_launch_does_not_change_every_row(count: int, words: str):
+    assert about(count) == words
 
 
 EXPERIMENTS = st.lists(
