@@ -68,6 +68,7 @@ from .watcher import Watcher
 PROTOCOL = 1
 HOST_LOCK_S = 10.0
 DYING_S = 2.0  # how long a launch waits for a supervisor that was killed to let go of its lock
+RESERVE_BYTES = 16384  # given back on a full disk, for the records of an end
 READY_S = 15.0  # how long a launch waits to hear that the job was started; it goes on anyway
 
 Json = Dict[str, Any]
@@ -254,7 +255,7 @@ class Agent:
         claim = {"nonce": nonce, "boot": self.boot, "at": self.system.boottime(), "secret_names": sorted(secrets)}
         claim["marker"] = os.urandom(16).hex()  # in the job's environment: two daemons may use one id, but never this
         claim["spec_sha"] = None if spec is None else hashlib.sha256(dump(spec)).hexdigest()
-        content = {"spec.json": dump(spec or {}), "claim.json": dump(claim), "reserve": b"\0" * 4096}
+        content = {"spec.json": dump(spec or {}), "claim.json": dump(claim), "reserve": b"\0" * RESERVE_BYTES}
         content.update({"params.json": dump((spec or {}).get("params") or {}), "log": b"", "metrics.jsonl": b""})
         content.update({"sup.lock": b"", **({"tomb": b"stopped before its claim\n"} if tomb else {})})
         for name, data in content.items():

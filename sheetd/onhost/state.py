@@ -62,7 +62,7 @@ def describe(attempt: Attempt, observed: Observed, now: float) -> Json:
         end = attempt.load("exit.{}.json".format(facts.runs - 1))
     reason = (facts.ending or {}).get("reason") or (note.get("reason") if facts.supervised else None)
     if verdict == "running" and not facts.supervised:
-        reason = "its supervisor was killed and is being replaced"
+        reason = "its supervisor died (killed, or no disk space) and is being replaced"
     shown = ("rc", "signal", "witness", "stopped", "oom", "duration_s", "gave_up", "error")
     restart_at = note.get("restart_at") if verdict == "restarting" else None
     here = facts.same_boot

@@ -14,7 +14,7 @@ import math
 import os
 import select
 import signal
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from .attempt import Attempt
 from .judgement import Identity, Policy, Step, as_bytes, environment, how_it_ended, next_step, who_to_signal, words
@@ -120,7 +120,8 @@ class Supervisor:
             "restart_at": restart_at,
             "reason": reason,
         }
-        self.system.replace(self.attempt.at("supervisor.json"), dump(content))
+        with contextlib.suppress(OSError):  # a full disk must not stop the one who writes down the end
+            self.system.replace(self.attempt.at("supervisor.json"), dump(content))
 
     def stop_wanted(self) -> Optional[Json]:
         """The order to stop, if there is one by now."""
@@ -213,7 +214,8 @@ class Supervisor:
         grown = self.system.oom_kills() > started.get("oom_kills", 0)
         end["oom"] = end["signal"] == signal.SIGKILL and grown and signal.SIGKILL not in self.told.values()
         self.clear(run, thorough=False)
-        self.system.replace(self.attempt.at("exit.{}.json".format(run.k)), dump(end))
+        path = self.attempt.at("exit.{}.json".format(run.k))
+        self.surely(lambda: self.system.replace(path, dump(end)))
         return end
 
     def shim_status(self, run: Run) -> Optional[int]:
@@ -347,19 +349,21 @@ class Supervisor:
             reason=reason,
             boot=self.boot,
         )
-        while not self.recorded(content):
-            self.wait([], 5.0)
+        path = self.attempt.at("exit.json")
+        self.surely(lambda: self.system.publish(path, dump(content), durable=True))
 
-    def recorded(self, content: Json) -> bool:
-        """Whether exit.json could be written. On a full disk the reserve gives back the blocks that it needs."""
-        try:
-            self.system.publish(self.attempt.at("exit.json"), dump(content), durable=True)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            with contextlib.suppress(FileNotFoundError):
+    def surely(self, write: Callable[[], Any]) -> None:
+        """Write down an end, however long it takes: on a full disk the reserve gives back the blocks that it needs."""
+        while True:
+            try:
+                write()
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+            else:
+                return
+            if self.attempt.has("reserve"):
                 os.unlink(self.attempt.at("reserve"))
-                return self.recorded(content)
-            self.note("clearing", reason="cannot record the end: the disk is full")
-            return False
-        return True
+            else:
+                self.note("recording", reason="its end cannot be recorded: the disk is full")
+                self.wait([], 5.0)
