@@ -74,7 +74,7 @@ def _have(answer: Mapping[str, Any]) -> tuple[int, bool]:
 class AgentHost:
     """`ports.Host` through an agent, however it is reached. `env` is for every job there; a template's wins."""
 
-    def __init__(self, name: HostName, session: Session, env: Mapping[str, str]) -> None:
+    def __init__(self, name: HostName, session: Session, env: Mapping[str, str] = _NO_ENV) -> None:
         self.name = name
         self._session = session
         self._env = env
