@@ -44,7 +44,6 @@ deaths are noticed within a second, not at once.
 import base64
 import contextlib
 import errno
-import fcntl
 import hashlib
 import math
 import os
@@ -52,23 +51,23 @@ import select
 import sys
 import time
 import traceback
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .attempt import ATTEMPT, Attempt, Refused
 from .channel import Channel
+from .claim import make_claim, prepare
+from .fence import Fence
 from .hostfacts import NETWORK_FILESYSTEMS, filesystem_of, host_facts
 from .points import is_number
 from .spec import check_environment, checked_spec
 from .state import describe, observe
 from .supervisor import Supervisor
-from .system import System, dump, read_range, remove_tree, sync_folder
+from .system import System, dump, read_range, remove_tree
 from .upload import CodeStore
 from .watcher import Watcher
 
 PROTOCOL = 1
-HOST_LOCK_S = 10.0
 DYING_S = 2.0  # how long a launch waits for a supervisor that was killed to let go of its lock
-RESERVE_BYTES = 16384  # given back on a full disk, for the records of an end
 READY_S = 15.0  # how long a launch waits to hear that the job was started; it goes on anyway
 
 Json = Dict[str, Any]
@@ -80,6 +79,7 @@ class Agent:
     def __init__(self, system: System, root: str, umask: int) -> None:
         self.system = system
         self.root = root
+        self.fence = Fence(system, root)
         self.umask = umask
         self.boot = system.boot()
         self.healed: Dict[str, Tuple[int, float]] = {}  # attempt: how often, when next at the earliest
@@ -115,46 +115,14 @@ class Agent:
             message = "{}: {}".format(type(error).__name__, error)
             return {"id": number, "error": {"code": "bad_request", "message": message}}
 
-    @contextlib.contextmanager
-    def host_lock(self, patience_s: float = HOST_LOCK_S) -> Iterator[None]:
-        """What two agents on this root may not do at once: judge who starts, stops or replaces."""
-        handle = os.open(os.path.join(self.root, "host.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        deadline = self.system.boottime() + patience_s
-        try:
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if self.system.boottime() > deadline:
-                        raise Refused("busy", "another agent on this host holds {}/host.lock: retry".format(self.root))
-                    time.sleep(0.005)  # flock has no deadline of its own
-            yield
-            fcntl.flock(handle, fcntl.LOCK_UN)  # also for the copy that a forked supervisor has not closed yet
-        finally:
-            os.close(handle)
-
-    def admit(self, request: Json) -> int:
-        """Fence: a daemon older than the newest seen has no say. Under the host's lock. Returns the newest epoch."""
-        path = os.path.join(self.root, "epoch")
-        newest = int(read_range(path, 0, 64)[0] or b"0")
-        epoch = request.get("epoch")
-        if not isinstance(epoch, int):
-            raise Refused("bad_request", "epoch is missing")
-        if epoch < newest:
-            raise Refused("stale_daemon", "epoch {} is over: a daemon with epoch {} was here".format(epoch, newest))
-        if epoch > newest:
-            self.system.replace(path, str(epoch).encode("ascii"), durable=True)
-        return epoch
-
     def hello(self, request: Json) -> Json:
         if request.get("protocol") != PROTOCOL:
             raise Refused("bad_request", "this agent speaks protocol {}".format(PROTOCOL))
         kind = filesystem_of(self.root)
         if NETWORK_FILESYSTEMS.match(kind):
             raise Refused("bad_state_dir", "{} is on {}: name a folder on a local disk".format(self.root, kind))
-        with self.host_lock():
-            newest = self.admit(request)
+        with self.fence.lock():
+            newest = self.fence.admit(request)
             for name in os.listdir(os.path.join(self.root, "a")):
                 if name.startswith(".") and ATTEMPT.match(name[1:]):  # a claim whose agent was killed; the lock is ours
                     remove_tree(os.path.join(self.root, "a", name))
@@ -166,7 +134,7 @@ class Agent:
         return {**host_facts(self.system, self.root), **known}
 
     def put_code(self, request: Json) -> Json:
-        with self.host_lock():
+        with self.fence.lock():
             return self.code.put_code(request)
 
     def ping(self, _: Json) -> Json:
@@ -182,8 +150,8 @@ class Agent:
         check_environment(secrets)
         deadline = self.system.boottime() + DYING_S
         while True:
-            with self.host_lock():
-                self.admit(request)
+            with self.fence.lock():
+                self.fence.admit(request)
                 undecided, ready = self.begin(attempt, request, spec, secrets)
             if ready is not None:
                 self.await_start(ready)
@@ -201,8 +169,8 @@ class Agent:
         """
         if not attempt.has("claim.json"):
             self.check_ticket(request)
-            self.prepare(attempt, spec)
-            self.claim(attempt, request["nonce"], spec, secrets)
+            prepare(attempt, spec)
+            make_claim(self.system, attempt, self.boot, request["nonce"], spec, secrets)
         claim = attempt.load("claim.json") or {}
         if attempt.has("tomb"):
             raise Refused("revoked", "{} was stopped before it started; it never will".format(attempt.name))
@@ -227,42 +195,6 @@ class Agent:
             raise Refused("wrong_boot", "the host has booted since: say hello again and decide anew")
         if self.system.boottime() > ticket["deadline_boottime_s"]:
             raise Refused("ticket_expired", "the launch came too late: say hello again and decide anew")
-
-    def prepare(self, attempt: Attempt, spec: Json) -> None:
-        """The experiment's folders and its own copy of the code; all of it may be done twice."""
-        for folder in (os.path.join(attempt.home, "out"), attempt.checkpoints(attempt.number)):
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-        if not spec.get("code"):
-            return
-        source, copy = os.path.join(self.root, "code", spec["code"]), attempt.working_copy(spec["code"])
-        if not os.path.isdir(source):
-            raise Refused("no_code", "code {} is not on this host: put_code first".format(spec["code"][:12]))
-        if not os.path.isdir(copy):
-            import shutil
-
-            fresh = copy + ".new"
-            remove_tree(fresh)
-            shutil.copytree(source, fresh, symlinks=True)
-            os.rename(fresh, copy)
-
-    def claim(
-        self, attempt: Attempt, nonce: Optional[str], spec: Optional[Json], secrets: Json, tomb: bool = False
-    ) -> None:
-        """Make the attempt exist, whole, by one rename."""
-        fresh = os.path.join(self.root, "a", "." + attempt.name)
-        remove_tree(fresh)
-        os.mkdir(fresh, 0o700)
-        claim = {"nonce": nonce, "boot": self.boot, "at": self.system.boottime(), "secret_names": sorted(secrets)}
-        claim["marker"] = os.urandom(16).hex()  # in the job's environment: two daemons may use one id, but never this
-        claim["spec_sha"] = None if spec is None else hashlib.sha256(dump(spec)).hexdigest()
-        content = {"spec.json": dump(spec or {}), "claim.json": dump(claim), "reserve": b"\0" * RESERVE_BYTES}
-        content.update({"params.json": dump((spec or {}).get("params") or {}), "log": b"", "metrics.jsonl": b""})
-        content.update({"sup.lock": b"", **({"tomb": b"stopped before its claim\n"} if tomb else {})})
-        for name, data in content.items():
-            self.system.replace(os.path.join(fresh, name), data, durable=name in ("spec.json", "claim.json", "tomb"))
-        os.mkfifo(os.path.join(fresh, "wake"), 0o600)
-        sync_folder(fresh)
-        self.system.claim(fresh, attempt.folder)
 
     def detach(self, attempt: Attempt, lock: int, secrets: Optional[Json]) -> int:
         """Fork a supervisor, which inherits the lock. Returns what is readable once it has started the job."""
@@ -294,7 +226,7 @@ class Agent:
         times, due = self.healed.get(attempt.name, (0, 0.0))
         if now < due:
             return
-        with self.host_lock(patience_s=0.2):
+        with self.fence.lock(patience_s=0.2):
             lock = attempt.lock()
             if lock is None:  # there is one that has not introduced itself yet
                 return
@@ -329,10 +261,10 @@ class Agent:
         grace = request.get("grace_s", 60)
         if not is_number(grace) or grace < 0:
             raise Refused("bad_request", "grace_s is no number of at least 0")
-        with self.host_lock():
-            self.admit(request)
+        with self.fence.lock():
+            self.fence.admit(request)
             if not attempt.has("claim.json"):
-                self.claim(attempt, None, None, {}, tomb=True)
+                make_claim(self.system, attempt, self.boot, None, None, {})
             claim = attempt.load("claim.json") or {}
             over = attempt.has("exit.json") or attempt.has("tomb") or claim["boot"] != self.boot
             lock = None if over else attempt.lock()
@@ -381,8 +313,8 @@ class Agent:
     def forget(self, request: Json) -> Json:
         """Give back an ended attempt's disk. That it was, and how it ended, stays: its id is never used again."""
         attempt = Attempt(self.root, request["attempt"])
-        with self.host_lock():
-            self.admit(request)
+        with self.fence.lock():
+            self.fence.admit(request)
             verdict = observe(self.system, attempt, self.boot).verdict  # not `state`: it may want the lock that is ours
             if verdict not in ("exited", "lost", "revoked", "rebooted", "absent"):
                 raise Refused("not_ended", "{} is {}: stop it first".format(attempt.name, verdict))

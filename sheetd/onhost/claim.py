@@ -1,0 +1,51 @@
+"""What is made before an attempt may start: its experiment's folders, and the claim that makes it exist."""
+
+import hashlib
+import os
+from typing import Any, Dict, Optional
+
+from .attempt import Attempt, Refused
+from .system import System, dump, remove_tree, sync_folder
+
+RESERVE_BYTES = 16384  # given back on a full disk, for the records of an end
+
+Json = Dict[str, Any]
+
+
+def prepare(attempt: Attempt, spec: Json) -> None:
+    """The experiment's folders and its own copy of the code; all of it may be done twice."""
+    for folder in (os.path.join(attempt.home, "out"), attempt.checkpoints(attempt.number)):
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    if not spec.get("code"):
+        return
+    source, copy = os.path.join(attempt.root, "code", spec["code"]), attempt.working_copy(spec["code"])
+    if not os.path.isdir(source):
+        raise Refused("no_code", "code {} is not on this host: put_code first".format(spec["code"][:12]))
+    if not os.path.isdir(copy):
+        import shutil
+
+        fresh = copy + ".new"
+        remove_tree(fresh)
+        shutil.copytree(source, fresh, symlinks=True)
+        os.sync()  # after a power cut the copy must not be there with holes in it
+        os.rename(fresh, copy)
+
+
+def make_claim(
+    system: System, attempt: Attempt, boot: Json, nonce: Optional[str], spec: Optional[Json], secrets: Json
+) -> None:
+    """Make the attempt exist, whole, by one rename. Without a spec it is made revoked: nothing was ever to start."""
+    fresh = os.path.join(attempt.root, "a", "." + attempt.name)
+    remove_tree(fresh)
+    os.mkdir(fresh, 0o700)
+    claim = {"nonce": nonce, "boot": boot, "at": system.boottime(), "secret_names": sorted(secrets)}
+    claim["marker"] = os.urandom(16).hex()  # in the job's environment: two daemons may use one id, but never this
+    claim["spec_sha"] = None if spec is None else hashlib.sha256(dump(spec)).hexdigest()
+    content = {"spec.json": dump(spec or {}), "claim.json": dump(claim), "reserve": b"\0" * RESERVE_BYTES}
+    content.update({"params.json": dump((spec or {}).get("params") or {}), "log": b"", "metrics.jsonl": b""})
+    content.update({"sup.lock": b"", **({"tomb": b"stopped before its claim\n"} if spec is None else {})})
+    for name, data in content.items():
+        system.replace(os.path.join(fresh, name), data, durable=name in ("spec.json", "claim.json", "tomb"))
+    os.mkfifo(os.path.join(fresh, "wake"), 0o600)
+    sync_folder(fresh)
+    system.claim(fresh, attempt.folder)
