@@ -69,7 +69,7 @@ def build(settings: Settings, *, port: int = 0) -> Service:
         sheet, server = open_sheet(settings, stack, port=port)
         if server is not None:
             sheet.create_tab_if_missing()
-            sheet.write_header(starter_header(templates))
+            sheet.write_header(starter_header(settings, templates))
         hosts: dict[HostName, Host] = {
             HostName(host.name): make_host(settings, host, journal.epoch) for host in settings.hosts
         }
@@ -111,12 +111,13 @@ def open_sheet(settings: Settings, stack: ExitStack, *, port: int = 0) -> tuple[
     return open_builtin(server.base_url, server.token, key, wanted.tab), server
 
 
-def starter_header(templates: Mapping[str, Template]) -> list[str]:
+def starter_header(settings: Settings, templates: Mapping[str, Template]) -> list[str]:
     """The header row of a new tab: what the user types first, then what sheetd writes, then the metrics."""
     params = list(dict.fromkeys(name for template in templates.values() for name in template.params))
     metrics = list(dict.fromkeys(rule.name for template in templates.values() for rule in template.metrics))
     metrics = [name for name in metrics if name not in params]
-    return ["template", *params, "action", "status", "message", *metrics, *LATER_HEADERS]
+    where = ["where"] if any(host.labels for host in settings.hosts) else []
+    return ["template", *params, *where, "action", "status", "message", *metrics, *LATER_HEADERS]
 
 
 def make_world(settings: Settings, templates: Mapping[str, Template]) -> World:

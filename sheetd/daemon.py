@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Sequence
+from contextlib import suppress
 
 from sheetd.core.absorb import News, absorb
 from sheetd.core.effect import DressSheet, Effect, WriteSheet
@@ -125,12 +126,10 @@ class Daemon:
         """The news since the last turn; none when the time is over."""
         arrived = []
         timeout = max(0.0, wake_s - self._clock.monotonic_s())
-        try:
+        with suppress(queue.Empty):
             arrived.append(self._inbox.get(timeout=timeout))
             while not self._stopping:
                 arrived.append(self._inbox.get(timeout=COALESCE_S if len(arrived) < 1000 else 0.0))
-        except queue.Empty:
-            pass
         for one in arrived:
             if isinstance(one, BaseException):
                 raise one

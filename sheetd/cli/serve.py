@@ -32,7 +32,7 @@ def serve(
     with ExitStack() as stack:
         sheet, server = open_sheet(settings, stack, port=port)
         sheet.create_tab_if_missing()
-        sheet.write_header(starter_header(templates))
+        sheet.write_header(starter_header(settings, templates))
         if server is None:  # pragma: no cover - kind was checked above
             return
         out.print(f"the sheet is at [bold]{escape(server.url)}[/]  (Ctrl-C ends it)", soft_wrap=True)
