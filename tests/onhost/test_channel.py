@@ -130,11 +130,13 @@ def test_a_root_that_others_could_have_prepared_is_refused(root: Path, tmp_path:
     link.close()
 
 
-@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "csh", "tcsh", "fish", "zsh"])
-def test_the_remote_command_means_the_same_to_every_shell(root: Path, shell: str):
-    """It is one constant; a shell that is not installed here is read as sh, which is always there."""
+SHELLS = [name for name in ("sh", "bash", "dash", "csh", "tcsh", "fish", "zsh") if shutil.which(name)]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_remote_command_means_the_same_to_every_shell_that_is_here(root: Path, shell: str):
     command = f'exec python3 {" ".join(REMOTE[:-1])} "{REMOTE[-1]}"'
-    link = Link(root, command=[shutil.which(shell) or "sh", "-c", command])
+    link = Link(root, command=[shell, "-c", command])
     link.boot_up()
     assert link.hello()["protocol"] == 1
     assert link.close() == 0
