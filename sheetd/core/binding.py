@@ -42,7 +42,8 @@ def original_of(world: World, view: SheetView, row: Row) -> ExperimentId | None:
 
 def nameless(world: World, view: SheetView) -> list[Row]:
     """Typed rows that have no id of their own: none, a copied one, or one that we never gave out."""
-    strangers = [row for row in view.by_id.values() if not world.state.knows(row.id)]
+    state = world.state
+    strangers = [row for id_, row in view.by_id.items() if id_ not in state.experiments and id_ not in state.drafts]
     return [row for row in (*view.unnamed, *view.copies, *strangers) if not row.is_blank]
 
 
@@ -77,7 +78,14 @@ def _doubtful(world: World, view: SheetView) -> Iterator[ExperimentId]:
 
 
 def _is_of_another(world: World, view: SheetView, row: Row) -> bool:
-    return _Lost(world, view).take(row.fingerprint, may_be_misplaced=False) is not None
+    """Whether an id that is not beside its own cells belongs to these: it was lost, or stands wrongly itself."""
+    alike = [*world.state.by_fingerprint.get(row.fingerprint, ()), *world.prints]
+    return any(
+        print_of(world, id_) == row.fingerprint
+        and (id_ not in view.by_id or view.by_id[id_].fingerprint != row.fingerprint)
+        and _may_return(world, id_)
+        for id_ in alike
+    )
 
 
 def bind(world: World, view: SheetView) -> Binding:

@@ -74,7 +74,7 @@ class Line:
 
 
 class Table:
-    """The tab. `read` returns the same grid while nothing changed, as `ports.Sheet` promises."""
+    """The tab. `read` returns the same grid while nothing changed, and the same row, as `ports.Sheet` promises."""
 
     def __init__(self, header: Sequence[str] = HEADER) -> None:
         self.header = list(header)
@@ -82,6 +82,7 @@ class Table:
         self.writes = 0
         self._grid: Grid | None = None
         self._lines_of: dict[int, tuple[Grid, list[Line]]] = {}
+        self._rows: dict[object, tuple[Cell, ...]] = {}
 
     def changed(self) -> None:
         self._grid = None
@@ -121,6 +122,10 @@ class Table:
         if self._grid is None:
             rows = [tuple(cell(name) for name in self.header)]
             rows += [tuple(line.cells.get(name, BLANK) for name in self.header) for line in self.lines]
+            # A number and a boolean may be equal, and are not the same.
+            named = {(row, tuple(type(held.value) for held in row)): row for row in rows}
+            self._rows = {name: self._rows.get(name, row) for name, row in named.items()}
+            rows = [self._rows[row, tuple(type(held.value) for held in row)] for row in rows]
             self._grid = Grid(
                 tab_id=7, title="Experiments", rows=tuple(rows), row_count=1000, column_count=len(self.header)
             )
@@ -222,6 +227,8 @@ class Story:
         #: Called with each event before it is applied.
         self.hears: Callable[[Event], None] = lambda _event: None
         self.sheet_error: tuple[str, bool] | None = None
+        #: Writes are carried out, and the answer is lost on its way back.
+        self.loses_answers = False
         self._slots = {
             HostName(name): tuple(SlotName(f"{name}/{index}") for index in range(n)) for name, n in slots.items()
         }
@@ -318,9 +325,12 @@ class Story:
         if self.sheet_error is not None:
             why, lasting = self.sheet_error
             return fx.SheetFailed(effect=effect, why=why, lasting=lasting)
-        return obs.SheetSeen(
-            grid=self.table.write(effect.write) if isinstance(effect, fx.WriteSheet) else self.table.read()
-        )
+        if isinstance(effect, fx.ReadSheet):
+            return obs.SheetSeen(grid=self.table.read())
+        answer = self.table.write(effect.write)
+        if self.loses_answers:
+            return fx.SheetFailed(effect=effect, why="the answer was lost", lasting=False)
+        return obs.SheetSeen(grid=answer)
 
     def _reaches(self, effect: fx.Launch | fx.Stop | fx.Watch) -> bool:
         return self.hosts[effect.host].is_reachable

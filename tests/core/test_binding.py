@@ -95,6 +95,85 @@ def test_an_id_that_a_row_gets_back_may_hit_a_neighbour_too():
     assert story.asked(fx.Stop) == []
 
 
+def test_that_is_found_out_even_when_the_answer_to_the_write_was_lost():
+    story, (first, second) = sheet_of(0.1, 0.2)
+    before = ids([first, second])
+    story.table.type(second, id=None)
+
+    def swap_and_lose() -> None:
+        story.table.lines.reverse()
+        story.table.changed()
+        story.loses_answers = True
+        story.meddle = lambda _effect: setattr(story, "loses_answers", False)
+
+    at_the_next_write(story, swap_and_lose, writes_id=str(before[1]))
+    story.wait(30)
+    assert ids([first, second]) == before
+    assert len(story.attempts_started()) == 2
+
+
+def test_two_ids_that_land_crosswise_are_put_right():
+    story, (first, second) = sheet_of(0.1, 0.2)
+    before = ids([first, second])
+    story.table.type(first, id=None)
+    story.table.type(second, id=None)
+    at_the_next_write(story, lambda: story.table.lines.reverse() or story.table.changed(), writes_id=str(before[1]))
+    story.wait(10)
+    assert ids([first, second]) == before
+    assert [line["message"] for line in (first, second)] == [None, None]
+    assert len(story.attempts_started()) == 2
+
+
+def test_the_neighbour_keeps_its_id_even_when_the_row_that_was_meant_changes_in_the_same_moment():
+    story, (first, second) = sheet_of(0.1, 0.2)
+    before = first["id"]
+
+    def swap_and_edit() -> None:
+        story.table.type(second, lr=0.9)
+        story.table.lines.reverse()
+
+    story.table.type(second, id=None)
+    at_the_next_write(story, swap_and_edit, writes_id=str(second["id"] or story.attempts_started()[1].split(".")[0]))
+    story.wait(10)
+    assert (first["id"], first["status"], first["message"]) == (before, "running", None)
+
+
+def test_an_action_beside_a_misplaced_id_is_not_obeyed_for_it():
+    story, (first, second) = sheet_of(0.1, 0.2)
+    before = ids([first, second])
+    story.table.type(first, action="stop")
+    story.wait(5)
+    story.table.type(second, id=None)
+    at_the_next_write(story, lambda: story.table.lines.reverse() or story.table.changed(), writes_id=str(before[1]))
+    story.wait(10)
+    assert ids([first, second]) == before
+    assert (first["status"], second["status"]) == ("stopped", "running")
+
+
+def test_a_draft_that_lands_beside_what_runs_is_not_accepted_with_it():
+    story, (first,) = sheet_of(0.1)
+    bad = story.table.type(template="train", lr="wrong")
+    story.wait(8)
+    before = ids([first, bad])
+    story.table.type(bad, id=None)
+    at_the_next_write(story, lambda: story.table.lines.reverse() or story.table.changed(), writes_id=str(before[1]))
+    story.wait(10)
+    assert ids([first, bad]) == before
+    assert bad["status"] == "invalid"
+    assert len(story.attempts_started()) == 1
+
+
+def test_a_row_that_lost_its_id_is_not_taken_for_a_finished_twin_that_was_deleted_in_the_same_moment():
+    story, (done, alive) = sheet_of(0.1, 0.1)
+    story.exits(f"{done['id']}.1")
+    story.wait(5)
+    before = alive["id"]
+    story.table.delete(done)
+    story.table.type(alive, id=None)
+    story.wait(10)
+    assert (alive["id"], alive["status"]) == (before, "running")
+
+
 def test_the_neighbour_may_have_been_edited_since_it_was_accepted():
     story, (first, second) = sheet_of(0.1, 0.2)
     before = ids([first, second])

@@ -238,11 +238,25 @@ def test_a_copied_row_gets_an_id_of_its_own_and_waits_to_be_changed():
 
 def test_a_copy_that_is_changed_at_once_is_a_new_row():
     story, line = running(hosts=8)
+    before = line["id"]
     copied = story.table.copy(line, at=0)
     story.table.type(copied, lr=0.2)
     story.wait(8)
-    assert (line["status"], copied["status"]) == ("running", "running")
+    assert (line["id"], line["status"], copied["status"]) == (before, "running", "running")
     assert story.experiment(line).spec.params["lr"] == 0.1
+    assert len(story.attempts_started()) == 2
+
+
+def test_the_same_holds_for_a_copy_of_a_row_that_was_edited():
+    story, line = running(hosts=8)
+    before = line["id"]
+    story.table.type(line, lr=0.3)
+    story.wait(4)
+    copied = story.table.copy(line, at=0)
+    story.table.type(copied, lr=0.2)
+    story.wait(12)
+    assert (line["id"], line["status"], copied["status"]) == (before, "running", "running")
+    assert len(story.attempts_started()) == 2
 
 
 def test_a_copy_can_be_run_as_it_is_by_saying_so():
@@ -574,6 +588,20 @@ def test_a_sheet_that_cannot_be_read_takes_nothing_away():
     assert story.experiment(line).phase is Phase.RUNNING
     story.sheet_error = None
     story.wait(130)
+    assert line["status"] == "running"
+
+
+def test_the_grace_does_not_run_out_while_nobody_can_see_whether_the_row_is_back():
+    story, line = running()
+    story.table.delete(line)
+    story.wait(10)
+    assert len(story.told(ev.RowVanished)) == 1
+    story.sheet_error = ("quota", False)
+    story.wait(700, step_s=5)
+    story.table.insert(0, line)
+    story.sheet_error = None
+    story.wait(200, step_s=5)
+    assert story.asked(fx.Stop) == []
     assert line["status"] == "running"
 
 

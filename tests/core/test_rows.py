@@ -3,6 +3,10 @@
 # ruff: noqa: RUF001 - look-alike characters are what is tested here
 from __future__ import annotations
 
+from dataclasses import replace
+
+from dataclasses import replace
+
 import pytest
 
 from sheetd.core.grid import BLANK, Cell, CellValue, Grid
@@ -278,11 +282,27 @@ def test_a_named_row_that_is_edited_into_a_settled_one_is_still_being_typed():
     assert second.unchanged_for_s(second.rows[0]) == 0.0
 
 
+def test_so_is_one_that_is_edited_into_what_a_row_said_that_went_away():
+    first = view(HEADER, ("train", 0.2, None, None, "x1"), ("train", 0.1, None, None, "x2"), now_s=10.0)
+    second = view(HEADER, ("train", 0.1, None, None, "x1"), before=first, now_s=20.0)
+    assert second.unchanged_for_s(second.rows[0]) == 0.0
+
+
 def test_a_row_that_did_not_change_is_not_understood_anew():
-    rows = [("train", float(n)) for n in range(50)]
-    first = view(HEADER, *rows)
-    second = view(HEADER, *rows, before=first, now_s=1.0)
-    assert all(old is new for old, new in zip(first.rows, second.rows, strict=True))
+    """An adapter hands out the same cells for a row that did not change."""
+    first = view(HEADER, *[("train", float(n)) for n in range(50)])
+    changed = (*first.grid.rows[:20], tuple(cell(value) for value in ("train", 0.5)), *first.grid.rows[21:])
+    second = view_grid(replace(first.grid, rows=changed), first.layout, first, 1.0)
+    same = [old is new for old, new in zip(first.rows, second.rows, strict=True)]
+    assert same == [index != 19 for index in range(50)]
+
+
+def test_a_row_that_moved_is_known_at_its_new_place():
+    first = view(HEADER, ("train", 0.1, "stop", None, "x1"), ("train", 0.2))
+    header, *rows = first.grid.rows
+    second = view_grid(replace(first.grid, rows=(header, *reversed(rows))), first.layout, first, 1.0)
+    assert second.rows == tuple(replace(row, index=3 - row.index) for row in reversed(first.rows))
+    assert second.by_id["x1"].index == 2
 
 
 def test_cells_beyond_a_ragged_row_are_blank():

@@ -324,16 +324,28 @@ def test_an_end_cannot_be_taken_back():
     assert len(story.told(ev.AttemptEnded)) == 1
 
 
+def test_an_end_whose_last_metrics_are_waited_for_cannot_be_taken_back_either():
+    story, line = running()
+    attempt = f"{line['id']}.1"
+    story.exits(attempt, rc=0, metrics_bytes=100)
+    assert story.told(ev.AttemptEnded) == []
+    story.report(attempt, AttemptSeen(state=Seen.RUNNING))
+    story.wait(8)
+    assert line["status"] == "succeeded"
+
+
 def test_news_of_an_older_attempt_change_nothing():
     story, line = running()
     story.reboot("alpha")
     story.wait(8)
     first = AttemptId(f"{line['id']}.1")
+    story.wait(20)
     before = len(story.journal)
     for state in (Seen.RUNNING, Seen.EXITED, Seen.ABSENT):
         story.turn(obs.AttemptReported(host=HostName("alpha"), attempt=first, seen=AttemptSeen(state=state)))
         story.settle()
     assert len(story.journal) == before
+    assert set(story.world.hosts[HostName("alpha")].attempts) == {f"{line['id']}.2"}
     assert line["attempt"] == 2.0
 
 
@@ -370,6 +382,15 @@ def test_live_attempts_are_watched_and_ended_ones_for_as_long_as_they_may_have_s
     assert watched(story) == {attempt}
     story.wait(10)
     assert watched(story) == set()
+
+
+def test_a_host_that_cannot_be_reached_is_not_asked_to_watch():
+    story, line = running()
+    story.exits(f"{line['id']}.1")
+    story.cut_off("alpha")
+    before = len(story.started)
+    story.wait(30)
+    assert {type(effect) for effect in story.started[before:]} <= {fx.ReadSheet, fx.WriteSheet}
 
 
 def test_what_has_ended_leaves_nothing_behind_that_grows():
