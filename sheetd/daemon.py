@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: News that arrive within this time of each other cost one turn.
 COALESCE_S = 0.02
+#: A turn takes in no more than this, however much has piled up.
+NEWS_MAX = 1000
 #: However often the world changes, other processes are told at most this often.
 VIEW_EVERY_S = 0.5
 #: A plan that still wants to record something after so many rounds is a bug.
@@ -115,9 +117,9 @@ class Daemon:
         broken = violations(self.world)
         if broken:
             self._halt("; ".join(broken))
-        else:
-            for effect in plan.effects:
-                self._start(effect, now)
+            plan = reconcile(self.world, now, self._chance)  # what is left when halted: showing
+        for effect in plan.effects:
+            self._start(effect, now)
         self._keep_views(force=False)
         self._watchdog.alive()
         return min(plan.wake_s, now.s + self._watchdog.interval_s)
@@ -128,8 +130,13 @@ class Daemon:
         timeout = max(0.0, wake_s - self._clock.monotonic_s())
         with suppress(queue.Empty):
             arrived.append(self._inbox.get(timeout=timeout))
+            until_s = self._clock.monotonic_s() + COALESCE_S
             while not self._stopping:
-                arrived.append(self._inbox.get(timeout=COALESCE_S if len(arrived) < 1000 else 0.0))
+                # A deadline, and not a pause: a storm that never pauses must not keep the loop from turning.
+                left_s = until_s - self._clock.monotonic_s()
+                arrived.append(self._inbox.get(timeout=left_s) if left_s > 0 else self._inbox.get_nowait())
+                if left_s <= 0 and len(arrived) >= NEWS_MAX:
+                    break
         for one in arrived:
             if isinstance(one, BaseException):
                 raise one

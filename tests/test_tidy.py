@@ -18,13 +18,10 @@ from pathlib import Path
 import pytest
 
 from tests import check
-from tests.check import ROOT
 from tests.sources import called, files, imported, imports, project, python, reject, text, tree
 
 LONGEST_FUNCTION = 70
 LONGEST_MODULE = 400
-#: The interim agent is one file by contract. It may be long, not endless.
-LONGEST_MODULES = {"sheetd/onhost/agent.py": 2000}
 
 NAMELESS = {"util", "utils", "helper", "helpers", "misc", "common", "stuff"}
 
@@ -214,12 +211,6 @@ def test_a_module_can_be_read_in_one_sitting() -> None:
     found = []
     for path in files():
         if path.startswith("sheetd/") and path.endswith((".py", ".js")):
-            lines, limit = text(path).count("\n"), LONGEST_MODULES.get(path, LONGEST_MODULE)
-            found += [f"{path}: {lines} lines, at most {limit}"] if lines > limit else []
+            lines = text(path).count("\n")
+            found += [f"{path}: {lines} lines, at most {LONGEST_MODULE}"] if lines > LONGEST_MODULE else []
     reject(found, "Split the module where its parts have names of their own.")
-
-
-@pytest.mark.parametrize("path", LONGEST_MODULES)
-def test_a_long_module_that_became_short_is_no_exception_any_more(path: str) -> None:
-    assert (ROOT / path).exists(), f"Take {path} out of LONGEST_MODULES."
-    assert text(path).count("\n") > LONGEST_MODULE, f"Take {path} out of LONGEST_MODULES."

@@ -20,7 +20,7 @@ from sheetd.core.observation import AttemptSeen, Seen
 from sheetd.core.plan import Now
 from sheetd.core.rows import ColumnKind, Row, SheetView
 from sheetd.core.text import cell_text
-from sheetd.core.world import World
+from sheetd.core.world import Rest, World
 
 STATUS_OF_REASON: Mapping[Reason, str] = {
     Reason.SUCCEEDED: "succeeded",
@@ -40,18 +40,52 @@ def plan_write(world: World, now: Now) -> SheetWrite | None:
     if view is None or view.layout.problems:
         return None
     binding = bind(world, view)
-    updates = tuple(update for row in view.rows for update in _row_updates(world, view, row, binding, now))
+    at_rest: dict[ExperimentId, Rest] = {}
+    updates: list[CellUpdate] = []
+    for row in view.rows:
+        id_ = _id_for(view, row, binding)
+        rest = None if id_ is None else world.at_rest.get(id_)
+        if id_ is None or rest is None or not _is_unmoved(world, row, id_, rest):
+            differing = list(_row_updates(world, view, row, id_, binding, now))
+            updates += differing
+            rest = None if differing else _rest(world, row, id_)
+        if id_ is not None and rest is not None:
+            at_rest[id_] = rest
+    world.at_rest = at_rest
     column = view.layout.position("id")
     replacements = tuple(
         Replacement(column=column, old=old, new=new) for old, new in binding.undone.items() if column is not None
     )
     if not updates and not replacements:
         return None
-    return SheetWrite(tab_id=view.grid.tab_id, updates=updates, replacements=replacements)
+    return SheetWrite(tab_id=view.grid.tab_id, updates=tuple(updates), replacements=replacements)
 
 
-def _row_updates(world: World, view: SheetView, row: Row, binding: Binding, now: Now) -> Iterator[CellUpdate]:
-    id_ = _id_for(view, row, binding)
+def _rest(world: World, row: Row, id_: ExperimentId | None) -> Rest | None:
+    """What the words of a row that shows what it should were made from; None where they depend on more than that.
+
+    What has ended is told by its experiment, its metrics and the row itself, and by nothing else: no host, no time.
+    """
+    experiment = None if id_ is None or id_ != row.id else world.state.experiments.get(id_)
+    # Whether a rerun would be accepted is remembered apart from these.
+    if experiment is None or experiment.phase is not Phase.ENDED or row.action == "rerun":
+        return None
+    summaries = None if experiment.attempt is None else world.metrics.get(experiment.attempt.id)
+    return Rest(row=row, experiment=experiment, summaries=summaries)
+
+
+def _is_unmoved(world: World, row: Row, id_: ExperimentId, rest: Rest) -> bool:
+    """Whether a row that was at rest still is: everything that its words are made from is the same object as then."""
+    return (
+        rest.row is row
+        and rest.experiment is world.state.experiments.get(id_)
+        and (not rest.experiment.attempts or rest.summaries is world.metrics.get(rest.experiment.attempts[-1].id))
+    )
+
+
+def _row_updates(
+    world: World, view: SheetView, row: Row, id_: ExperimentId | None, binding: Binding, now: Now
+) -> Iterator[CellUpdate]:
     wanted: Mapping[str, CellValue] = {}
     if id_ is not None and world.state.knows(id_):
         wanted = row_cells(world, view, row, id_, now)
@@ -153,8 +187,14 @@ def status_word(world: World, experiment: Experiment) -> str:
 
 def message_of(world: World, experiment: Experiment, row: Row | None, now: Now) -> str:
     """Why the row is where it is and what happens next. Never empty while something waits, fails or restarts."""
-    parts = [_notice(world, experiment, row), _story(world, experiment, now)]
+    parts = [_halt(world, experiment), _notice(world, experiment, row), _story(world, experiment, now)]
     return "; ".join(part for part in parts if part)
+
+
+def _halt(world: World, experiment: Experiment) -> str:
+    if not world.halted or experiment.phase is Phase.ENDED:
+        return ""
+    return f"sheetd has stopped acting on hosts ({world.halted[:200]}): restart it, and report this if it comes back"
 
 
 def _notice(world: World, experiment: Experiment, row: Row | None) -> str:

@@ -1,0 +1,1 @@
+"""The loop and what carries out its effects, with ports that do as they are told."""

@@ -1,0 +1,180 @@
+"""The smallest ports that a daemon can be driven with. They remember in which order they were called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sheetd.core.colours import Dress
+from sheetd.core.events import Event
+from sheetd.core.grid import Grid, SheetWrite
+from sheetd.core.metrics import MetricSummary
+from sheetd.core.model import AttemptId, ExperimentId, HostName, SlotName
+from sheetd.core.observation import AttemptSeen, HostFacts, HostSeen, Observation, Seen
+from sheetd.core.state import State
+from sheetd.core.world import HostView, Limits, World
+from sheetd.daemon import Daemon
+from sheetd.effects import Ports
+from sheetd.ports import LaunchOrder
+from tests.core.story import TRAIN, Table
+
+HOST = HostName("alpha")
+
+
+@dataclass
+class FakeJournal:
+    calls: list[str]
+    epoch: int = 1
+    events: list[Event] = field(default_factory=list)
+    requests: list[Any] = field(default_factory=list)
+    answers: dict[int, str] = field(default_factory=dict)
+    views: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    kept: dict[AttemptId, Mapping[str, MetricSummary]] = field(default_factory=dict)
+
+    def append(self, events: Sequence[Event]) -> None:
+        self.events += events
+        self.calls += [event.kind for event in events]
+
+    def load(self) -> Sequence[Event]:
+        return list(self.events)
+
+    def cache_metrics(self, attempt: AttemptId, offset: int, summaries: Mapping[str, MetricSummary]) -> None:
+        del offset
+        self.kept[attempt] = summaries
+        self.calls.append("metrics kept")
+
+    def metrics(self, attempt: AttemptId) -> Mapping[str, MetricSummary]:
+        return self.kept.get(attempt, {})
+
+    def metrics_offsets(self) -> Mapping[AttemptId, int]:
+        return dict.fromkeys(self.kept, 0)
+
+    def pending_requests(self) -> Sequence[Any]:
+        return [request for request in self.requests if request.number not in self.answers]
+
+    def finish_request(self, number: int, answer: str) -> None:
+        self.answers[number] = answer
+
+    def cache_view(self, name: str, view: Mapping[str, Any]) -> None:
+        self.views[name] = view
+
+    def close(self) -> None:
+        self.calls.append("closed")
+
+
+@dataclass
+class FakeSheet:
+    calls: list[str]
+    table: Table = field(default_factory=Table)
+
+    def read(self) -> Grid:
+        self.calls.append("read")
+        return self.table.read()
+
+    def write(self, write: SheetWrite) -> Grid:
+        self.calls.append("write")
+        return self.table.write(write)
+
+    def dress(self, dress: Dress) -> bool:
+        del dress
+        self.calls.append("dress")
+        return True
+
+
+@dataclass
+class FakeHost:
+    calls: list[str]
+    name: HostName = HOST
+    report: Callable[[Observation], None] = lambda _: None
+    launched: list[LaunchOrder] = field(default_factory=list)
+    trouble: BaseException | None = None
+
+    def keep(self, report: Callable[[Observation], None]) -> None:
+        self.report = report
+        report(HostSeen(host=self.name, facts=HostFacts(boot="b1")))
+
+    def watch(self, metrics_offsets: Mapping[AttemptId, int]) -> None:
+        self.calls.append(f"watch {len(metrics_offsets)}")
+
+    def launch(self, order: LaunchOrder) -> AttemptSeen:
+        self.calls.append("launch")
+        if self.trouble is not None:
+            raise self.trouble
+        self.launched.append(order)
+        return AttemptSeen(state=Seen.RUNNING, started_age_s=0.0)
+
+    def stop(self, attempt: AttemptId, grace_s: float) -> AttemptSeen:
+        del attempt, grace_s
+        self.calls.append("stop")
+        return AttemptSeen(state=Seen.STOPPING)
+
+    def close(self) -> None:
+        self.calls.append("host closed")
+
+
+class FakeSnapshots:
+    def pin(self, folder: Path) -> str:
+        del folder
+        return "c0de" * 16
+
+    def archive(self, sha: str) -> Path:
+        return Path(sha)
+
+
+class FakeClock:
+    """Real enough to wait by, and never the machine's own."""
+
+    def __init__(self) -> None:
+        self.s = 1000.0
+
+    def monotonic_s(self) -> float:
+        self.s += 0.001
+        return self.s
+
+    def wall_s(self) -> float:
+        return 1_700_000_000.0
+
+
+class FakeChance:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def experiment_id(self) -> str:
+        self.count += 1
+        return f"row{self.count}"
+
+    def nonce(self) -> str:
+        return "7" * 32
+
+
+@dataclass
+class Rig:
+    """A daemon with all of these, and the one list of calls."""
+
+    calls: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.journal = FakeJournal(self.calls)
+        self.sheet = FakeSheet(self.calls)
+        self.host = FakeHost(self.calls)
+        self.clock = FakeClock()
+        limits = Limits(poll_s=0.01, settle_s=0.01, write_gap_s=0.0, fresh_s=10.0)
+        view = HostView(name=HOST, slots=(SlotName("alpha/0"),))
+        world = World(state=State(), templates={"train": TRAIN}, limits=limits, hosts={HOST: view})
+        ports = Ports(
+            sheet=self.sheet,
+            hosts={HOST: self.host},  # type: ignore[dict-item]
+            journal=self.journal,
+            snapshots=FakeSnapshots(),
+            secret=str,
+        )
+        self.daemon = Daemon(world, ports, self.clock, FakeChance())
+
+
+@dataclass(frozen=True)
+class Request:
+    number: int
+    action: str
+    experiment: ExperimentId

@@ -1,0 +1,172 @@
+"""The order of a turn is what makes a crash ordinary: record first, then act."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from sheetd.core.model import ExperimentId, Phase, attempt_id
+from sheetd.core.observation import AttemptReported, AttemptSeen, Exit, HostUnseen, MetricPoint, MetricsReported, Seen
+from sheetd.errors import HostUnreachable
+from tests.daemon.fakes import HOST, Request, Rig
+from tests.rig.waiting import wait_for
+
+
+@contextmanager
+def running(rig: Rig) -> Iterator[list[BaseException]]:
+    """The daemon in a thread of its own. Yields what it died of, if it did."""
+    died: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            rig.daemon.run()
+        except BaseException as error:  # noqa: BLE001 - looked at by the test
+            died.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield died
+    finally:
+        rig.daemon.stop()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def phase(rig: Rig) -> Phase | None:
+    experiment = rig.daemon.world.state.experiments.get(ExperimentId("row1"))
+    return None if experiment is None else experiment.phase
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    wait_for(condition, what, within_s=20)
+
+
+def test_an_intent_is_recorded_before_its_effect_is_tried():
+    rig = Rig()
+    rig.sheet.table.type(template="train", lr=0.1)
+    with running(rig):
+        until(lambda: phase(rig) is Phase.RUNNING, "the row runs")
+    calls = [call for call in rig.calls if call in ("IdAssigned", "RowAccepted", "LaunchIntended", "launch")]
+    assert calls == ["IdAssigned", "RowAccepted", "LaunchIntended", "launch"]
+    assert rig.calls.index("IdAssigned") < rig.calls.index("write"), "an id is journalled before it is written"
+
+
+def test_a_silent_host_is_asked_for_the_same_attempt_again_and_never_for_a_second_one():
+    rig = Rig()
+    rig.host.trouble = HostUnreachable("no answer")
+    rig.sheet.table.type(template="train", lr=0.1)
+    with running(rig):
+        until(lambda: rig.calls.count("launch") == 1, "it is asked")
+        rig.host.trouble = None
+        rig.clock.s += 60
+        rig.daemon.wake()
+        until(lambda: phase(rig) is Phase.RUNNING, "the row runs")
+    assert [order.attempt for order in rig.host.launched] == ["row1.1"]
+    assert rig.calls.count("LaunchIntended") == 1
+
+
+def test_what_a_job_reported_is_kept_before_its_end_is_recorded():
+    rig = Rig()
+    rig.sheet.table.type(template="train", lr=0.1)
+    attempt = attempt_id(ExperimentId("row1"), 1)
+    with running(rig):
+        until(lambda: phase(rig) is Phase.RUNNING, "the row runs")
+        points = (MetricPoint(values={"loss": 0.5}, step=1.0),)
+        rig.daemon.post(MetricsReported(host=HOST, attempt=attempt, start=0, end=10, points=points))
+        ended = AttemptSeen(state=Seen.EXITED, exit=Exit(rc=0), metrics_bytes=10)
+        rig.daemon.post(AttemptReported(host=HOST, attempt=attempt, seen=ended))
+        until(lambda: phase(rig) is Phase.ENDED, "the row ends")
+    assert rig.calls.index("metrics kept") < rig.calls.index("AttemptEnded")
+
+
+def test_an_end_waits_for_the_metrics_that_are_still_on_the_way():
+    rig = Rig()
+    rig.sheet.table.type(template="train", lr=0.1)
+    attempt = attempt_id(ExperimentId("row1"), 1)
+    with running(rig):
+        until(lambda: phase(rig) is Phase.RUNNING, "the row runs")
+        ended = AttemptSeen(state=Seen.EXITED, exit=Exit(rc=0), metrics_bytes=10)
+        rig.daemon.post(AttemptReported(host=HOST, attempt=attempt, seen=ended))
+        until(lambda: rig.daemon.world.ended_at_s, "the end is known")
+        assert phase(rig) is Phase.RUNNING
+        points = (MetricPoint(values={"loss": 0.5}, step=1.0),)
+        rig.daemon.post(MetricsReported(host=HOST, attempt=attempt, start=0, end=10, points=points))
+        until(lambda: phase(rig) is Phase.ENDED, "the row ends")
+
+
+def test_an_exception_that_is_no_outcome_ends_the_daemon_rather_than_a_thread():
+    rig = Rig()
+    rig.host.trouble = ZeroDivisionError("a bug")
+    rig.sheet.table.type(template="train", lr=0.1)
+    with running(rig) as died:
+        until(lambda: died, "the daemon ends")
+    assert isinstance(died[0], ZeroDivisionError)
+    assert "host closed" in rig.calls, "and it closes what it opened"
+
+
+def test_a_broken_invariant_stops_all_effects_on_hosts_and_is_said():
+    rig = Rig()
+    rig.sheet.table.type(template="train", lr=0.1)
+    with running(rig):
+        until(lambda: phase(rig) is Phase.RUNNING, "the row runs")
+        rig.daemon.world.state.live.clear()
+        rig.daemon.wake()
+        rig.daemon.world.state.live[attempt_id(ExperimentId("row1"), 7)] = ExperimentId("row1")
+        rig.daemon.wake()
+        until(lambda: rig.daemon.world.halted, "it notices")
+        line = rig.sheet.table.lines[0]
+        until(lambda: "stopped acting" in str(line["message"]), "the row says so")
+    assert "not the newest attempt" in rig.journal.views["sheet"]["halted"]
+
+
+def test_a_stop_from_the_command_line_is_answered_when_it_is_recorded():
+    rig = Rig()
+    rig.sheet.table.type(template="train", lr=0.1)
+    with running(rig):
+        until(lambda: phase(rig) is Phase.RUNNING, "the row runs")
+        rig.journal.requests += [Request(1, "stop", ExperimentId("row1")), Request(2, "stop", ExperimentId("none"))]
+        rig.daemon.wake()
+        until(lambda: len(rig.journal.answers) == 2, "both are answered")
+        until(lambda: "stop" in rig.calls, "the host is asked")
+    assert rig.journal.answers == {1: "stopping", 2: "there is no experiment none"}
+    assert rig.calls.index("StopIntended") < rig.calls.index("stop")
+
+
+def test_a_daemon_that_starts_over_plans_what_was_recorded_and_nothing_else():
+    first = Rig()
+    first.host.trouble = HostUnreachable("no answer")
+    first.sheet.table.type(template="train", lr=0.1)
+    with running(first):
+        until(lambda: "launch" in first.calls, "it is asked")
+    second = Rig()
+    second.journal.events = list(first.journal.events)
+    second.sheet.table = first.sheet.table
+    with running(second):
+        until(lambda: phase(second) is Phase.RUNNING, "the row runs")
+    assert [order.nonce for order in second.host.launched] == ["7" * 32]
+    assert "LaunchIntended" not in second.calls
+
+
+@pytest.mark.timeout(60)
+def test_a_storm_of_news_that_never_pauses_does_not_keep_the_loop_from_turning():
+    rig = Rig()
+    rig.sheet.table.type(template="train", lr=0.1)
+    storm = threading.Event()
+
+    def blow() -> None:
+        while not storm.is_set():
+            rig.daemon.post(HostUnseen(host=HOST, why="away"))
+            storm.wait(0.001)
+
+    wind = threading.Thread(target=blow)
+    with running(rig):
+        wind.start()
+        try:
+            until(lambda: phase(rig) is not None, "the row is accepted meanwhile")
+        finally:
+            storm.set()
+            wind.join()
