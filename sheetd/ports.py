@@ -31,7 +31,11 @@ class Sheet(Protocol):
     """One tab of one spreadsheet. Each method is one request to the API, or raises `SheetError`."""
 
     def read(self) -> Grid:
-        """The whole tab. Returns the very same object as last time when nothing changed."""
+        """The whole tab. Returns the very same object as last time when nothing changed.
+
+        A row that did not change should be the same tuple as in the last grid, from a read or a write: equal ones of
+        another identity are understood, and compared, from scratch.
+        """
         ...
 
     def write(self, write: SheetWrite) -> Grid:

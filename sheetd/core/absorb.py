@@ -67,15 +67,18 @@ def _understand(world: World, grid: Grid, before: SheetView | None, now_s: float
     world.misplaced = misplaced(world, view)
     _settle_ids(world, view)
     binding = bind(world, view)
-    world.shown = {ExperimentId(id_) for id_ in view.by_id if world.state.knows(id_)}
+    world.shown = (world.state.experiments.keys() & view.by_id.keys()) | (world.state.drafts.keys() & view.by_id.keys())
     world.shown.update(binding.homes.values(), (ExperimentId(id_) for id_ in binding.undone.values() if id_))
     return view
 
 
 def _settle_ids(world: World, view: SheetView) -> None:
     """Remember what each row says whose id is in its place."""
+    accepted = world.state.fingerprints
     for known, row in view.by_id.items():
         id_ = ExperimentId(known)
+        if accepted.get(id_) == row.fingerprint and id_ not in world.prints and id_ not in world.rewritten:
+            continue  # nearly every row: it says what it said, and nobody doubted it
         if row.is_blank or id_ in world.misplaced or not world.state.knows(id_):
             continue
         draft = world.state.drafts.get(id_)

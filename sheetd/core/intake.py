@@ -115,11 +115,12 @@ def _candidates(world: World, view: SheetView) -> Iterator[tuple[ExperimentId, R
 
 def _asking(world: World, view: SheetView) -> Iterator[tuple[Experiment, Row]]:
     """Accepted rows whose action was not obeyed yet."""
-    for row in view.by_id.values():
-        if row.action and row.id not in world.misplaced and not _is_consumed(world, row):
-            experiment = world.state.experiments.get(ExperimentId(row.id))
-            if experiment is not None:
-                yield experiment, row
+    for row in view.acting:
+        if view.by_id.get(row.id) is not row or row.id in world.misplaced or _is_consumed(world, row):
+            continue
+        experiment = world.state.experiments.get(ExperimentId(row.id))
+        if experiment is not None:
+            yield experiment, row
 
 
 def _rerun_verdict(world: World, view: SheetView, row: Row) -> Accepted | Refused | None:

@@ -97,14 +97,15 @@ def _plan_sheet(world: World, now: Now) -> Iterator[Effect]:
         # First of all: a status without its colour is half the news, and a busy sheet would never come to it.
         yield DressSheet(dress=dress)
         return
+    is_fresh = now.s - view.read_at_s <= world.limits.fresh_s
+    is_read_due = world.next_read_s <= now.s
     is_repair = 0 < world.moved_writes <= REPAIRS_MAX
     may_write = is_repair or world.last_write_s + world.limits.write_gap_s <= now.s
-    # All rows are compared: not before the answer can be used.
-    write = plan_write(world, now) if may_write else None
+    # All rows are compared: only where the answer can make a difference.
+    write = plan_write(world, now) if may_write and (is_fresh or not is_read_due) else None
     if write is not None:
-        is_fresh = now.s - view.read_at_s <= world.limits.fresh_s
         yield WriteSheet(write=write) if is_fresh else ReadSheet()
-    elif world.next_read_s <= now.s:
+    elif is_read_due:
         yield ReadSheet()
     elif dress is not None and _is_dress_due(world, dress, now):
         yield DressSheet(dress=dress)

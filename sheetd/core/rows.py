@@ -13,9 +13,10 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import TypeAlias
 
 from sheetd.core.grid import BLANK, Cell, Grid
 
@@ -109,6 +110,10 @@ def _column(position: int, text: str, parameters: Mapping[str, str], metrics: Ma
     return Column(position=position, kind=ColumnKind.NOTE, name=f"note:{text}")
 
 
+#: The fingerprint and the id.
+RowKey: TypeAlias = tuple[str, str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One row below the header, as one read saw it. `index` is its position in that grid only."""
@@ -119,6 +124,8 @@ class Row:
     action: str
     is_blank: bool
     fingerprint: str
+    #: What is typed and the id beside it, by which rows are counted (`SheetView.since`).
+    key: RowKey
 
     def cell(self, position: int | None) -> Cell:
         if position is None or position >= len(self.cells):
@@ -138,36 +145,44 @@ class SheetView:
     copies: list[Row] = field(default_factory=list)
     #: Rows with something typed and no id.
     unnamed: list[Row] = field(default_factory=list)
-    #: Since when (monotonic) so many rows have had these typed cells and this id, by fingerprint and id.
-    since: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
+    #: Rows whose action cell holds something.
+    acting: list[Row] = field(default_factory=list)
+    #: Since when (monotonic) so many rows have had these typed cells and this id.
+    since: dict[RowKey, tuple[float, int]] = field(default_factory=dict)
     read_at_s: float = 0.0
 
     def unchanged_for_s(self, row: Row) -> float:
         """For how long two or more reads have agreed on what is typed in the row. Zero on its first sight."""
-        since_s, _ = self.since.get((row.fingerprint, row.id), (self.read_at_s, 1))
+        since_s, _ = self.since.get(row.key, (self.read_at_s, 1))
         return self.read_at_s - since_s
 
 
 def view_grid(grid: Grid, layout: Layout, before: SheetView | None, now_s: float) -> SheetView:
-    """Understand a grid, reusing what an earlier view of the same columns already knew of equal rows."""
-    known: dict[tuple[Cell, ...], Row] = {}
+    """Understand a grid, reusing what an earlier view of the same columns already knew of the very same rows.
+
+    The same means the same object, which is what an adapter hands out for a row that did not change: to compare cells
+    would cost more than to read them. An equal row of another object is read anew.
+    """
+    known: dict[int, Row] = {}
     if before is not None and before.layout.columns == layout.columns:
-        known = {row.cells: row for row in before.rows if not row.is_blank}
+        # Each of these cells is alive as long as `before` is, so no other row can have its identity.
+        known = {id(row.cells): row for row in before.rows}
     reader = _RowReader(layout)
     view = SheetView(grid=grid, layout=layout, read_at_s=now_s)
     rows = []
     for index, cells in enumerate(grid.rows[1:], start=1):
-        old = known.get(cells)
+        old = known.get(id(cells))
         row = old if old is not None and old.index == index else reader.read(index, cells, old)
         rows.append(row)
         _file(view, row)
     view.rows = tuple(rows)
-    counts = Counter((row.fingerprint, row.id) for row in rows if not row.is_blank)
-    view.since = {key: (since_s, counts[key]) for key, since_s in _since(counts, before, now_s)}
+    view.since = _since(Counter([row.key for row in rows if not row.is_blank]), before, now_s)
     return view
 
 
 def _file(view: SheetView, row: Row) -> None:
+    if row.action:
+        view.acting.append(row)
     if row.id:
         if row.id in view.by_id:
             view.copies.append(row)
@@ -177,27 +192,29 @@ def _file(view: SheetView, row: Row) -> None:
         view.unnamed.append(row)
 
 
-def _since(
-    counts: Mapping[tuple[str, str], int], before: SheetView | None, now_s: float
-) -> Iterator[tuple[tuple[str, str], float]]:
+def _since(counts: Mapping[RowKey, int], before: SheetView | None, now_s: float) -> dict[RowKey, tuple[float, int]]:
     """One more row that says the same starts the time anew: it may be half typed, on its way to saying something else.
 
     A row that was given an id, or another one, has not changed by that.
     """
     known = {} if before is None else before.since
     renamed: dict[str, float] = {}
-    for (typed, id_), (since_s, count) in known.items():
-        if counts.get((typed, id_), 0) < count:
+    for key, (since_s, count) in known.items():
+        if counts.get(key, 0) < count:
+            typed, _ = key
             renamed[typed] = max(since_s, renamed.get(typed, since_s))
+    since = {}
     for key, count in counts.items():
-        typed, id_ = key
-        if key in known:
-            since_s, before_count = known[key]
-            yield key, now_s if before_count < count else since_s
-        elif before is not None and id_ not in before.by_id:
-            yield key, renamed.get(typed, now_s)
+        old = known.get(key)
+        if old is not None:
+            since_s, before_count = old
+            # The same pair where nothing changed: ten thousand new ones each cycle are work for the collector.
+            since[key] = old if before_count == count else (now_s if before_count < count else since_s, count)
+        elif before is not None and key[1] not in before.by_id:
+            since[key] = (renamed.get(key[0], now_s), count)
         else:
-            yield key, now_s
+            since[key] = (now_s, count)
+    return since
 
 
 class _RowReader:
@@ -209,14 +226,7 @@ class _RowReader:
 
     def read(self, index: int, cells: tuple[Cell, ...], old: Row | None) -> Row:
         if old is not None:
-            return Row(
-                index=index,
-                cells=cells,
-                id=old.id,
-                action=old.action,
-                is_blank=old.is_blank,
-                fingerprint=old.fingerprint,
-            )
+            return replace(old, index=index)
         width = len(cells)
 
         def at(position: int | None) -> Cell:
@@ -224,13 +234,16 @@ class _RowReader:
 
         is_blank = all(at(column.position).is_blank for column in self.meant)
         typed = {c.name: at(c.position) for c in self.meant if c.position != self.action}
+        told = "" if is_blank else fingerprint(typed)
+        id_ = str(at(self.id).value or "").strip()
         return Row(
             index=index,
             cells=cells,
-            id=str(at(self.id).value or "").strip(),
+            id=id_,
             action=canonical(at(self.action).shown),
             is_blank=is_blank,
-            fingerprint="" if is_blank else fingerprint(typed),
+            fingerprint=told,
+            key=(told, id_),
         )
 
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sheetd.core.acceptance import Accepted, Refused
 from sheetd.core.colours import Dress
 from sheetd.core.effect import Effect, EffectKey
 from sheetd.core.metrics import MetricSummary
-from sheetd.core.model import Attempt, AttemptId, ExperimentId, HostName, SlotName
+from sheetd.core.model import Attempt, AttemptId, Experiment, ExperimentId, HostName, SlotName
 from sheetd.core.observation import AttemptSeen, HostFacts, Seen
-from sheetd.core.rows import SheetView
+from sheetd.core.rows import Row, SheetView
 from sheetd.core.state import State
 from sheetd.core.template import Template
 
@@ -55,6 +56,14 @@ class HostView:
     watching: frozenset[AttemptId] = frozenset()
 
 
+class Rest(NamedTuple):
+    """What was looked at when a row of an ended experiment was found to show all that it should."""
+
+    row: Row
+    experiment: Experiment
+    summaries: Mapping[str, MetricSummary] | None
+
+
 @dataclass(slots=True, kw_only=True)
 class World:
     """The one argument of `reconcile`. Changed only by `absorb` and by applying events to its state."""
@@ -89,6 +98,8 @@ class World:
     #: Since when, and in how many reads, an open experiment's row has not been there.
     missing: dict[ExperimentId, tuple[float, int]] = field(default_factory=dict)
     judged: dict[ExperimentId, tuple[str, Accepted | Refused]] = field(default_factory=dict)
+    #: Ended rows that need not be looked at again as long as what they were judged by is the same (`render`).
+    at_rest: dict[ExperimentId, Rest] = field(default_factory=dict)
     #: The code of rows that are about to be accepted: the cells it was taken for, and its hash.
     pinned: dict[ExperimentId, tuple[str, str]] = field(default_factory=dict)
     #: What a row should say instead of its ordinary message, such as why its code could not be taken.

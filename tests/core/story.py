@@ -229,6 +229,8 @@ class Story:
         self.sheet_error: tuple[str, bool] | None = None
         #: Writes are carried out, and the answer is lost on its way back.
         self.loses_answers = False
+        #: The daemon dies after the next effect was carried out and before it hears how that went.
+        self.dies = False
         self._slots = {
             HostName(name): tuple(SlotName(f"{name}/{index}") for index in range(n)) for name, n in slots.items()
         }
@@ -285,7 +287,11 @@ class Story:
                 return
             effect = self.queue.pop(0)
             self.meddle(effect)
-            self.turn(self.carry_out(effect))
+            news = self.carry_out(effect)
+            if self.dies:
+                self.restart_daemon()
+            else:
+                self.turn(news)
         raise AssertionError(f"no end of effects: {self.started[-5:]}")
 
     def wait(self, seconds: float, step_s: float = 1.0) -> None:
@@ -302,6 +308,7 @@ class Story:
         """Everything in memory is gone; the journal, the sheet and the hosts are as they were."""
         self.world = self._fresh_world()
         self.queue.clear()
+        self.dies = False
         for event, _ in self.journal:
             record(self.world, event, self.now())
         self.turn(*self.greetings())

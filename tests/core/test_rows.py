@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dataclasses import replace
-
 import pytest
 
 from sheetd.core.grid import BLANK, Cell, CellValue, Grid
