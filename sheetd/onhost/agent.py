@@ -199,22 +199,20 @@ class Agent:
     def detach(self, attempt: Attempt, lock: int, secrets: Optional[Json]) -> int:
         """Fork a supervisor, which inherits the lock. Returns what is readable once it has started the job."""
         ready, ready_in = os.pipe()
+
+        def keep() -> None:
+            Supervisor(self.system, attempt, lock, secrets, self.umask).keep(ready_in)
+
+        def leave_behind() -> None:
+            os.setsid()
+            self.system.fork("supervisor", lambda: with_last_words(attempt, keep))
+
         try:
-            launcher = self.system.fork("launcher")
+            launcher = self.system.fork("launcher", lambda: with_last_words(attempt, leave_behind))
         except OSError:  # no more processes for this user: let go of the lock, so that a later launch can try again
             for handle in (ready, ready_in, lock):
                 os.close(handle)
             raise
-        if launcher == 0:
-            try:
-                os.setsid()
-                if self.system.fork("supervisor") == 0:
-                    Supervisor(self.system, attempt, lock, secrets, self.umask).keep(ready_in)
-            except BaseException:  # noqa: BLE001 - the last words of a process that nobody listens to
-                with open(attempt.at("supervisor.err"), "w") as file:
-                    file.write(traceback.format_exc())
-            finally:
-                os._exit(0)
         os.close(ready_in)
         os.close(lock)
         os.waitpid(launcher, 0)
@@ -322,6 +320,17 @@ class Agent:
                 for name in set(os.listdir(attempt.folder)) - {"claim.json", "exit.json", "tomb"}:
                     os.unlink(attempt.at(name))
         return {"state": self.state(attempt.name)}
+
+
+def with_last_words(attempt: Attempt, life: Callable[[], None]) -> None:
+    """Live, and end. What went wrong is written down, for nobody listens to this process."""
+    try:
+        life()
+    except BaseException:  # noqa: BLE001 - nobody is left to raise it to
+        with open(attempt.at("supervisor.err"), "w") as file:
+            file.write(traceback.format_exc())
+    finally:
+        os._exit(0)
 
 
 def no_such_verb(request: Json) -> Json:

@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import signal
-from typing import Any, Dict, List, NamedTuple, NoReturn
+from typing import Any, Dict, List, NamedTuple, NoReturn, Tuple
 
 from .attempt import Attempt
 from .system import System, close_all_but, dump, read_all
@@ -43,10 +43,7 @@ def shim(
         trouble, trouble_in = os.pipe()
         # Blocked, not ignored, until the job is itself: a TERM that comes before must be its death and not be lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))
-        job = system.fork("job")
-        if job == 0:
-            os.close(report)
-            become_job(attempt, command, gate, trouble_in)
+        job = system.fork("job", lambda: become_job(attempt, command, (gate, report), trouble_in))
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         for handle in (gate, trouble_in):
             os.close(handle)
@@ -68,10 +65,12 @@ def shim(
         os._exit(70)
 
 
-def become_job(attempt: Attempt, command: Command, gate: int, trouble: int) -> NoReturn:
+def become_job(attempt: Attempt, command: Command, gate_and_report: Tuple[int, int], trouble: int) -> NoReturn:
     """Wait for the gate, then become the job, with nothing of ours but stdout and stderr. Never returns."""
     argv, env, folder, umask = command
     said: Json = {"unstarted": True}
+    gate, report = gate_and_report
+    os.close(report)
     try:
         os.setpgid(0, 0)  # a job that signals its own group must not reach the shim
         if os.read(gate, 1) == b"1":

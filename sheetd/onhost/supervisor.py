@@ -151,9 +151,7 @@ class Supervisor:
         command = self.command(k)
         gate, gate_in = os.pipe()
         report_out, report = os.pipe()
-        pid = self.system.fork("shim")
-        if pid == 0:
-            shim(self.system, attempt, k, command, gate, report)
+        pid = self.system.fork("shim", lambda: shim(self.system, attempt, k, command, gate, report))
         os.close(gate)
         os.close(report)
         said = read_all(report_out)

@@ -8,7 +8,7 @@ import ctypes
 import json
 import os
 import time
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 from .judgement import Identity, Process
 
@@ -118,10 +118,16 @@ class System:
                 os.close(handle)
         return True
 
-    def fork(self, role: str) -> int:
+    def fork(self, role: str, life: Callable[[], Any]) -> int:
+        """A child that lives this life and ends with it. A function, so that a simulator can have processes too."""
         pid = os.fork()
-        if pid == 0 and role != "job":
-            self.become(role)
+        if pid == 0:
+            try:
+                if role != "job":
+                    self.become(role)
+                life()
+            finally:
+                os._exit(70)
         return pid
 
     def become(self, role: str) -> None:
