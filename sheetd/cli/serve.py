@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import webbrowser
 from contextlib import ExitStack
 from typing import Annotated
@@ -29,6 +30,9 @@ def serve(
     if settings.sheet.kind != "builtin":
         raise ConfigError(f"{settings.path}: [sheet] url is {settings.sheet.url}, not builtin: open it in a browser")
     templates = load_templates(settings.daemon.templates).templates
+    over = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: over.set())
     with ExitStack() as stack:
         sheet, server = open_sheet(settings, stack, port=port)
         sheet.create_tab_if_missing()
@@ -38,4 +42,4 @@ def serve(
         out.print(f"the sheet is at [bold]{escape(server.url)}[/]  (Ctrl-C ends it)", soft_wrap=True)
         if not no_browser:
             webbrowser.open(server.url)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        over.wait()

@@ -198,7 +198,9 @@ def _environment_problems(found: TemplateFile) -> Iterator[Problem]:
         if set(placeholders(value)) & set(found.params):
             yield ("env", name), "parameters are not filled in here: read them with sheetd.params(), or use the command"
     for name in found.secrets:
-        if not _WORD.fullmatch(name) or name.startswith("SHEETD_"):
+        if not _WORD.fullmatch(name):
             yield ("secrets",), f"{name!r} is no name of an environment variable; values never stand in a template"
+        elif name.startswith("SHEETD_"):
+            yield ("secrets",), f"{name} begins like sheetd's own variables: give the secret another name"
         if name in found.env:
             yield ("secrets",), f"{name} is in env too: a secret has no value in a template, so remove it there"
