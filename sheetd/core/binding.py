@@ -42,8 +42,8 @@ def original_of(world: World, view: SheetView, row: Row) -> ExperimentId | None:
 
 def nameless(world: World, view: SheetView) -> list[Row]:
     """Typed rows that have no id of their own: none, a copied one, or one that we never gave out."""
-    state = world.state
-    strangers = [row for id_, row in view.by_id.items() if id_ not in state.experiments and id_ not in state.drafts]
+    accepted, drafts = world.state.experiments, world.state.drafts
+    strangers = [row for id_, row in view.by_id.items() if id_ not in accepted and id_ not in drafts]
     return [row for row in (*view.unnamed, *view.copies, *strangers) if not row.is_blank]
 
 
@@ -55,17 +55,24 @@ def misplaced(world: World, view: SheetView) -> set[ExperimentId]:
     those beside it belong to another. Otherwise a person has edited the row, which moves nothing.
     """
     homeless = {row.fingerprint for row in nameless(world, view)}
-    found = set()
-    for id_ in _doubtful(world, view):
-        row = view.by_id[id_]
-        own = {world.prints.get(id_), world.state.print_of(id_)}
-        if row.fingerprint in own:
-            continue
-        is_new = id_ in world.state.drafts and id_ not in world.confirmed
-        is_elsewhere = not own.isdisjoint(homeless)
-        if is_new or is_elsewhere or (id_ in world.rewritten and (row.is_blank or _is_of_another(world, view, row))):
-            found.add(id_)
+    found: set[ExperimentId] = set()
+    while more := {
+        id_ for id_ in _doubtful(world, view) if id_ not in found and _stands_wrongly(world, view, id_, homeless)
+    }:
+        found |= more
+        # The rows that these ids overwrote are without their own, which may prove that others stand wrongly too.
+        homeless |= {view.by_id[id_].fingerprint for id_ in more}
     return found
+
+
+def _stands_wrongly(world: World, view: SheetView, id_: ExperimentId, homeless: set[str]) -> bool:
+    row = view.by_id[id_]
+    own = {world.prints.get(id_), world.state.print_of(id_)}
+    if row.fingerprint in own:
+        return False
+    is_new = id_ in world.state.drafts and id_ not in world.confirmed
+    is_elsewhere = not own.isdisjoint(homeless)
+    return is_new or is_elsewhere or (id_ in world.rewritten and (row.is_blank or _is_of_another(world, view, row)))
 
 
 def _doubtful(world: World, view: SheetView) -> Iterator[ExperimentId]:

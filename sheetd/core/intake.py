@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from sheetd.core import events as ev
 from sheetd.core.acceptance import Accepted, Refused, judge
-from sheetd.core.binding import bind, nameless, original_of
+from sheetd.core.binding import Binding, bind, nameless, original_of
 from sheetd.core.effect import PinCode
 from sheetd.core.model import Afterwards, Experiment, ExperimentId, Phase
 from sheetd.core.plan import Chance, Now
@@ -45,9 +45,12 @@ def decide_requests(world: World) -> Iterator[ev.Event]:
 
 
 def _new_ids(world: World, view: SheetView, chance: Chance) -> Iterator[ev.Event]:
+    rows = nameless(world, view)
+    if not rows:
+        return
     homes = bind(world, view).homes
     taken: set[ExperimentId] = set()
-    for row in nameless(world, view)[: world.limits.rows_max]:
+    for row in rows[: world.limits.rows_max]:
         if row.index in homes or not _is_settled(world, view, row):
             continue
         original = original_of(world, view, row)
@@ -237,7 +240,7 @@ def _absences(world: World, view: SheetView, now: Now) -> Iterator[ev.Event]:
     limits, known = world.limits, len(view.by_id) + len(world.missing)
     shrunk = len(world.missing) > SHRINK_ROWS and len(world.missing) > SHRINK_SHARE * known
     reads_needed = SHRINK_READS if shrunk else 2
-    binding = bind(world, view)
+    binding = bind(world, view) if world.missing else Binding()
     coming_home = {*binding.homes.values(), *binding.undone.values()}
     for id_, (since_s, reads) in world.missing.items():
         is_too_soon = reads < reads_needed or now.s - since_s < limits.poll_s * (reads_needed - 1)

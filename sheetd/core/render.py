@@ -40,17 +40,16 @@ def plan_write(world: World, now: Now) -> SheetWrite | None:
     if view is None or view.layout.problems:
         return None
     binding = bind(world, view)
-    at_rest: dict[ExperimentId, Rest] = {}
+    at_rest: dict[str, Rest] = {}
     updates: list[CellUpdate] = []
     for row in view.rows:
-        id_ = _id_for(view, row, binding)
-        rest = None if id_ is None else world.at_rest.get(id_)
-        if id_ is None or rest is None or not _is_unmoved(world, row, id_, rest):
-            differing = list(_row_updates(world, view, row, id_, binding, now))
+        rest = world.at_rest.get(row.id)
+        if rest is None or not _is_still(world, view, row, binding, rest):
+            differing = list(_row_updates(world, view, row, binding, now))
             updates += differing
-            rest = None if differing else _rest(world, row, id_)
-        if id_ is not None and rest is not None:
-            at_rest[id_] = rest
+            rest = None if differing else _rest(world, view, row, binding)
+        if rest is not None:
+            at_rest[row.id] = rest
     world.at_rest = at_rest
     column = view.layout.position("id")
     replacements = tuple(
@@ -61,12 +60,14 @@ def plan_write(world: World, now: Now) -> SheetWrite | None:
     return SheetWrite(tab_id=view.grid.tab_id, updates=tuple(updates), replacements=replacements)
 
 
-def _rest(world: World, row: Row, id_: ExperimentId | None) -> Rest | None:
+def _rest(world: World, view: SheetView, row: Row, binding: Binding) -> Rest | None:
     """What the words of a row that shows what it should were made from; None where they depend on more than that.
 
     What has ended is told by its experiment, its metrics and the row itself, and by nothing else: no host, no time.
     """
-    experiment = None if id_ is None or id_ != row.id else world.state.experiments.get(id_)
+    if _id_for(view, row, binding) != row.id:
+        return None
+    experiment = world.state.experiments.get(ExperimentId(row.id))
     # Whether a rerun would be accepted is remembered apart from these.
     if experiment is None or experiment.phase is not Phase.ENDED or row.action == "rerun":
         return None
@@ -74,18 +75,19 @@ def _rest(world: World, row: Row, id_: ExperimentId | None) -> Rest | None:
     return Rest(row=row, experiment=experiment, summaries=summaries)
 
 
-def _is_unmoved(world: World, row: Row, id_: ExperimentId, rest: Rest) -> bool:
+def _is_still(world: World, view: SheetView, row: Row, binding: Binding, rest: Rest) -> bool:
     """Whether a row that was at rest still is: everything that its words are made from is the same object as then."""
+    experiment = rest.experiment
     return (
         rest.row is row
-        and rest.experiment is world.state.experiments.get(id_)
-        and (not rest.experiment.attempts or rest.summaries is world.metrics.get(rest.experiment.attempts[-1].id))
+        and _id_for(view, row, binding) == row.id
+        and experiment is world.state.experiments.get(experiment.id)
+        and (not experiment.attempts or rest.summaries is world.metrics.get(experiment.attempts[-1].id))
     )
 
 
-def _row_updates(
-    world: World, view: SheetView, row: Row, id_: ExperimentId | None, binding: Binding, now: Now
-) -> Iterator[CellUpdate]:
+def _row_updates(world: World, view: SheetView, row: Row, binding: Binding, now: Now) -> Iterator[CellUpdate]:
+    id_ = _id_for(view, row, binding)
     wanted: Mapping[str, CellValue] = {}
     if id_ is not None and world.state.knows(id_):
         wanted = row_cells(world, view, row, id_, now)

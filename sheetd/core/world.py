@@ -98,8 +98,8 @@ class World:
     #: Since when, and in how many reads, an open experiment's row has not been there.
     missing: dict[ExperimentId, tuple[float, int]] = field(default_factory=dict)
     judged: dict[ExperimentId, tuple[str, Accepted | Refused]] = field(default_factory=dict)
-    #: Ended rows that need not be looked at again as long as what they were judged by is the same (`render`).
-    at_rest: dict[ExperimentId, Rest] = field(default_factory=dict)
+    #: Ended rows, by id, that need not be looked at again while what they were judged by is the same (`render`).
+    at_rest: dict[str, Rest] = field(default_factory=dict)
     #: The code of rows that are about to be accepted: the cells it was taken for, and its hash.
     pinned: dict[ExperimentId, tuple[str, str]] = field(default_factory=dict)
     #: What a row should say instead of its ordinary message, such as why its code could not be taken.

@@ -163,32 +163,32 @@ class Happenings:
         self._person = person
         self._crowd = crowd
         self._tab_id = person.read().tab_id
-        self._rounds = 0
+        self._rounds: Counter[str] = Counter()
 
     def happen(self, kind: str) -> list[News]:
-        self._rounds += 1
-        happened: Callable[[], list[News]] = getattr(self, f"_{kind}")
-        return happened()
+        self._rounds[kind] += 1
+        happened: Callable[[int], list[News]] = getattr(self, f"_{kind}")
+        return happened(self._rounds[kind])
 
-    def _idle(self) -> list[News]:
+    def _idle(self, _round: int) -> list[News]:
         return []
 
-    def _edit(self) -> list[News]:
+    def _edit(self, round_: int) -> list[News]:
         """A person changes a parameter of a row that has ended: it is told that this needs a rerun."""
-        row = 1 + self._rounds * 37 % self._crowd.ended
-        cell = CellUpdate(row=row, column=HEADER.index("p1"), value=1e6 + self._rounds)
+        row = 1 + round_ * 37 % self._crowd.ended
+        cell = CellUpdate(row=row, column=HEADER.index("p1"), value=1e6 + round_)
         self._person.write(SheetWrite(tab_id=self._tab_id, updates=(cell,)))
         return []
 
-    def _status(self) -> list[News]:
+    def _status(self, round_: int) -> list[News]:
         """A running job crashes and waits for its restart, or is back from it."""
-        state = Seen.RESTARTING if self._rounds % 2 else Seen.RUNNING
+        state = Seen.RESTARTING if round_ % 2 else Seen.RUNNING
         seen = AttemptSeen(state=state, pid=1, started_age_s=STARTED_AGE_S)
         return [AttemptReported(host=HOST, attempt=attempt_id(self._crowd.running_ids()[0], 1), seen=seen)]
 
-    def _metrics(self) -> list[News]:
+    def _metrics(self, round_: int) -> list[News]:
         """Every running job reports one line."""
-        return list(reports(self._crowd, self._rounds))
+        return list(reports(self._crowd, round_))
 
 
 def reports(crowd: Crowd, round_: int) -> Iterator[MetricsReported]:

@@ -47,7 +47,7 @@ HEADER = (
 )
 #: Old enough that the runtime of what runs is said in hours and does not make every cycle a changed one.
 STARTED_AGE_S = 100_000.0
-METRIC_POINTS = 20
+METRIC_POINTS = 120
 
 
 @dataclass(frozen=True)
