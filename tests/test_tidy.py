@@ -37,7 +37,7 @@ ROOMS = {
 PURE = {
     "__future__", "abc", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "difflib", "enum",
     "fractions", "functools", "hashlib", "heapq", "itertools", "json", "math", "operator", "re", "statistics", "string",
-    "textwrap", "types", "typing", "unicodedata",
+    "struct", "textwrap", "types", "typing", "unicodedata",
 }  # fmt: skip
 
 

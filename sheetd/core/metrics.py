@@ -6,6 +6,7 @@ Metrics are data. No reported line can change an experiment's state.
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -15,11 +16,13 @@ from sheetd.core.observation import MetricPoint
 NAMES_MAX = 100
 #: Points kept per metric, for the little curve in a cell.
 RECENT_MAX = 120
+#: A point: its step (nan for none) and its value.
+_POINT = struct.Struct("<dd")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSummary:
-    """All reports of one metric by one attempt, folded. `step` is that of the last; `recent` is oldest first."""
+    """All reports of one metric by one attempt, folded. `step` is that of the last."""
 
     last: float
     minimum: float
@@ -27,7 +30,12 @@ class MetricSummary:
     mean: float
     count: int
     step: float | None = None
-    recent: tuple[tuple[float | None, float], ...] = ()
+    #: The last points, packed: those of ten thousand experiments are in memory, and are read from disk at each start.
+    recent: bytes = b""
+
+    def points(self) -> list[tuple[float | None, float]]:
+        """Step and value of the last reports, oldest first."""
+        return [(None if math.isnan(step) else step, value) for step, value in _POINT.iter_unpack(self.recent)]
 
     def view(self, name: str) -> float:
         """The number behind a column such as `loss:min`."""
@@ -46,10 +54,9 @@ def add_points(summaries: Mapping[str, MetricSummary], points: Iterable[MetricPo
 
 
 def _with(old: MetricSummary | None, step: float | None, value: float) -> MetricSummary:
+    point = _POINT.pack(math.nan if step is None else step, value)
     if old is None:
-        return MetricSummary(
-            last=value, minimum=value, maximum=value, mean=value, count=1, step=step, recent=((step, value),)
-        )
+        return MetricSummary(last=value, minimum=value, maximum=value, mean=value, count=1, step=step, recent=point)
     count = old.count + 1
     return MetricSummary(
         last=value,
@@ -59,7 +66,7 @@ def _with(old: MetricSummary | None, step: float | None, value: float) -> Metric
         mean=old.mean + (value / count - old.mean / count),
         count=count,
         step=step,
-        recent=(*old.recent[1 - RECENT_MAX :], (step, value)),
+        recent=old.recent[-_POINT.size * (RECENT_MAX - 1) :] + point,
     )
 
 

@@ -23,11 +23,11 @@ from sheetd.core.model import AttemptId
 from sheetd.journal.database import Damaged, check, explained, open_for_writing, transaction
 
 CACHE_NAME = "cache.sqlite"
-_SHAPE: Final = 1
+_SHAPE: Final = 2
 _TABLES = (
     """CREATE TABLE metrics (
          attempt TEXT NOT NULL, name TEXT NOT NULL, last REAL NOT NULL, minimum REAL NOT NULL, maximum REAL NOT NULL,
-         mean REAL NOT NULL, count INTEGER NOT NULL, step REAL, recent TEXT NOT NULL, PRIMARY KEY (attempt, name)
+         mean REAL NOT NULL, count INTEGER NOT NULL, step REAL, recent BLOB NOT NULL, PRIMARY KEY (attempt, name)
        ) WITHOUT ROWID""",
     "CREATE TABLE offsets (attempt TEXT PRIMARY KEY, offset INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE views (name TEXT PRIMARY KEY, wall_s REAL NOT NULL, text TEXT NOT NULL) WITHOUT ROWID",
@@ -117,7 +117,7 @@ def read_metrics(connection: sqlite3.Connection, attempt: AttemptId) -> dict[str
             mean=mean,
             count=count,
             step=step,
-            recent=tuple((step, value) for step, value in json.loads(recent)),
+            recent=recent,
         )
         for name, last, minimum, maximum, mean, count, step, recent in rows
     }
@@ -128,5 +128,5 @@ def read_view(connection: sqlite3.Connection, name: str) -> View | None:
     return View(value=json.loads(row[0]), wall_s=row[1]) if row else None
 
 
-def _columns(one: MetricSummary) -> tuple[float | int | str | None, ...]:
-    return (one.last, one.minimum, one.maximum, one.mean, one.count, one.step, json.dumps(one.recent))
+def _columns(one: MetricSummary) -> tuple[float | int | bytes | None, ...]:
+    return (one.last, one.minimum, one.maximum, one.mean, one.count, one.step, one.recent)
