@@ -15,10 +15,10 @@ and while every running job reports once a second.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import resource
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -212,9 +212,13 @@ def cpu_ms(work: Callable[[], object]) -> float:
     return (time.process_time() - started_s) * 1000
 
 
-def peak_mb() -> float:
-    """Of this process since it began. Kilobytes on Linux, bytes on macOS (getrusage(2))."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+def resident_mb() -> float:
+    """What this process holds now; where only the peak since it began is told (macOS, in bytes: getrusage(2)), that."""
+    gc.collect()
+    status = Path("/proc/self/statm")
+    if status.exists():
+        return int(status.read_text().split()[1]) * resource.getpagesize() / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 @contextmanager
@@ -252,10 +256,10 @@ def measure_cycles(
         bare_ms.append(cpu_ms(lambda: json.loads(bare())))
         for kind in KINDS:
             taken[kind].append(pilot.cycle(clock, *happenings.happen(kind)))
-    before_mb = peak_mb()
+    before_mb = resident_mb()
     for number in range(cycles):
         pilot.cycle(clock, *happenings.happen(KINDS[number % len(KINDS)]))
-    growth_mb = peak_mb() - before_mb
+    growth_mb = resident_mb() - before_mb
     pilot.close()
     return Cost(
         rows=crowd.rows,
@@ -327,7 +331,7 @@ def cycles_table(costs: list[Cost]) -> Table:
     shown = Table(title=f"One cycle, {len(HEADER)} columns: requests (reads + writes), CPU ms, and times bare")
     for name in ("rows", "answer kB", "bare", *(f"{kind}{what}" for kind in KINDS for what in (" req", " ms", " x"))):
         shown.add_column(name, justify="right")
-    for name in ("first ms", "peak RSS MB", "growth MB", "cycles"):
+    for name in ("first ms", "RSS MB", "growth MB", "cycles"):
         shown.add_column(name, justify="right")
     for cost in costs:
         figures = []
