@@ -5,8 +5,9 @@ API has no compare-and-swap). So an id cell alone proves nothing: what the row s
 come out of it: rows that have no id of their own, the known id that such a row gets back, and ids that our own write
 put beside the wrong cells, with what they overwrote.
 
-Where this is weak: rows that say the same are the same to us, and a row that is edited in the very moment in which our
-write overwrites its id is taken for a new one.
+Where this is weak: rows that say the same are the same to us; a row that is edited in the very moment in which its id
+is lost is taken for a new one; and what a row says that was edited after it was accepted is known by heart only, so
+that a daemon which died since then does not recognise it without its id.
 """
 
 from __future__ import annotations
