@@ -1,0 +1,409 @@
+"""The invariants of `facts/faults.md` section 6, judged from outside: executions, signals, cells and journal as they are.
+
+The truth here is kept by the simulated machines and by the people, never by the code under test. A violation raises at
+once, in the words that a person needs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sheetd.core import effect as fx
+from sheetd.core import events as ev
+from sheetd.core.model import AttemptId, ExperimentId, Phase, Reason, Spec, experiment_of
+from sheetd.core.render import plan_write, row_cells
+from tests.sim.jobs import SECRET
+from tests.sim.machine import Process
+from tests.sim.people import Order
+
+if TYPE_CHECKING:
+    from tests.sim.service import Service
+    from tests.sim.world import Simulation
+
+
+class Violation(AssertionError):  # noqa: N818 - of an invariant
+    """A promise was broken."""
+
+
+@dataclass
+class Execution:
+    """One run of a job that really happened."""
+
+    host: str
+    process: Process
+    k: int
+    began: float
+    ended: float | None = None
+    status: int = 0
+
+
+@dataclass
+class Ledger:
+    """What is known of one experiment, from its journal and from the machines."""
+
+    specs: list[Spec] = field(default_factory=list)
+    reopened: int = 0
+
+
+class Checker:
+    def __init__(self, simulation: Simulation) -> None:
+        self.simulation = simulation
+        self.engine = simulation.engine
+        self.ledgers: dict[ExperimentId, Ledger] = {}
+        self.by_seed: dict[int, list[ExperimentId]] = defaultdict(list)
+        self.intents: dict[str, ev.LaunchIntended] = {}
+        self.ends: dict[str, ev.AttemptEnded] = {}
+        self.executions: dict[str, list[Execution]] = defaultdict(list)
+        self.stops: set[str] = set()
+        #: Attempts of which the nemesis killed something, or whose host it switched off.
+        self.harmed: Counter[str] = Counter()
+        self.jobs: list[Process] = []
+        self.turns = 0
+
+    def blame(self, invariant: str, words: str) -> None:
+        raise Violation(f"{invariant}: {words}")
+
+    # --- the journal ---------------------------------------------------------------------------------------------
+
+    def recorded(self, service: Service, events: Sequence[ev.Event]) -> None:
+        for event in events:
+            self.engine.log(f"d{service.number} {type(event).__name__} {self._short(event)}")
+            if service.folder != self.simulation.folder:
+                continue  # a copy of the journal: only its effects on hosts count
+            match event:
+                case ev.RowAccepted():
+                    self._accepted(event.experiment, event.spec)
+                case ev.ExperimentReopened():
+                    self._reopened(event)
+                case ev.LaunchIntended():
+                    self._intended(event)
+                case ev.AttemptEnded():
+                    self._ended(event)
+                case ev.StopIntended():
+                    self._stop_intended(event)
+                case _:
+                    pass
+
+    @staticmethod
+    def _short(event: ev.Event) -> str:
+        parts = [
+            str(getattr(event, name))
+            for name in ("attempt", "experiment", "host", "action", "why", "reason", "detail")
+            if getattr(event, name, "")
+        ]
+        return " ".join(parts)[:160]
+
+    def _accepted(self, id_: ExperimentId, spec: Spec) -> None:
+        if id_ in self.ledgers:
+            self.blame("I8", f"{id_} was accepted twice")
+        self.ledgers[id_] = Ledger(specs=[spec])
+        seed = int(spec.params["seed"])
+        self.by_seed[seed].append(id_)
+        orders = self.orders(id_)
+        if not orders:
+            self.blame("I8", f"{id_} was accepted for a row that nobody typed (seed {seed})")
+        if all(not order.is_complete or not order.is_valid for order in orders):
+            self.blame("S24", f"{id_} was accepted from a row that was half typed or wrong (seed {seed})")
+
+    def orders(self, id_: ExperimentId) -> list[Order]:
+        seeds = {int(spec.params["seed"]) for spec in self.ledgers[id_].specs}
+        return [order for order in self.simulation.people.orders.values() if order.seed in seeds]
+
+    def _is_doubtful(self, id_: ExperimentId) -> bool:
+        orders = self.orders(id_)
+        return not orders or any(order.is_doubtful for order in orders)
+
+    def _reopened(self, event: ev.ExperimentReopened) -> None:
+        ledger = self.ledgers[event.experiment]
+        ledger.reopened += 1
+        if event.spec is not None:
+            ledger.specs.append(event.spec)
+        orders = self.orders(event.experiment)
+        asked = sum(order.asked[word] for order in orders for word in ("run", "restart", "rerun"))
+        if ledger.reopened > asked and not self._is_doubtful(event.experiment):
+            self.blame("I9", f"{event.experiment} was begun again {ledger.reopened} times and asked for {asked} times")
+
+    def _intended(self, event: ev.LaunchIntended) -> None:
+        attempt = event.attempt
+        if attempt in self.intents:
+            self.blame("I5", f"{attempt} was intended twice")
+        self.intents[attempt] = event
+        id_, number = experiment_of(attempt), int(attempt.rpartition(".")[2])
+        if number > 1:
+            former = f"{id_}.{number - 1}"
+            if former not in self.ends:
+                self.blame("I5", f"{attempt} follows {former}, which has no proof of its end")
+            self._nothing_lives(former, f"I5: {attempt} was intended")
+        for other, intent in self.intents.items():
+            if other != attempt and intent.host == event.host and set(intent.slots) & set(event.slots):
+                if other not in self.ends:
+                    self.blame("I4", f"{attempt} gets a slot of {other}, which has not ended")
+                self._nothing_lives(other, f"I4: its slot was given to {attempt}")
+
+    def living(self, attempt: str) -> list[Process]:
+        return [
+            one
+            for one in self.jobs
+            if one.attempt == attempt and not one.is_zombie and one.machine.processes.get(one.pid) is one
+        ]
+
+    def _nothing_lives(self, attempt: str, when: str) -> None:
+        alive = [one for one in self.living(attempt) if not self._may_escape(one)]
+        if alive:
+            one = alive[0]
+            self.blame(
+                when.partition(":")[0], f"{when} while {one.role} {one.pid} of {attempt} lives on {one.machine.name}"
+            )
+
+    def _may_escape(self, process: Process) -> bool:
+        """What agent.py calls its weakness: it hid, after its supervisor or its shim was killed."""
+        return not process.environ and self.harmed[process.attempt] > 0
+
+    def _ended(self, event: ev.AttemptEnded) -> None:
+        attempt = event.attempt
+        if attempt in self.ends:
+            self.blame("I10", f"the end of {attempt} was recorded twice")
+        self.ends[attempt] = event
+        self._nothing_lives(attempt, "I10: its end was recorded")
+        runs = self.executions[attempt]
+        last = runs[-1] if runs else None
+        if event.reason is Reason.SUCCEEDED and (last is None or last.ended is None or last.status != 0):
+            self.blame("I10", f"{attempt} is said to have succeeded, and its last run did not")
+        if event.reason is Reason.FAILED and last is not None and last.status == 0 and last.ended is not None:
+            self.blame("I10", f"{attempt} is said to have failed, and its last run succeeded")
+        if event.reason is Reason.HOST_LOST and not self.harmed[attempt]:
+            self.blame("I12", f"{attempt} is said to be lost ({event.detail}), and nothing happened to it")
+
+    def _stop_intended(self, event: ev.StopIntended) -> None:
+        id_ = experiment_of(event.attempt)
+        orders = self.orders(id_)
+        asked = sum(order.asked[word] for order in orders for word in ("stop", "restart", "rerun"))
+        wished = asked or self._is_doubtful(id_) or id_ in self.simulation.cli_stopped
+        refused = "refused" in event.why and self.simulation.may_refuse
+        lost = "no record" in event.why and self.harmed[event.attempt]
+        if not (wished or refused or lost):
+            self.blame("I12", f"{event.attempt} is to be stopped ({event.why}), and nobody wanted that")
+
+    def recovered(self, service: Service) -> None:
+        """I8 after a start: everything that was ever accepted is there."""
+        if service.folder == self.simulation.folder and service.daemon is not None:
+            lost = self.ledgers.keys() - service.daemon.world.state.experiments.keys()
+            if lost:
+                self.blame("I8", f"{sorted(lost)} are not in the journal any more")
+            gone = [
+                a for a in self.intents if experiment_of(AttemptId(a)) in self.ledgers and not self._has(service, a)
+            ]
+            if gone:
+                self.blame("I6", f"the intents of {gone} are not in the journal any more")
+
+    @staticmethod
+    def _has(service: Service, attempt: str) -> bool:
+        assert service.daemon is not None
+        experiment = service.daemon.world.state.experiments[experiment_of(AttemptId(attempt))]
+        return any(one.id == attempt for one in experiment.attempts)
+
+    def trying(self, service: Service, effect: fx.Effect) -> None:
+        if isinstance(effect, fx.Launch | fx.Stop):
+            if isinstance(effect, fx.Stop):
+                self.stops.add(effect.attempt)
+            if service.folder == self.simulation.folder and effect.attempt not in self.intents:
+                self.blame("I6", f"{effect.attempt} is asked for on {effect.host} without a recorded intent")
+
+    def turned(self, service: Service) -> None:
+        self.turns += 1
+        assert service.daemon is not None
+        world = service.daemon.world
+        if world.halted and "newer daemon" not in world.halted:
+            self.blame("invariants.py", world.halted)
+        if len(world.in_flight) > 200 or len(service.inbox) > 5000:
+            self.blame("I16", "a queue grows without a bound")
+
+    # --- machines ------------------------------------------------------------------------------------------------
+
+    def executed(self, process: Process, argv: list[str], env: dict[str, str]) -> None:
+        attempt, k, host = env["SHEETD_ATTEMPT"], int(env["SHEETD_RESTART"]), process.machine.name
+        self.engine.log(f"{host} executes {attempt} run {k} as {process.pid}")
+        self.jobs = [one for one in self.jobs if one.machine.processes.get(one.pid) is one]
+        id_ = experiment_of(AttemptId(attempt))
+        for one in self.jobs:
+            if not one.is_zombie and experiment_of(AttemptId(one.attempt)) == id_ and not self._may_escape(one):
+                self.blame(
+                    "I1",
+                    f"{attempt} run {k} starts on {host} while {one.attempt} ({one.role} {one.pid}) lives on {one.machine.name}",
+                )
+        self.jobs.append(process)
+        if any(run.k == k for run in self.executions[attempt]):
+            self.blame("I2", f"run {k} of {attempt} was executed twice")
+        intent = self.intents.get(attempt)
+        if intent is None:
+            self.blame("I6", f"{attempt} runs on {host}, and no intent of it was recorded")
+            return
+        if intent.host != host:
+            self.blame("I6", f"{attempt} runs on {host}, and was meant for {intent.host}")
+        if attempt in self.ends:
+            self.blame("I10", f"{attempt} is executed after its end was recorded")
+        self._right_place(attempt, k, argv, env)
+        for other, held in self.intents.items():
+            if (
+                held.host == host
+                and other != attempt
+                and set(held.slots) & set(intent.slots)
+                and any(not self._may_escape(p) for p in self.living(other))
+            ):
+                self.blame("I4", f"{attempt} starts on a slot that {other} uses")
+        self.executions[attempt].append(Execution(host, process, k, self.engine.now))
+
+    def process_ended(self, process: Process, status: int) -> None:
+        for run in self.executions.get(process.attempt, ()):
+            if run.process is process and run.ended is None:
+                run.ended, run.status = self.engine.now, status
+
+    def _right_place(self, attempt: str, k: int, argv: list[str], env: dict[str, str]) -> None:
+        id_, _, number = attempt.rpartition(".")
+        ledger = self.ledgers[ExperimentId(id_)]
+        if not any(argv in (list(spec.argv), list(spec.resume_argv)) for spec in ledger.specs):
+            self.blame("I11", f"{attempt} executes {argv}, which was never accepted")
+        if not env["CHECKPOINT_DIR"].endswith(f"/{id_}/checkpoints/a{number}"):
+            self.blame("I15", f"{attempt} writes its checkpoints to {env['CHECKPOINT_DIR']}")
+        if any(SECRET in word for word in argv) or env.get("TOKEN") != SECRET:
+            self.blame("I18", f"the secret of {attempt} is in its argv, or not in its environment")
+        policy = ledger.specs[-1].restarts
+        if k > policy.max:
+            self.blame("I17", f"{attempt} is restarted {k} times; its budget is {policy.max}")
+        runs = self.executions[attempt]
+        if k and runs and runs[-1].k == k - 1 and runs[-1].ended is not None:
+            if self.engine.now - runs[-1].ended < policy.backoff_s * 0.9:
+                self.blame("I17", f"{attempt} is restarted {self.engine.now - runs[-1].ended:.2f} s after its crash")
+
+    def signalled(self, sender: Process | None, target: Process, number: int) -> None:
+        if sender is None:
+            return
+        if target.is_foreign or not target.attempt:
+            self.blame(
+                "I13",
+                f"{sender.role} {sender.pid} of {sender.attempt} signals {target.role} {target.pid}, which is not ours",
+            )
+        if target.role in ("job", "job child", "shim") and target.attempt != sender.attempt:
+            self.blame("I13", f"the {sender.role} of {sender.attempt} signals {target.role} of {target.attempt}")
+        if target.role == "job" and target.attempt not in self.stops and not self.harmed[target.attempt]:
+            self.blame("I12", f"the job of {target.attempt} gets signal {number}, and nobody asked for its stop")
+
+    # --- all the time --------------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        simulation = self.simulation
+        if simulation.tab.blame:
+            self.blame("I7", simulation.tab.blame[0])
+        if simulation.api.blame:
+            self.blame("I16", simulation.api.blame[0])
+        for machine in simulation.machines.values():
+            if machine.complaints:
+                words = machine.complaints[0]
+                self.blame("I14" if words.startswith("I14") else "agent", words)
+        for _, column, value in simulation.tab.written:
+            if isinstance(value, str) and (
+                value[:1] in ("=", "+", "@") or SECRET in value or not value.isprintable() and value
+            ):
+                self.blame("I18", f"{value!r} was written into {column.header}")
+        simulation.tab.written.clear()
+
+    def cells_of_people(self) -> None:
+        for line, order in self.simulation.people.orders.items():
+            for column, held in line.mine.items():
+                if column in self.simulation.tab.columns and not column.is_owned and line.get(column) != held:
+                    self.blame(
+                        "I7",
+                        f"{column.header} of row {order.seed} was {held.shown!r} and is {line.get(column).shown!r}",
+                    )
+
+    # --- at the end ----------------------------------------------------------------------------------------------
+
+    def pending(self) -> str:
+        """What is unfinished, as a sentence; empty when nothing is."""
+        simulation = self.simulation
+        service = simulation.service
+        if service.is_dead or service.daemon is None:
+            return "the daemon does not run"
+        world = service.daemon.world
+        if world.halted:
+            return f"the daemon does not act: {world.halted}"
+        down = [host.name for host in world.hosts.values() if not host.is_up]
+        if down:
+            return f"{down[0]} is not up: {world.hosts[down[0]].why}"
+        for id_ in world.state.open:
+            experiment = world.state.experiments[id_]
+            seen = world.seen(experiment.attempt) if experiment.attempt else None
+            return f"{id_} is {experiment.phase.value} (seen: {seen.state.value if seen else 'nothing'}; {world.waiting.get(id_, '')})"
+        for order in simulation.people.orders.values():
+            if words := self._order_pending(order):
+                return words
+        if world.sheet is None or world.must_read or simulation.tab.grid() != world.sheet.grid:
+            return "the sheet has not been read as it is"
+        if (write := plan_write(world, service.daemon._now())) is not None:
+            return f"cells are still to be written: {write.updates[:2]} {write.replacements[:2]}"
+        return ""
+
+    def _order_pending(self, order: Order) -> str:
+        column = self.simulation.tab.column("status")
+        status = order.line.get(column).value if column is not None else None
+        if order.is_deleted or order.is_doubtful or not order.is_complete:
+            return ""
+        if not order.is_valid:
+            return (
+                ""
+                if status in ("invalid", "draft")
+                else f"the wrong row {order.seed} is not called invalid but {status}"
+            )
+        if order.seed not in self.by_seed:
+            return f"row {order.seed} was not accepted (it says {status})"
+        return ""
+
+    def final(self) -> None:
+        """When everything is quiet: sheet, journal and machines agree."""
+        simulation = self.simulation
+        self.cells_of_people()
+        for machine in simulation.machines.values():
+            left = [
+                one
+                for one in machine.processes.values()
+                if one.attempt and not one.is_zombie and not self._may_escape(one)
+            ]
+            if left:
+                self.blame("I20", f"{left[0].role} {left[0].pid} of {left[0].attempt} is left on {machine.name}")
+        for order in simulation.people.orders.values():
+            if order.is_complete and order.is_valid and not order.is_deleted and not order.is_doubtful:
+                self._order_final(order)
+
+    def _order_final(self, order: Order) -> None:
+        simulation = self.simulation
+        ids = self.by_seed[order.seed]
+        twins = [one for one in simulation.people.orders.values() if one.seed == order.seed]
+        if len(ids) > 1 and len(twins) == 1:
+            self.blame("I1", f"row {order.seed} became {len(ids)} experiments: {ids}")
+        assert simulation.service.daemon is not None
+        world = simulation.service.daemon.world
+        column = simulation.tab.column("id")
+        assert column is not None
+        assert world.sheet is not None
+        shown = order.line.get(column).value
+        if shown not in ids:
+            self.blame("I20", f"row {order.seed} shows the id {shown}, and belongs to {ids}")
+        experiment = world.state.experiments[ExperimentId(str(shown))]
+        view, index = world.sheet, simulation.tab.lines.index(order.line) + 1
+        now = simulation.service.daemon._now()
+        wanted = row_cells(world, view, view.rows[index - 1], experiment.id, now)
+        for name in ("status", "message", "host", "attempt"):
+            said = order.line.get(simulation.tab.column(name)).value  # type: ignore[arg-type]
+            if said != (wanted.get(name) or None):
+                self.blame("I20", f"{name} of row {order.seed} says {said!r}, and should say {wanted.get(name)!r}")
+        if wanted["status"] in ("failed", "stopped") and not wanted["message"]:
+            self.blame("never 7", f"row {order.seed} has {wanted['status']} and does not say why")
+        if experiment.phase is not Phase.ENDED:
+            self.blame("I20", f"{experiment.id} has not ended")
+        if wanted["status"] == "succeeded" and not any(
+            run.status == 0 for run in self.executions[experiment.attempts[-1].id]
+        ):
+            self.blame("I10", f"row {order.seed} says succeeded, and no run of its last attempt was a success")

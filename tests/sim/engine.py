@@ -1,0 +1,160 @@
+"""Virtual time and tasks: everything happens in one thread, in an order that follows from the seed alone.
+
+A task is a greenlet. It runs until it sleeps or waits; then the next event of the heap has its turn. Nothing here knows
+what is simulated. Weak: a task that never sleeps hangs the run, as it would hang a real machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import random
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+import greenlet
+
+
+class Killed(BaseException):  # noqa: N818 - an order, not a failure
+    """Raised inside a task that was killed. Nothing that it does afterwards has an effect."""
+
+
+class Task:
+    """Something that runs beside others. `kill` ends it where it waits."""
+
+    def __init__(self, engine: Engine, name: str, body: Callable[[], Any]) -> None:
+        self.engine = engine
+        self.name = name
+        self.dead = False
+        self._body = body
+        self._greenlet = greenlet.greenlet(self._run, parent=engine.hub)
+        self._waiting = 0  # grows with each wait, so that an old wake-up is recognised
+        self.on_end: Callable[[Task], None] = lambda _task: None
+
+    def _run(self) -> None:
+        try:
+            if not self.dead:
+                self._body()
+        except Killed:
+            pass
+        except BaseException as bug:  # noqa: BLE001 - raised again by the engine
+            self.engine.bug = self.engine.bug or bug
+        finally:
+            self.dead = True
+            self.on_end(self)
+
+    def kill(self) -> None:
+        if self.dead:
+            return
+        self.dead = True
+        if greenlet.getcurrent() is not self._greenlet:
+            self.engine.at(0.0, self._resume_dead)
+
+    def _resume_dead(self) -> None:
+        if not self._greenlet.dead:
+            if self._greenlet:
+                self._greenlet.throw(Killed)
+            else:  # never started
+                self.on_end(self)
+
+
+class Engine:
+    """The clock, the heap of events and the only source of chance."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.now = 0.0
+        self.hub = greenlet.getcurrent()
+        self.bug: BaseException | None = None
+        self.steps = 0
+        self.faults: Counter[str] = Counter()
+        self.last: deque[str] = deque(maxlen=60)
+        self._heap: list[tuple[float, int, Callable[[], Any]]] = []
+        self._count = 0
+        self._digest = hashlib.blake2b(digest_size=16)
+        #: Called after every event.
+        self.check: Callable[[], None] = lambda: None
+
+    # --- what happened -------------------------------------------------------------------------------------------
+
+    def log(self, text: str) -> None:
+        """An event of the run: part of its hash, and among the last words of a failure."""
+        line = f"{self.now:10.3f}  {text}"
+        self._digest.update(line.encode("utf-8", "surrogatepass"))
+        self.last.append(line)
+
+    def fault(self, kind: str, text: str = "") -> None:
+        self.faults[kind] += 1
+        self.log(f"FAULT {kind} {text}")
+
+    @property
+    def hash(self) -> str:
+        return self._digest.hexdigest()
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def at(self, delay: float, call: Callable[[], Any]) -> None:
+        self._count += 1
+        heapq.heappush(self._heap, (self.now + max(0.0, delay), self._count, call))
+
+    def spawn(self, name: str, body: Callable[[], Any], delay: float = 0.0) -> Task:
+        task = Task(self, name, body)
+        task._greenlet.task = task
+        self.at(delay, lambda: None if task._greenlet.dead or task._greenlet else task._greenlet.switch())
+        return task
+
+    @property
+    def current(self) -> Task | None:
+        return getattr(greenlet.getcurrent(), "task", None)
+
+    def sleep(self, seconds: float) -> None:
+        """In a task: let the others go on for so long."""
+        self.wait(seconds)
+
+    def wait(self, seconds: float | None) -> None:
+        """In a task: until `wake` or until the time is over."""
+        task = self.current
+        assert task is not None, "only a task can wait"
+        if task.dead:
+            raise Killed
+        task._waiting += 1
+        ticket = task._waiting
+        if seconds is not None:
+            self.at(seconds, lambda: self._go_on(task, ticket))
+        self.hub.switch()
+        if task.dead:
+            raise Killed
+
+    def wake(self, task: Task, delay: float = 0.0) -> None:
+        """Let a waiting task go on. Without effect on one that does not wait."""
+        ticket = task._waiting
+        self.at(delay, lambda: self._go_on(task, ticket))
+
+    def _go_on(self, task: Task, ticket: int) -> None:
+        if not task.dead and task._waiting == ticket and task._greenlet:
+            task._waiting += 1
+            task._greenlet.switch()
+
+    def run(self, until: float, is_over: Callable[[], bool] = lambda: False) -> None:
+        """Let time pass. Raises what a task was not allowed to raise, and what `check` raises."""
+        while self._heap and self._heap[0][0] <= until:
+            when, _, call = heapq.heappop(self._heap)
+            self.now = max(self.now, when)
+            self.steps += 1
+            call()
+            if self.bug is not None:
+                raise self.bug
+            self.check()
+            if is_over():
+                return
+        if not is_over():
+            self.now = max(self.now, until)
+
+    # --- chance --------------------------------------------------------------------------------------------------
+
+    def chance(self, probability: float) -> bool:
+        return probability > 0.0 and self.random.random() < probability
+
+    def between(self, low: float, high: float) -> float:
+        return low + (high - low) * self.random.random()

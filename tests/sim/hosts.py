@@ -1,0 +1,401 @@
+"""Hosts as the daemon meets them: `ports.Host` over the shipped agent on a simulated machine and a network that fails.
+
+What a connection does (greet, ask for everything, watch, ping, drop on the first missed deadline, back off) is what
+`sheetd/hosts/session.py` and `client.py` do with threads; it is told again here without them, and this is the one part
+of the way to a host that is modelled and not run. An agent goes on for a while after its connection broke, and obeys
+what it had been sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sheetd.core.model import AttemptId, HostName
+from sheetd.core.observation import AttemptReported, HostFacts, HostSeen, HostUnseen, MetricsReported, Observation
+from sheetd.errors import HostError, HostRefused, HostUnreachable
+from sheetd.hosts import answers
+from sheetd.hosts.host import spec_json
+from sheetd.ports import Chunk, LaunchOrder
+from tests.sim.engine import Engine, Task
+from tests.sim.machine import Folder, Machine, Process
+from tests.sim.posix import Loader, Poll, facts_of
+
+ROOT = "/state"
+REQUEST_DEADLINE_S, QUIET_S, PING_DEADLINE_S, HEALTHY_S, TICKET_LIFE_S = 30.0, 15.0, 10.0, 60.0, 120.0
+
+
+@dataclass
+class Network:
+    """The way to one host. Probabilities are for each request or connection."""
+
+    is_cut: bool = False
+    latency: float = 0.02
+    refuses: float = 0.0
+    drops_request: float = 0.0
+    drops_answer: float = 0.0
+    delays: float = 0.0
+    hangs: float = 0.0
+    breaks_push: float = 0.0
+    refusal: HostRefused | None = None
+
+
+class Connection:
+    """One agent process and the two directions to it."""
+
+    def __init__(self, host: SimHost) -> None:
+        self.host = host
+        self.engine = host.engine
+        self.ended = False
+        self.why = ""
+        self.heard = self.engine.now
+        self.requests: deque[dict[str, Any]] = deque()
+        self.replies: dict[int, dict[str, Any]] = {}
+        self.waiting: dict[int, Task] = {}
+        self.count = 0
+        self.is_dirty = False
+        self.is_hung = False
+        self.attendant: Task | None = None
+        self.boot: Any = None
+        self.clock = (0.0, 0.0)
+        self.process: Process = host.machine.new_process(None, "agent", self.serve)
+        host.machine.watchers.add(self)
+
+    # --- the daemon's end ----------------------------------------------------------------------------------------
+
+    def ask(
+        self, verb: str, read: Callable[[Mapping[str, Any]], Any], deadline: float = REQUEST_DEADLINE_S, **fields: Any
+    ) -> Any:
+        if self.ended:
+            raise HostUnreachable(self.why)
+        engine, network = self.engine, self.host.network
+        self.count += 1
+        number = self.count
+        request = json.loads(json.dumps({"id": number, "verb": verb, **fields}))
+        if engine.chance(network.drops_request):
+            engine.fault("H11 request lost", f"{self.host.name} {verb}")
+            engine.at(network.latency, lambda: self.end("the connection broke"))
+        else:
+            late = 0.0
+            if engine.chance(network.delays):
+                late = engine.between(1.0, 200.0)
+                engine.fault("H12 request delivered late", f"{self.host.name} {verb} {late:.1f} s")
+            engine.at(engine.between(0.5, 1.5) * network.latency + late, lambda: self.deliver(request))
+        until = engine.now + deadline
+        task = engine.current
+        assert task is not None
+        self.waiting[number] = task
+        try:
+            while number not in self.replies:
+                if self.ended:
+                    raise HostUnreachable(self.why)
+                if engine.now >= until:
+                    self.end(f"{self.host.name}: no answer to `{verb}` in time")
+                    raise HostUnreachable(self.why)
+                engine.wait(until - engine.now)
+        finally:
+            self.waiting.pop(number, None)
+        reply = self.replies.pop(number)
+        if "error" in reply:
+            raise HostRefused(str(reply["error"]["code"]), str(reply["error"]["message"]))
+        return read(reply["ok"])
+
+    def deliver(self, request: dict[str, Any]) -> None:
+        self.requests.append(request)
+        self.stir()
+
+    def stir(self) -> None:
+        if self.process.task is not None:
+            self.engine.wake(self.process.task)
+
+    def end(self, why: str) -> None:
+        """The daemon's end is closed; the agent hears of it sooner or later."""
+        if self.ended:
+            return
+        self.ended, self.why = True, why
+        for task in list(self.waiting.values()):
+            self.engine.wake(task)
+        if self.attendant is not None:
+            self.engine.wake(self.attendant)
+        linger = self.engine.random.choice([0.1, 0.1, 5.0, 300.0])
+        self.engine.at(linger, self.hang_up)
+
+    def hang_up(self) -> None:
+        self.host.machine.watchers.discard(self)
+        self.host.machine.end(self.process, 9)
+
+    # --- the agent's end -----------------------------------------------------------------------------------------
+
+    def serve(self) -> None:
+        """As `agent.serve`, with frames that are whole."""
+        host, agent_module = self.host, self.host.loader.load("agent")
+        system = host.system(host.machine)
+        try:
+            agent = agent_module.Agent(system, ROOT, 0o022)
+        except OSError as error:
+            self.end(f"{host.name}: the agent could not start: {error}")
+            return
+        while True:
+            while self.requests:
+                request = self.requests.popleft()
+                before = host.machine.epoch_seen
+                reply = agent.answer(request)
+                self.judge(request, reply, before)
+                self.reply(request, reply)
+            ready = {number for number, _ in Poll.poll(agent.watcher.poll, 0)} if agent.watcher.keepers else set()
+            due = [watched.again_at for watched in agent.watcher.watched.values() if watched.again_at is not None]
+            now = system.boottime()
+            if self.is_dirty or ready or any(when <= now for when in due):
+                self.is_dirty = False
+                agent.watcher.heed(ready)
+                for push in agent.watcher.pushes():
+                    self.push(json.loads(json.dumps(push)))
+            if not self.requests and not self.is_dirty:
+                self.engine.wait(max(0.01, min(due) - now) if due else None)
+
+    def judge(self, request: dict[str, Any], reply: dict[str, Any], newest: int) -> None:
+        """I14: a daemon that was overtaken has no effect."""
+        machine, epoch = self.host.machine, request.get("epoch")
+        if request["verb"] in ("launch", "stop") and "ok" in reply and isinstance(epoch, int) and epoch < newest:
+            machine.complaints.append(f"I14: {machine.name} obeyed epoch {epoch} after epoch {newest}")
+        if request["verb"] == "hello" and "ok" in reply:
+            machine.epoch_seen = max(machine.epoch_seen, epoch or 0)
+        if reply.get("error", {}).get("code") == "bad_request":
+            machine.complaints.append(f"the agent of {machine.name} answered {reply['error']} to {request['verb']}")
+
+    def reply(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
+        network, engine = self.host.network, self.engine
+        answer = json.loads(json.dumps(reply))
+        if engine.chance(network.drops_answer) and request["verb"] in ("launch", "stop", "status", "watch", "hello"):
+            engine.fault("H11 reply lost", f"{self.host.name} {request['verb']}")
+            engine.at(network.latency, lambda: self.end("the connection broke before the answer"))
+            return
+        if engine.chance(network.hangs):
+            engine.fault("H7 half-open connection", self.host.name)
+            self.is_hung = True
+        engine.at(engine.between(0.5, 1.5) * network.latency, lambda: self.hear(request["id"], answer))
+
+    def is_silent(self) -> bool:
+        return self.ended or self.is_hung or self.host.network.is_cut or not self.host.machine.is_up
+
+    def hear(self, number: int, answer: dict[str, Any]) -> None:
+        if self.is_silent():
+            return
+        self.heard = self.engine.now
+        if number in self.waiting:
+            self.replies[number] = answer
+            self.engine.wake(self.waiting[number])
+
+    def push(self, push: dict[str, Any]) -> None:
+        if self.engine.chance(self.host.network.breaks_push):
+            self.engine.fault("H14 connection lost in a push", self.host.name)
+            self.end("the connection broke")
+        self.engine.at(self.host.network.latency, lambda: self.heard_push(push))
+
+    def heard_push(self, push: dict[str, Any]) -> None:
+        if not self.is_silent():
+            self.heard = self.engine.now
+            self.host.on_push(push)
+
+
+class SimHost:
+    """`ports.Host` of one daemon for one machine."""
+
+    def __init__(self, name: str, machine: Machine, network: Network, loader: Loader, system: Any, epoch: int) -> None:
+        self.name = HostName(name)
+        self.machine = machine
+        self.engine: Engine = machine.engine
+        self.network = network
+        self.loader = loader
+        self.system = system
+        self.epoch = epoch
+        self.connection: Connection | None = None
+        self.why = f"{name}: not connected yet"
+        self.report: Callable[[Observation], None] = lambda _: None
+        self.task: Task | None = None
+        self.is_closed = False
+        self.wanted: dict[AttemptId, dict[str, int]] = {}
+
+    # --- the session ---------------------------------------------------------------------------------------------
+
+    def keep(self, report: Callable[[Observation], None]) -> None:
+        self.report = report
+        self.task = self.engine.spawn(f"session {self.name}", self._keep)
+
+    def _keep(self) -> None:
+        failures = 0
+        while not self.is_closed:
+            began = None
+            try:
+                connection = self._open()
+                began = self.engine.now
+                self._greet(connection)
+                self._attend(connection)
+            except HostError as error:
+                if self.connection is not None:
+                    self.connection.end(str(error))
+                lasting = isinstance(error, HostRefused) and error.code not in ("busy", "internal", "disk_full")
+                self.say(HostUnseen(host=self.name, why=str(error), lasting=lasting))
+                failures = failures + 1 if began is None or self.engine.now - began < HEALTHY_S else 0
+                self.engine.sleep(self.engine.between(0.0, min(30.0, 2.0**failures)) if failures else 0.01)
+
+    def _open(self) -> Connection:
+        network, engine = self.network, self.engine
+        engine.sleep(engine.between(0.5, 2.0) * network.latency)
+        if network.is_cut or not self.machine.is_up:
+            engine.sleep(engine.random.choice([0.1, 5.0, 20.0]))
+            raise HostUnreachable(f"{self.name} cannot be reached: timed out")
+        if engine.chance(network.refuses):
+            engine.fault("H1 connection refused", self.name)
+            raise HostUnreachable(f"{self.name} refused the connection")
+        if network.refusal is not None:
+            raise network.refusal
+        connection = Connection(self)
+        connection.attendant = engine.current
+        self.connection = connection
+        try:
+            facts = connection.ask(
+                "hello", lambda answer: self._read_hello(connection, answer), protocol=1, epoch=self.epoch
+            )
+        except BaseException:
+            connection.end("the greeting failed")
+            raise
+        connection.facts = facts
+        return connection
+
+    @staticmethod
+    def _read_hello(connection: Connection, answer: Mapping[str, Any]) -> HostFacts:
+        facts = answers.host_facts(answer)
+        connection.boot = answer["boot"]
+        connection.clock = answers.seconds(answer, "boottime_s"), connection.engine.now
+        return facts
+
+    def _greet(self, connection: Connection) -> None:
+        attempts = connection.ask("status", answers.attempts_seen, attempts=None)
+        self.say(HostSeen(host=self.name, facts=connection.facts, attempts=attempts))
+        self._tell_wanted(connection)
+
+    def _attend(self, connection: Connection) -> None:
+        while not connection.ended:
+            self.engine.wait(max(QUIET_S - (self.engine.now - connection.heard), 1.5))
+            quiet = self.engine.now - connection.heard
+            if quiet >= QUIET_S and not connection.waiting and not connection.ended:
+                connection.ask("ping", lambda answer: self._ping(connection, answer), PING_DEADLINE_S)
+        raise HostUnreachable(connection.why)
+
+    @staticmethod
+    def _ping(connection: Connection, answer: Mapping[str, Any]) -> None:
+        connection.clock = answers.seconds(answer, "boottime_s"), connection.engine.now
+
+    def _tell_wanted(self, connection: Connection) -> None:
+        wanted = {attempt: {**offsets, "log_offset": None} for attempt, offsets in self.wanted.items()}
+        for attempt, state in connection.ask("watch", answers.attempts_seen, attempts=wanted).items():
+            self.say(AttemptReported(host=self.name, attempt=attempt, seen=state))
+
+    def say(self, observation: Observation) -> None:
+        if not self.is_closed:
+            self.report(observation)
+
+    def on_push(self, push: dict[str, Any]) -> None:
+        attempt = AttemptId(str(push.get("attempt")))
+        watched = self.wanted.get(attempt)
+        if watched is None:
+            return
+        if push["push"] == "attempt":
+            self.say(AttemptReported(host=self.name, attempt=attempt, seen=answers.attempt_seen(push["state"])))
+            return
+        start, end = answers.count(push, "from"), answers.count(push, "to")
+        scanned = None
+        if push["source"] == "log":
+            watched["scan_offset"] = scanned = end
+            start = end = watched["metrics_offset"]
+        else:
+            watched["metrics_offset"] = end
+        points = answers.metric_points(push["points"])
+        self.say(MetricsReported(host=self.name, attempt=attempt, start=start, end=end, points=points, scanned=scanned))
+
+    # --- verbs ---------------------------------------------------------------------------------------------------
+
+    def _now_open(self) -> Connection:
+        if self.connection is None or self.connection.ended:
+            raise HostUnreachable(self.connection.why if self.connection else self.why)
+        return self.connection
+
+    def watch(self, metrics_offsets: Mapping[AttemptId, int]) -> None:
+        former = self.wanted
+        self.wanted = {
+            attempt: {"metrics_offset": offset, "scan_offset": former.get(attempt, {}).get("scan_offset", 0)}
+            for attempt, offset in metrics_offsets.items()
+        }
+        self._tell_wanted(self._now_open())
+
+    def send_code(self, sha: str, archive: Path) -> None:
+        """Taken for granted: `upload.py` has tests of its own."""
+        connection = self._now_open()
+        if not connection.ask("has_code", lambda answer: answer["complete"], sha=sha):
+            folder = self.machine.find(f"{ROOT}/code")
+            folder.put(sha, Folder())
+            folder.sync()
+
+    def launch(self, order: LaunchOrder) -> Any:
+        connection = self._now_open()
+        boottime, heard = connection.clock
+        ticket = {"boot": connection.boot, "deadline_boottime_s": boottime + self.engine.now - heard + TICKET_LIFE_S}
+        return connection.ask(
+            "launch",
+            lambda answer: answers.attempt_seen(answer.get("state")),
+            attempt=order.attempt,
+            nonce=order.nonce,
+            spec=spec_json(order.spec, resume=order.resume, env={}),
+            secrets=dict(order.secrets),
+            epoch=self.epoch,
+            ticket=ticket,
+        )
+
+    def stop(self, attempt: AttemptId, grace_s: float) -> Any:
+        read = lambda answer: answers.attempt_seen(answer.get("state"))  # noqa: E731
+        return self._now_open().ask("stop", read, attempt=attempt, grace_s=grace_s, epoch=self.epoch)
+
+    def tail(self, attempt: AttemptId, stream: Literal["log", "metrics"], offset: int, max_bytes: int) -> Chunk:
+        raise NotImplementedError("the loop never asks for it")
+
+    def facts(self) -> HostFacts:
+        raise NotImplementedError("the loop never asks for it")
+
+    def close(self) -> None:
+        self.is_closed = True
+        if self.connection is not None:
+            self.connection.end("closed")
+        if self.task is not None:
+            self.task.kill()
+
+
+def ready_machine(engine: Engine, name: str, loader: Loader, system: Any) -> Machine:
+    """A machine on which sheetd's agent finds its folder."""
+    machine = Machine(engine, name)
+    for path in ("state", "home", "tmp"):
+        machine.root.put(path, Folder())
+    machine.sync()
+    machine.watchers = set()
+    machine.epoch_seen = 0
+
+    def changed() -> None:
+        for connection in sorted(machine.watchers, key=lambda one: one.process.pid):
+            if not connection.is_dirty:
+                connection.is_dirty = True
+                engine.at(0.15, connection.stir)
+
+    machine.changed = changed
+    agent = loader.load("agent")
+    agent.host_facts = lambda _system, _root: facts_of(machine_of(_system), _system)
+    agent.filesystem_of = lambda _root: "ext4"
+    return machine
+
+
+def machine_of(system: Any) -> Machine:
+    machine: Machine = system.machine
+    return machine

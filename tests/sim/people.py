@@ -1,0 +1,327 @@
+"""People at the sheet: what they type, move, spoil and undo, and what they are owed for it.
+
+An `Order` is one line that somebody filled in, and what may be expected of it. It is *doubtful* from the moment at
+which nobody could say any more which row is which or how often it was asked for: of such an order less is demanded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sheetd.core.grid import Cell, CellValue
+from tests.sim.jobs import Fate, draw_fate
+from tests.sim.sheet import Column, Line, cell
+
+if TYPE_CHECKING:
+    from tests.sim.world import Simulation
+
+
+@dataclass(eq=False)
+class Order:
+    """A line, the seed in it (unique unless copied) and what was done to it."""
+
+    line: Line
+    seed: int
+    is_complete: bool = True
+    is_valid: bool = True
+    is_doubtful: bool = False
+    is_deleted: bool = False
+    asked: Counter[str] = field(default_factory=Counter)
+
+
+BAD_VALUES: dict[str, CellValue | Cell] = {
+    "S16": "9" * 5000,
+    "S17": "0,001",
+    "S18": Cell(value="2026-01-01", shown="2026-01-01"),
+    "S19": Cell(value=None, shown="#REF!", formula="=Z9", error="REF"),
+    "S20": "0.1\u00a0",
+    "S21": "\u2013lr",
+    "S22": '=IMPORTDATA("http://example.org")',
+    "S23": True,
+}
+
+
+class People:
+    """All of them, in one draw."""
+
+    def __init__(self, simulation: Simulation, kinds: set[str]) -> None:
+        self.simulation = simulation
+        self.engine = simulation.engine
+        self.tab = simulation.tab
+        self.kinds = kinds
+        self.orders: dict[Line, Order] = {}
+        self.fates: dict[int, Fate] = {}
+        self.count = 0
+        self.history: list[tuple[list[Line], list[dict[Column, Cell]]]] = []
+        self.pending_columns: list[Callable[[], None]] = []
+        named = {
+            "": [self.type_row] * 4 + [self.note],
+            "S1": [self.rename_tab],
+            "S3": [self.rename_header],
+            "S4": [self.duplicate_header],
+            "S5": [self.move_columns],
+            "S6": [self.insert_above, self.delete],
+            "S7": [self.sort] * 2,
+            "S9": [self.copy],
+            "S10": [self.clear_id, self.swap_ids],
+            "S11": [self.delete],
+            "S12": [self.edit],
+            "S13": [self.spoil_status],
+            "S14": [self.act] * 4,
+            "S24": [self.half_type] * 2 + [self.finish] * 3,
+            "S25": [self.undo],
+            "S27": [self.many_rows],
+        }
+        self.acts: list[tuple[str, Callable[[], None]]] = [
+            (kind, act) for kind, acts in named.items() if not kind or kind in kinds for act in acts
+        ]
+        self.acts += [(kind, self.type_bad(kind)) for kind in BAD_VALUES if kind in kinds]
+
+    @property
+    def chance(self) -> Any:
+        return self.engine.random
+
+    def do_something(self) -> None:
+        kind, act = self.chance.choice(self.acts)
+        self.snapshot()
+        if kind:
+            self.engine.fault(f"{kind} {act.__name__.replace('_', ' ')}")
+        act()
+
+    def snapshot(self) -> None:
+        if "S25" in self.kinds:
+            self.history.append((list(self.tab.lines), [dict(line.cells) for line in self.tab.lines]))
+            del self.history[:-6]
+
+    # --- typing --------------------------------------------------------------------------------------------------
+
+    def put(self, line: Line, **values: CellValue | Cell) -> None:
+        for name, value in values.items():
+            column = self.tab.column(name.replace("notes", "my notes"))
+            if column is not None:
+                self.tab.enter(line, column, value)
+
+    def fresh(self) -> int:
+        self.count += 1
+        self.fates[self.count] = draw_fate(self.chance, self.kinds)
+        return self.count
+
+    def new_line(self) -> Line:
+        line = Line()
+        self.tab.lines.insert(self.chance.randrange(len(self.tab.lines) + 1), line)
+        if self.chance.random() < 0.6:
+            self.tab.lines.remove(line)
+            self.tab.lines.append(line)
+        return line
+
+    def has_columns(self) -> bool:
+        return all(self.tab.column(name) is not None for name in ("template", "lr", "seed", "action"))
+
+    def type_row(self) -> None:
+        if len(self.orders) >= self.simulation.rows_max or not self.has_columns():
+            return
+        line = self.new_line()
+        seed = self.fresh()
+        template = "coded" if "J19" in self.kinds and self.chance.random() < 0.3 else "train"
+        self.put(line, template=template, lr=self.chance.choice([0.1, 0.25]), seed=seed)
+        if self.chance.random() < 0.3:
+            self.put(line, tag=self.chance.choice(["a b", "$(reboot)", "; rm -rf ~", "ü\u202e", "%s{lr}", "'\"`"]))
+        self.orders[line] = Order(line, seed)
+        self.engine.log(f"row {seed} typed")
+
+    def many_rows(self) -> None:
+        for _ in range(8):
+            self.type_row()
+
+    def half_type(self) -> None:
+        if len(self.orders) < self.simulation.rows_max and self.has_columns():
+            line = self.new_line()
+            self.put(line, template="train")
+            self.orders[line] = Order(line, self.fresh(), is_complete=False)
+
+    def finish(self) -> None:
+        half = [order for order in self.orders.values() if not order.is_complete and not order.is_deleted]
+        if half and self.has_columns():
+            order = self.chance.choice(half)
+            self.put(order.line, lr=0.1, seed=order.seed)
+            order.is_complete = True
+
+    def type_bad(self, kind: str) -> Callable[[], None]:
+        def type_bad_value() -> None:
+            if len(self.orders) < self.simulation.rows_max and self.has_columns():
+                line = self.new_line()
+                seed = self.fresh()
+                self.put(line, template="train", lr=BAD_VALUES[kind], seed=seed)
+                self.orders[line] = Order(line, seed, is_valid=False)
+
+        return type_bad_value
+
+    def note(self) -> None:
+        if order := self.pick():
+            self.put(order.line, notes=f"note {self.chance.randrange(100)}")
+
+    # --- choosing ------------------------------------------------------------------------------------------------
+
+    def pick(self) -> Order | None:
+        orders = [order for order in self.orders.values() if not order.is_deleted]
+        return self.chance.choice(orders) if orders else None
+
+    # --- moving and spoiling -------------------------------------------------------------------------------------
+
+    def sort(self) -> None:
+        order = {line: self.chance.random() for line in self.tab.lines}
+        self.tab.lines.sort(key=order.__getitem__)
+        self.tab.changed()
+
+    def insert_above(self) -> None:
+        if len(self.tab.lines) < 200:
+            self.tab.lines.insert(self.chance.randrange(len(self.tab.lines) + 1), Line())
+            self.tab.changed()
+
+    def delete(self) -> None:
+        if order := self.pick():
+            self.tab.lines.remove(order.line)
+            order.is_deleted = order.is_doubtful = True
+            self.tab.changed()
+            self.engine.log(f"row {order.seed} deleted")
+
+    def copy(self) -> None:
+        if order := self.pick():
+            line = Line()
+            line.cells, line.mine = dict(order.line.cells), dict(order.line.mine)
+            self.tab.lines.insert(self.chance.randrange(len(self.tab.lines) + 1), line)
+            self.tab.changed()
+            order.is_doubtful = True
+            twin = Order(line, order.seed, order.is_complete, order.is_valid, is_doubtful=True)
+            self.orders[line] = twin
+            if self.chance.random() < 0.5 and self.has_columns() and order.is_complete:
+                twin.seed = self.fresh()
+                self.put(line, seed=twin.seed)
+                self.put(line, action="")
+                twin.is_doubtful = False
+
+    def clear_id(self) -> None:
+        if order := self.pick():
+            self.put(order.line, id=self.chance.choice(["", "", "my own idea", "7"]))
+
+    def swap_ids(self) -> None:
+        one, other = self.pick(), self.pick()
+        column = self.tab.column("id")
+        if one and other and column is not None and one is not other:
+            first, second = one.line.get(column), other.line.get(column)
+            self.tab.enter(one.line, column, second)
+            self.tab.enter(other.line, column, first)
+            one.is_doubtful = other.is_doubtful = True
+
+    def edit(self) -> None:
+        """New values in an accepted row are for a rerun; in one that was not accepted yet they are what runs."""
+        if (order := self.pick()) and order.is_complete and order.is_valid:
+            self.put(order.line, lr=self.chance.choice([0.1, 0.2, 0.5]))
+
+    def spoil_status(self) -> None:
+        if order := self.pick():
+            self.put(order.line, status=self.chance.choice(["succeeded", "", "mine"]), message="so they say")
+
+    def act(self) -> None:
+        order = self.pick()
+        if order is None or not self.has_columns():
+            return
+        word = self.chance.choice(["stop", "stop", "restart", "rerun", "run", "", "", "jump"])
+        column = self.tab.column("action")
+        assert column is not None
+        if order.line.get(column).value != (word or None):
+            order.asked[word] += 1
+        self.put(order.line, action=word)
+        self.engine.log(f"row {order.seed} action {word!r}")
+
+    def undo(self) -> None:
+        """A version restore: every cell as it was, the daemon's too."""
+        if not self.history:
+            return
+        lines, cells = self.history[0]
+        self.history.clear()
+        action = self.tab.column("action")
+        for line, held in zip(lines, cells, strict=True):
+            if action is not None and line.get(action) != held.get(action, cell(None)):
+                word = held.get(action, cell(None)).value
+                if line in self.orders:
+                    self.orders[line].asked[str(word or "")] += 1
+            line.cells = {column: one for column, one in held.items() if column in self.tab.columns}
+            line.mine = {column: one for column, one in line.cells.items() if not column.is_owned}
+        gone = set(self.tab.lines) - set(lines)
+        self.tab.lines[:] = lines
+        self.tab.changed()
+        for line, order in self.orders.items():
+            order.is_doubtful = True
+            order.is_deleted = line not in lines
+            if line in gone:
+                self.engine.log(f"row {order.seed} undone")
+
+    # --- the header ----------------------------------------------------------------------------------------------
+
+    def rename_tab(self) -> None:
+        self.tab.title = self.chance.choice(["Experiments", "It's A1", "Plan B"])
+        self.tab.changed()
+
+    def later(self, back: Callable[[], None]) -> None:
+        """Somebody notices, and puts it back."""
+        self.simulation.repairs.append(back)
+        self.engine.at(self.engine.between(5.0, 60.0), lambda: self.put_back(back))
+
+    def put_back(self, back: Callable[[], None]) -> None:
+        if back in self.simulation.repairs:
+            self.simulation.repairs.remove(back)
+            back()
+            self.tab.changed()
+
+    def rename_header(self) -> None:
+        column = self.chance.choice([one for one in self.tab.columns if one.header not in ("", "my notes")] or [None])
+        if column is None or self.simulation.repairs:
+            return
+        was = column.header
+
+        def rename(to: str) -> None:
+            column.header = to
+
+        self.pending_columns.append(lambda: rename("renamed"))
+        self.later(lambda: rename(was))
+
+    def duplicate_header(self) -> None:
+        name = self.chance.choice(["id", "status", "lr"])
+        if self.simulation.repairs:
+            return
+        extra = Column(name)
+
+        def remove() -> None:
+            if extra in self.tab.columns:
+                self.tab.columns.remove(extra)
+
+        self.pending_columns.append(lambda: self.tab.columns.append(extra))
+        self.later(remove)
+
+    def move_columns(self) -> None:
+        """Columns are moved, or one is inserted, just before a read: between a read and its write nothing helps."""
+
+        def move() -> None:
+            if self.chance.random() < 0.5 and len(self.tab.columns) < 24:
+                self.tab.columns.insert(self.chance.randrange(len(self.tab.columns)), Column("extra"))
+            else:
+                self.chance.shuffle(self.tab.columns)
+
+        self.pending_columns.append(move)
+
+    def before_read(self) -> None:
+        if self.pending_columns and not self.simulation.is_calm[0]:
+            for change in self.pending_columns:
+                change()
+            self.tab.changed()
+        self.pending_columns.clear()
+
+    def meddle(self) -> None:
+        """Something in the moment between a read and the write that was planned from it."""
+        if "S8" in self.kinds and not self.simulation.is_calm[0] and self.chance.random() < 0.15:
+            self.engine.fault("S8 rows move under a write")
+            self.do_something()

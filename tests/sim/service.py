@@ -1,0 +1,256 @@
+"""One daemon: the shipped loop, journal and effects, with tasks for lanes and a death at any boundary.
+
+A boundary is a moment at which a kill would leave a different world: before and after each append to the journal, and
+before and after each effect. A new `Service` over the same folder is what a restart is.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sheetd.core.absorb import News
+from sheetd.core.effect import Effect, lane
+from sheetd.core.events import Event
+from sheetd.core.model import HostName, SlotName
+from sheetd.core.state import State
+from sheetd.core.world import HostView, World
+from sheetd.daemon import Daemon
+from sheetd.effects import Ports
+from sheetd.errors import ConfigError, JournalError
+from sheetd.journal import SqliteJournal
+from tests.sim.engine import Killed, Task
+from tests.sim.hosts import SimHost
+from tests.sim.jobs import SECRET
+from tests.sim.sheet import SimSheet
+
+if TYPE_CHECKING:
+    from tests.sim.world import Simulation
+
+logging.getLogger("sheetd").setLevel(logging.CRITICAL + 1)
+COALESCE_S = 0.02
+
+
+class SimClock:
+    """Drifts; its wall steps. Monotonic time never does."""
+
+    def __init__(self, simulation: Simulation, rate: float) -> None:
+        self.simulation = simulation
+        self.rate = rate
+
+    def monotonic_s(self) -> float:
+        return 5000.0 + self.simulation.engine.now * self.rate
+
+    def wall_s(self) -> float:
+        return 1.7e9 + self.simulation.engine.now + self.simulation.wall_offset
+
+
+class SimChance:
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+
+    def experiment_id(self) -> str:
+        return "x" + "".join(self.chance.choices("bcdfghjkmnpqrstvwxz23456789", k=5))
+
+    def nonce(self) -> str:
+        return f"{self.chance.getrandbits(128):032x}"
+
+
+class SimSnapshots:
+    def __init__(self, simulation: Simulation) -> None:
+        self.simulation = simulation
+
+    def pin(self, folder: Path) -> str:
+        self.simulation.engine.sleep(0.2)
+        if self.simulation.engine.chance(self.simulation.rates.get("J19 code cannot be read", 0.0)):
+            self.simulation.engine.fault("J19 code cannot be read")
+            raise ConfigError(f"{folder} cannot be read: it is being changed")
+        return "c0de" * 16
+
+    def archive(self, sha: str) -> Path:
+        return Path(f"/{sha}.tar.gz")
+
+
+class SimJournal:
+    """The shipped journal, and the checker's ear beside it."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.real = SqliteJournal(service.folder, wall_s=service.clock.wall_s)
+        self.epoch = self.real.epoch
+
+    def append(self, events: Sequence[Event]) -> None:
+        self.service.boundary("before the journal was written")
+        rates = self.service.simulation.rates
+        if self.service.simulation.engine.chance(rates.get("M8 daemon's disk is full", 0.0)):
+            self.service.simulation.engine.fault("M8 daemon's disk is full")
+            raise JournalError("the disk is full")
+        self.real.append(events)
+        connection = self.real._connection
+        if connection.in_transaction or connection.total_changes < 1:
+            self.service.simulation.checker.blame("I6", "append returned before it was committed")
+        self.service.simulation.checker.recorded(self.service, events)
+        self.service.boundary("after the journal was written")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+class SimLanes:
+    """As `sheetd/lanes.py`, with tasks."""
+
+    def __init__(self, service: Service, carry_out: Callable[[Effect], News]) -> None:
+        self.service = service
+        self.carry_out = carry_out
+        self.queues: dict[str, deque[Effect]] = {}
+        self.tasks: dict[str, Task] = {}
+
+    def submit(self, effect: Effect) -> None:
+        name = lane(effect)
+        self.queues.setdefault(name, deque()).append(effect)
+        if name not in self.tasks or self.tasks[name].dead:
+            self.tasks[name] = self.service.task_of(f"lane {name}", lambda: self._work(name))
+
+    def _work(self, name: str) -> None:
+        queue, engine = self.queues[name], self.service.simulation.engine
+        while queue:
+            effect = queue.popleft()
+            if engine.chance(0.1):
+                engine.sleep(engine.random.expovariate(1.0))
+            self.service.boundary(f"before {type(effect).__name__}")
+            self.service.simulation.checker.trying(self.service, effect)
+            outcome = self.carry_out(effect)
+            self.service.boundary(f"after {type(effect).__name__}")
+            self.service.post(outcome)
+
+    def close(self, patience_s: float) -> None:
+        pass
+
+
+class Service:
+    """A daemon from its start to its death."""
+
+    def __init__(self, simulation: Simulation, folder: Path, number: int) -> None:
+        self.simulation = simulation
+        self.folder = folder
+        self.number = number
+        self.clock = SimClock(simulation, simulation.daemon_rate)
+        self.inbox: deque[News | None] = deque()
+        self.tasks: list[Task] = []
+        self.hosts: dict[HostName, SimHost] = {}
+        self.journal: SimJournal | None = None
+        self.daemon: Daemon | None = None
+        self.is_dead = False
+        self.is_suspended = False
+        self.sheet = SimSheet(simulation.tab, simulation.engine)
+        self.sheet.rates, self.sheet.calls, self.sheet.blame = (
+            simulation.rates,
+            simulation.api.calls,
+            simulation.api.blame,
+        )
+        self.sheet.outage, self.sheet.flying = simulation.api.outage, simulation.api.flying
+        self.sheet.meddle, self.sheet.before_read = simulation.api.meddle, simulation.api.before_read
+        self.task = self.task_of("daemon", self.run)
+
+    def task_of(self, name: str, body: Callable[[], Any]) -> Task:
+        task = self.simulation.engine.spawn(f"{name} of daemon {self.number}", lambda: self._guarded(body))
+        self.tasks.append(task)
+        return task
+
+    def _guarded(self, body: Callable[[], Any]) -> None:
+        """A JournalError ends the process, as it ends the shipped one; the service manager starts it again."""
+        try:
+            body()
+        except JournalError as error:
+            self.simulation.engine.log(f"daemon {self.number} ends: {error}")
+            self.kill()
+            raise Killed from None
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        simulation = self.simulation
+        self.journal = SimJournal(self)
+        simulation.engine.log(f"daemon {self.number} starts with epoch {self.journal.epoch}")
+        for name, machine in simulation.machines.items():
+            network, loader = simulation.networks[name], simulation.loader
+            self.hosts[HostName(name)] = SimHost(name, machine, network, loader, simulation.system, self.journal.epoch)
+        world = World(
+            state=State(),
+            templates=simulation.templates,
+            limits=simulation.limits,
+            hosts={
+                HostName(name): HostView(
+                    name=HostName(name),
+                    slots=tuple(SlotName(f"{name}/{i}") for i in range(slots)),
+                    labels=frozenset({"gpu"}),
+                )
+                for name, slots in simulation.slots.items()
+            },
+        )
+        ports = Ports(
+            sheet=self.sheet,
+            hosts=self.hosts,
+            journal=self.journal,  # type: ignore[arg-type]
+            snapshots=SimSnapshots(simulation),
+            secret=lambda _name: SECRET,
+        )
+        daemon = self.daemon = Daemon(
+            world, ports, self.clock, SimChance(random.Random(simulation.engine.random.getrandbits(64)))
+        )
+        from sheetd.effects import carry_out
+
+        daemon._lanes = SimLanes(self, lambda effect: carry_out(effect, ports))  # type: ignore[assignment]
+        daemon.recover()
+        for host in self.hosts.values():
+            host.keep(self.post)
+            if host.task is not None:
+                self.tasks.append(host.task)
+        simulation.checker.recovered(self)
+        wake = daemon.turn(())
+        while True:
+            wake = daemon.turn(self.wait(wake))
+            simulation.checker.turned(self)
+
+    def wait(self, wake: float) -> list[News]:
+        engine = self.simulation.engine
+        while self.is_suspended or (not self.inbox and self.clock.monotonic_s() < wake):
+            engine.wait(1.0 if self.is_suspended else max(1e-4, (wake - self.clock.monotonic_s()) / self.clock.rate))
+        engine.sleep(COALESCE_S)
+        arrived = [news for news in self.inbox if news is not None]
+        self.inbox.clear()
+        return arrived
+
+    def post(self, news: News | None) -> None:
+        if not self.is_dead:
+            self.inbox.append(news)
+            self.simulation.engine.wake(self.task)
+
+    # --- death ---------------------------------------------------------------------------------------------------
+
+    def boundary(self, where: str) -> None:
+        """A moment at which the daemon may be killed. Raises Killed in the task that was at it."""
+        if self.is_dead:
+            raise Killed
+        if self.simulation.at_boundary("daemon", where):
+            self.simulation.engine.fault("M1 daemon killed", where)
+            self.kill()
+            raise Killed
+
+    def kill(self) -> None:
+        """As `kill -9`: whatever it was about to do is not done. What it has sent is on its way."""
+        if self.is_dead:
+            return
+        self.is_dead = True
+        if self.journal is not None:
+            self.journal.real.close()
+        for host in self.hosts.values():
+            host.close()
+        for task in self.tasks:
+            task.kill()
+        self.simulation.engine.log(f"daemon {self.number} is dead")
+        self.simulation.died(self)

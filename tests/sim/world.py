@@ -1,0 +1,298 @@
+"""One run: everything is drawn from the seed, then faults rage, then they stop and everything has to finish.
+
+Which kinds of fault are enabled is drawn first, each alone and at a rate of its own (swarm testing): runs differ in
+kind and not only in order, and most runs have few faults, so that what one alone can break is found as well.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sheetd.core.model import MetricRule, Restarts
+from sheetd.core.template import Param, ParamType, Template
+from sheetd.core.world import Limits
+from tests.sim import posix
+from tests.sim.checker import Checker, Violation
+from tests.sim.engine import Engine
+from tests.sim.faults import RATES, Nemesis, draw_kinds
+from tests.sim.hosts import Network, ready_machine
+from tests.sim.jobs import Fate, run_job
+from tests.sim.machine import Process
+from tests.sim.people import People
+from tests.sim.service import Service
+from tests.sim.sheet import OWNED_HEADERS, USER_HEADERS, SimSheet, Tab
+
+MEMORY = Path("/dev/shm")
+#: Virtual seconds in which everything must have finished after the last fault.
+LIVENESS_S = 6000.0
+LOADER = posix.Loader()
+SYSTEM = posix.make_system(LOADER)
+
+
+@dataclass
+class Setting:
+    """What is fixed before a run. The exhaustive runs and the tests of the simulator choose, others draw."""
+
+    seed: int
+    kinds: set[str] | None = None
+    duration: float | None = None
+    rows: int | None = None
+    #: Kill whoever comes to this boundary, counted from 0, instead of drawing.
+    crash_at: int | None = None
+    crash_who: str = ""
+    script: Callable[[Simulation], None] | None = None
+
+
+@dataclass
+class Report:
+    """What came of it."""
+
+    seed: int
+    hash: str = ""
+    steps: int = 0
+    seconds: float = 0.0
+    job_seconds: float = 0.0
+    turns: int = 0
+    executions: int = 0
+    boundaries: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, int] = field(default_factory=dict)
+    violation: str = ""
+    last: tuple[str, ...] = ()
+
+
+class Simulation:
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        engine = self.engine = Engine(setting.seed)
+        chance = engine.random
+        posix.OS.entropy = 0
+        self.kinds = draw_kinds(chance) if setting.kinds is None else setting.kinds
+        self.loader, self.system = LOADER, SYSTEM
+        self.is_calm = [False]
+        self.repairs: list[Callable[[], None]] = []
+        self.cli_stopped: set[str] = set()
+        self.wall_offset = 0.0
+        self.boundaries: dict[str, int] = {}
+        self.daemon_rate = engine.between(0.98, 1.02) if "M7" in self.kinds else 1.0
+        self.rates = {name: engine.between(0.01, high) for name, (kind, high) in RATES.items() if kind in self.kinds}
+        self.kill_rate = chance.choice([0.002, 0.02, 0.1]) if "M1" in self.kinds else 0.0
+        self.host_kill_rate = chance.choice([0.001, 0.01, 0.03]) if "D4" in self.kinds else 0.0
+        self.rows_max = chance.randrange(1, 14) if setting.rows is None else setting.rows
+        self.limits = Limits(
+            poll_s=chance.choice([2.0, 2.0, 10.0]),
+            settle_s=3.0,
+            write_gap_s=chance.choice([2.0, 5.0]),
+            deleted_row_grace_s=chance.choice([20.0, 120.0]),
+            fresh_s=0.5,
+        )
+        self.templates = self._templates()
+        names = ["alpha", "beta", "gamma"][: chance.randrange(1, 4)]
+        self.slots = {name: chance.randrange(1, 4) for name in names}
+        self.folder = Path(tempfile.mkdtemp(prefix="sheetd-sim-", dir=MEMORY if MEMORY.is_dir() else None)) / "state"
+        headers = list(USER_HEADERS + OWNED_HEADERS)
+        self.tab = Tab(headers, row_count=400)
+        self.api = SimSheet(self.tab, engine)
+        self.people = People(self, self.kinds)
+        self.api.meddle, self.api.before_read = self.people.meddle, self._before_read
+        self.checker = Checker(self)
+        self.networks = {name: self._network() for name in names}
+        self.machines = {name: self._machine(name) for name in names}
+        self.services: list[Service] = []
+        self.count = 0
+        self.service = self.start_daemon(self.folder)
+        self.nemesis = Nemesis(self)
+        engine.check = self.checker.step
+
+    @property
+    def may_refuse(self) -> bool:
+        return bool(self.kinds & {"D5", "D6", "D23", "H20", "D1", "D17"})
+
+    def _templates(self) -> dict[str, Template]:
+        chance = self.engine.random
+        train = {
+            "command": ("job", "--lr={lr}", "--seed={seed}", "--tag={tag}"),
+            "resume_command": ("job", "--lr={lr}", "--seed={seed}", "--tag={tag}", "--resume"),
+            "params": {
+                "lr": Param(name="lr", type=ParamType.NUMBER, minimum=0.0, maximum=10.0),
+                "seed": Param(name="seed", type=ParamType.INTEGER),
+                "tag": Param(name="tag", type=ParamType.TEXT, default=""),
+            },
+            "secrets": ("TOKEN",),
+            "grace_s": chance.choice([1.0, 10.0]),
+            "restarts": Restarts(
+                max=chance.choice([0, 1, 3]), backoff_s=chance.choice([1.0, 10.0]), backoff_max_s=60.0
+            ),
+            "relaunches": 60,
+            "metrics": (MetricRule(name="loss", regex=chance.choice([None, r"loss=(\S+)"])),),
+        }
+        both = {"train": Template(name="train", **train), "coded": Template(name="coded", code="/project", **train)}
+        return both if "M12" in self.kinds else {"train": both["train"], "coded": both["coded"]}
+
+    def _network(self) -> Network:
+        engine, kinds = self.engine, self.kinds
+
+        def rate(kind: str, high: float) -> float:
+            return engine.between(0.0, high) if kind in kinds else 0.0
+
+        return Network(
+            latency=engine.between(0.005, 0.2),
+            refuses=max(rate("H1", 0.3), rate("H5", 0.3), rate("H10", 0.2)),
+            drops_request=rate("H11", 0.15),
+            drops_answer=rate("H11", 0.15),
+            delays=rate("H12", 0.1),
+            hangs=rate("H7", 0.02),
+            breaks_push=rate("H14", 0.05),
+        )
+
+    def _machine(self, name: str) -> Any:
+        machine = ready_machine(self.engine, name, self.loader, self.system)
+        machine.rate = self.engine.between(0.97, 1.03) if "H17" in self.kinds else 1.0
+        machine.slowness = self.engine.random.choice([0.05, 1.0]) if "H12" in self.kinds else 0.0
+        machine.pid_last = 360 if "D7" in self.kinds else 30_000
+        machine.boundary = self._host_boundary
+        machine.executed = self.checker.executed
+        machine.signalled = self.checker.signalled
+        machine.process_ended = self.checker.process_ended
+        machine.run_job = self._run_job
+        return machine
+
+    def _run_job(self, process: Process, argv: list[str], env: dict[str, str]) -> int:
+        seed = int(next(word for word in argv if word.startswith("--seed=")).partition("=")[2])
+        return run_job(self.engine, self.people.fates.get(seed, Fate()), self.is_calm, process, env)
+
+    # --- crashes -------------------------------------------------------------------------------------------------
+
+    def at_boundary(self, who: str, where: str) -> bool:
+        """Whether whoever is at this boundary dies there."""
+        number = self.boundaries.get(who, 0)
+        self.boundaries[who] = number + 1
+        if self.is_calm[0]:
+            return False
+        if self.setting.crash_at is not None:
+            return who == self.setting.crash_who and number == self.setting.crash_at
+        return self.engine.chance(self.kill_rate if who == "daemon" else self.host_kill_rate)
+
+    def _host_boundary(self, process: Process, call: str) -> bool:
+        if not self.at_boundary("host", call):
+            return False
+        self.engine.fault("D4 a process of ours is killed", f"{process.machine.name} {process.role} at {call}")
+        self.checker.harmed[process.attempt] += 1
+        return True
+
+    # --- daemons -------------------------------------------------------------------------------------------------
+
+    def start_daemon(self, folder: Path) -> Service:
+        self.count += 1
+        service = Service(self, folder, self.count)
+        self.services.append(service)
+        return service
+
+    def died(self, service: Service) -> None:
+        self.services.remove(service)
+        if service is self.service:
+            self.engine.at(self.engine.random.choice([0.1, 5.0, 200.0]), self._restart)
+
+    def _restart(self) -> None:
+        if self.service.is_dead:
+            self.service = self.start_daemon(self.folder)
+
+    def _before_read(self) -> None:
+        if len(self.services) == 1 and not self.api.is_late:
+            self.people.before_read()
+
+    # --- the run -------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        engine = self.engine
+        duration = self.setting.duration or engine.random.choice([60.0, 300.0, 900.0, 3600.0])
+        if self.setting.script is not None:
+            self.setting.script(self)
+        else:
+            self._people_come(engine.between(0.0, 5.0), duration)
+        self.nemesis.begin(duration)
+        engine.run(duration)
+        self.checker.cells_of_people()
+        self._calm_down()
+        begun = engine.now
+        while engine.now < begun + LIVENESS_S:
+            engine.run(engine.now + 20.0)
+            if engine.now > begun + 100.0 and not self.checker.pending():
+                break
+        else:
+            words = self.checker.pending()
+            raise Violation(f"I20: {LIVENESS_S:g} s after the last fault, {words}")
+        self.checker.final()
+
+    def _people_come(self, delay: float, until: float) -> None:
+        pace = self.engine.random.choice([2.0, 10.0, 40.0])
+
+        def come() -> None:
+            if not self.is_calm[0]:
+                self.people.do_something()
+                self.engine.at(self.engine.random.expovariate(1.0 / pace), come)
+
+        for _ in range(3):
+            self.engine.at(delay, self.people.type_row)
+        self.engine.at(delay, come)
+
+    def _calm_down(self) -> None:
+        """The last fault is over, and people go home."""
+        self.engine.log("--- calm ---")
+        self.is_calm[0] = True
+        self.nemesis.mend()
+        self.rates.clear()
+        for repair in list(self.repairs):
+            self.people.put_back(repair)
+        for service in list(self.services):
+            if service is not self.service:
+                service.kill()
+        for network in self.networks.values():
+            vars(network).update(vars(Network(latency=network.latency)))
+        for machine in self.machines.values():
+            machine.slowness = 0.0
+            machine.rate = 1.0
+
+    def close(self) -> None:
+        for service in list(self.services):
+            if service.journal is not None and not service.is_dead:
+                service.journal.real.close()
+        shutil.rmtree(self.folder.parent, ignore_errors=True)
+
+    def report(self, violation: str = "") -> Report:
+        engine = self.engine
+        runs = [run for runs in self.checker.executions.values() for run in runs]
+        return Report(
+            seed=self.setting.seed,
+            hash=engine.hash,
+            steps=engine.steps,
+            seconds=engine.now,
+            job_seconds=sum((engine.now if run.ended is None else run.ended) - run.began for run in runs),
+            turns=self.checker.turns,
+            executions=len(runs),
+            boundaries=dict(self.boundaries),
+            faults=dict(engine.faults),
+            violation=violation,
+            last=tuple(engine.last),
+        )
+
+
+def simulate(setting: Setting) -> Report:
+    """Run one seed. What is wrong is in the report; nothing is raised."""
+    simulation = Simulation(setting)
+    try:
+        simulation.run()
+    except Violation as violation:
+        return simulation.report(str(violation))
+    except Exception as error:  # noqa: BLE001 - an exception of the code under test is a find
+        import traceback
+
+        frames = traceback.format_exception(error)
+        return simulation.report("an exception: " + "".join(frames)[-1800:])
+    finally:
+        simulation.close()
+    return simulation.report()
