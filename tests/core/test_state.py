@@ -192,7 +192,7 @@ def test_a_withdrawn_id_leaves_nothing_behind():
         ev.ActionConsumed(experiment=draft, action="run"),
         ev.IdWithdrawn(experiment=draft),
     )
-    assert state == State()
+    assert (state.drafts, state.by_fingerprint, state.consumed) == ({}, {}, {})
 
 
 def test_a_persons_stop_overrules_a_restart_that_is_under_way():
