@@ -51,10 +51,14 @@ class Attempt:
         return os.path.lexists(self.at(name))
 
     def load(self, name: str) -> Optional[Json]:
-        """A JSON file of ours, or None. It is never torn: each is made by link(2) or rename(2)."""
+        """A JSON file of ours, or None.
+
+        No process can tear it: each is made by link(2) or rename(2). A power cut can, where it was not synced; then it
+        is of another boot, which is over, and nothing that it said counts any more.
+        """
         try:
             loaded: Json = json.loads(slurp(self.at(name)).decode("utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):
             return None
         return loaded
 

@@ -75,7 +75,7 @@ def describe(attempt: Attempt, observed: Observed, now: float) -> Json:
         "started_age_s": now - first["at"] if first and here else None,
         "age_s": now - this["at"] if this and here else None,
         "ended_age_s": now - end["ended"] if end and here else None,
-        "exit": {name: end.get(name) for name in shown} if end else None,
+        "exit": {"stopped": False, **{name: end[name] for name in shown if name in end}} if end else None,
         "last_lines": last_lines(attempt.at("log")),
         # How far there is anything to report: an end is recorded only when the last metrics have arrived.
         "metrics_bytes": whole_lines(attempt.at("metrics.jsonl")) if end else 0,

@@ -6,6 +6,7 @@ once, in the words that a person needs.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -64,7 +65,9 @@ class Checker:
         self.turns = 0
 
     def blame(self, invariant: str, words: str) -> None:
-        raise Violation(f"{invariant}: {words}")
+        violation = Violation(f"{invariant}: {words}")
+        self.engine.bug = self.engine.bug or violation  # a task under test may not swallow it
+        raise violation
 
     # --- the journal ---------------------------------------------------------------------------------------------
 
@@ -305,7 +308,7 @@ class Checker:
                 self.blame("I14" if words.startswith("I14") else "agent", words)
         for _, column, value in simulation.tab.written:
             if isinstance(value, str) and (
-                value[:1] in ("=", "+", "@") or SECRET in value or not value.isprintable() and value
+                value[:1] in ("=", "+", "@") or SECRET in value or any(unicodedata.category(sign) in ("Cc", "Cf", "Cs") for sign in value)
             ):
                 self.blame("I18", f"{value!r} was written into {column.header}")
         simulation.tab.written.clear()

@@ -46,6 +46,7 @@ class Nemesis:
         self.mends: list[Callable[[], None]] = []
         self.acts = [(kind, act) for kind, act in self.events().items() if kind in simulation.kinds]
         self.is_over = False
+        self.is_copied = False
 
     def events(self) -> dict[str, Callable[[], None]]:
         return {
@@ -159,6 +160,7 @@ class Nemesis:
             machine.root = Folder()
             for name in ("state", "home", "tmp"):
                 machine.root.put(name, Folder())
+            machine.sync()
             machine.boot()
             machine.epoch_seen = 0
 
@@ -211,7 +213,7 @@ class Nemesis:
         self.for_a_while(lambda: vars(machine).update(fork_fails=False))
 
     def clean_tmp(self) -> None:
-        self.machine().root.entries["tmp"].entries.clear()
+        self.machine().find("/tmp").entries.clear()
 
     def reuse_pids(self) -> None:
         """Numbers of ours that have become free are given to somebody else."""
@@ -272,9 +274,10 @@ class Nemesis:
     def restore_backup(self) -> None:
         """Somebody starts a copy of the state folder, as it was a while ago, beside the daemon."""
         simulation = self.simulation
-        copy = simulation.folder.parent / f"copy-{simulation.count}"
-        if not simulation.folder.exists() or len(simulation.services) != 1:
+        copy = simulation.folder.parent / f"copy-{self.engine.steps}"
+        if not simulation.folder.exists() or len(simulation.services) != 1 or self.is_copied:
             return
+        self.is_copied = True
         shutil.copytree(simulation.folder, copy)
 
         def start() -> None:

@@ -24,6 +24,7 @@ class File:
     def __init__(self, data: bytes = b"") -> None:
         self.data = bytearray(data)
         self.durable: bytes | None = None
+        self.attempt = ""
 
 
 class Folder:
@@ -208,7 +209,8 @@ class Machine:
             pid, self.pid_next = self.pid_next, self.pid_next + 1
             if self.pid_next > self.pid_last:
                 self.pid_next = 300
-            if pid not in self.processes:
+            # The kernel gives no number away that is still a session's.
+            if pid not in self.processes and all(one.session != pid for one in self.processes.values()):
                 return pid
         raise failure(errno.EAGAIN)
 

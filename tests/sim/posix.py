@@ -115,6 +115,8 @@ class Os:
                 raise failure(errno.ENXIO, path)
             node.readers += reads
             node.writers += writes
+        if path.endswith("/sup.lock"):
+            node.attempt = path.split("/")[-2]
         appends = bool(flags & real.O_APPEND)
         return self._give(process, Handle(node, reads, writes, appends, not flags & real.O_NONBLOCK))
 
@@ -526,8 +528,6 @@ class Libc:
     def prctl(self, option: int, value: Any, *_: int) -> int:
         if option == 36:
             me().is_subreaper = True
-        else:
-            me().role = value.decode().removeprefix("sheetd-")
         return 0
 
     def inotify_init1(self, _flags: int) -> int:
@@ -581,7 +581,10 @@ def make_system(loader: Loader) -> Callable[[Machine], Any]:
                 life()
                 OS._exit(70)
 
-            return self.machine.new_process(parent, role, born).pid
+            child = self.machine.new_process(parent, role, born)
+            locked = [handle.node.attempt for handle in parent.fds.values() if getattr(handle.node, "attempt", "")]
+            child.attempt = child.attempt or (locked[0] if locked else "")
+            return child.pid
 
     return SimSystem
 

@@ -110,7 +110,7 @@ class Simulation:
 
     @property
     def may_refuse(self) -> bool:
-        return bool(self.kinds & {"D5", "D6", "D23", "H20", "D1", "D17"})
+        return bool(self.kinds & {"D5", "D6", "D8", "D23", "H20", "D1", "D17"})
 
     def _templates(self) -> dict[str, Template]:
         chance = self.engine.random
@@ -163,7 +163,11 @@ class Simulation:
 
     def _run_job(self, process: Process, argv: list[str], env: dict[str, str]) -> int:
         seed = int(next(word for word in argv if word.startswith("--seed=")).partition("=")[2])
-        return run_job(self.engine, self.people.fates.get(seed, Fate()), self.is_calm, process, env)
+        try:
+            return run_job(self.engine, self.people.fates.get(seed, Fate()), self.is_calm, process, env)
+        except OSError as error:
+            self.engine.log(f"the job {process.pid} on {process.machine.name} fails: {error}")
+            return 1
 
     # --- crashes -------------------------------------------------------------------------------------------------
 
@@ -195,7 +199,8 @@ class Simulation:
     def died(self, service: Service) -> None:
         self.services.remove(service)
         if service is self.service:
-            self.engine.at(self.engine.random.choice([0.1, 5.0, 200.0]), self._restart)
+            wait = 1.0 if self.is_calm[0] else self.engine.random.choice([0.1, 5.0, 200.0])
+            self.engine.at(wait, self._restart)
 
     def _restart(self) -> None:
         if self.service.is_dead:
@@ -251,6 +256,9 @@ class Simulation:
         for service in list(self.services):
             if service is not self.service:
                 service.kill()
+        if "M4" in self.kinds:  # the operator starts the daemon again, until it is the newest
+            for number in range(4):
+                self.engine.at(10.0 * number, lambda: self.service.kill())
         for network in self.networks.values():
             vars(network).update(vars(Network(latency=network.latency)))
         for machine in self.machines.values():
