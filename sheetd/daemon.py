@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from sheetd.core.absorb import News, absorb
 from sheetd.core.effect import DressSheet, Effect, WriteSheet
@@ -52,7 +53,8 @@ class Daemon:
         self._lanes = Lanes(lambda effect: carry_out(effect, ports), self._inbox.put)
         self._stopping = False
         self._watchdog = Watchdog(clock)
-        self._viewed = (0, float("-inf"))
+        self._views: dict[str, Mapping[str, Any]] = {}
+        self._viewed_s = float("-inf")
         self._check_requests = True
 
     # --- from other threads --------------------------------------------------------------------------------------
@@ -204,10 +206,11 @@ class Daemon:
         self.world.metrics_changed.clear()
 
     def _keep_views(self, *, force: bool) -> None:
-        version, at_s = self._viewed
         now_s = self._clock.monotonic_s()
-        if self.world.version == version or (now_s - at_s < VIEW_EVERY_S and not force):
+        if now_s - self._viewed_s < VIEW_EVERY_S and not force:
             return
-        self._viewed = (self.world.version, now_s)
-        self._ports.journal.cache_view("hosts", hosts_view(self.world, now_s))
-        self._ports.journal.cache_view("sheet", sheet_view(self.world, now_s))
+        self._viewed_s = now_s
+        for name, view in (("hosts", hosts_view(self.world)), ("sheet", sheet_view(self.world))):
+            if view != self._views.get(name):
+                self._ports.journal.cache_view(name, view)
+                self._views[name] = view

@@ -25,7 +25,8 @@ RETRY_SHEET_MAX_S = 120.0
 
 def absorb(world: World, news: News, now_s: float) -> None:
     """Fold one piece of news into the world."""
-    world.version += 1
+    if not isinstance(news, obs.SheetSeen):
+        world.version += 1
     _ABSORB[type(news)](world, news, now_s)
 
 

@@ -42,10 +42,16 @@ def original_of(world: World, view: SheetView, row: Row) -> ExperimentId | None:
 
 
 def nameless(world: World, view: SheetView) -> list[Row]:
-    """Typed rows that have no id of their own: none, a copied one, or one that we never gave out."""
-    accepted, drafts = world.state.experiments, world.state.drafts
-    strangers = [row for id_, row in view.by_id.items() if id_ not in accepted and id_ not in drafts]
-    return [row for row in (*view.unnamed, *view.copies, *strangers) if not row.is_blank]
+    """Typed rows that have no id of their own: none, a copied one, or one that we never gave out.
+
+    Looked for once per view and event, since nothing else says which ids are ours.
+    """
+    if view.nameless is None or view.nameless[0] != world.state.folded:
+        accepted, drafts = world.state.experiments, world.state.drafts
+        strangers = [row for id_, row in view.by_id.items() if id_ not in accepted and id_ not in drafts]
+        found = [row for row in (*view.unnamed, *view.copies, *strangers) if not row.is_blank]
+        view.nameless = (world.state.folded, found)
+    return view.nameless[1]
 
 
 def misplaced(world: World, view: SheetView) -> set[ExperimentId]:

@@ -40,17 +40,17 @@ def plan_write(world: World, now: Now) -> SheetWrite | None:
     if view is None or view.layout.problems:
         return None
     binding = bind(world, view)
-    at_rest: dict[str, Rest] = {}
     updates: list[CellUpdate] = []
-    for row in view.rows:
-        rest = world.at_rest.get(row.id)
-        if rest is None or not _is_still(world, view, row, binding, rest):
-            differing = list(_row_updates(world, view, row, binding, now))
+    restless: list[Row] = []
+    for row in _restless(world, view, binding):
+        differing = list(_row_updates(world, view, row, binding, now))
+        rest = None if differing else _rest(world, view, row, binding)
+        if rest is None:
             updates += differing
-            rest = None if differing else _rest(world, view, row, binding)
-        if rest is not None:
-            at_rest[row.id] = rest
-    world.at_rest = at_rest
+            restless.append(row)
+        else:
+            world.at_rest[row.id] = rest
+    world.restless = (view, world.version, restless)
     column = view.layout.position("id")
     replacements = tuple(
         Replacement(column=column, old=old, new=new) for old, new in binding.undone.items() if column is not None
@@ -58,6 +58,23 @@ def plan_write(world: World, now: Now) -> SheetWrite | None:
     if not updates and not replacements:
         return None
     return SheetWrite(tab_id=view.grid.tab_id, updates=tuple(updates), replacements=replacements)
+
+
+def _restless(world: World, view: SheetView, binding: Binding) -> list[Row]:
+    """The rows that have to be looked at. While nothing happens, those of last time."""
+    known = world.restless
+    if known is not None and known[0] is view and known[1] == world.version:
+        return known[2]
+    at_rest: dict[str, Rest] = {}
+    restless: list[Row] = []
+    for row in view.rows:
+        rest = world.at_rest.get(row.id)
+        if rest is not None and _is_still(world, view, row, binding, rest):
+            at_rest[row.id] = rest
+        else:
+            restless.append(row)
+    world.at_rest = at_rest
+    return restless
 
 
 def _rest(world: World, view: SheetView, row: Row, binding: Binding) -> Rest | None:

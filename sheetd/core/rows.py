@@ -150,6 +150,8 @@ class SheetView:
     #: Since when (monotonic) so many rows have had these typed cells and this id.
     since: dict[RowKey, tuple[float, int]] = field(default_factory=dict)
     read_at_s: float = 0.0
+    #: The rows without an id of their own, and up to which event that was found (`binding`).
+    nameless: tuple[int, list[Row]] | None = None
 
     def unchanged_for_s(self, row: Row) -> float:
         """For how long two or more reads have agreed on what is typed in the row. Zero on its first sight."""

@@ -29,6 +29,8 @@ class State:
     """All experiments, and the few indexes that keep the cost of a turn to what is open."""
 
     epoch: int = 0
+    #: How many events were folded in: what was concluded from the state holds as long as this is the same.
+    folded: int = field(default=0, compare=False)
     experiments: dict[ExperimentId, Experiment] = field(default_factory=dict)
     drafts: dict[ExperimentId, Draft] = field(default_factory=dict)
     #: The user cells of each accepted row, as they were then: by these a row is recognised when its id was lost.
@@ -43,6 +45,7 @@ class State:
     def apply(self, event: events.Event, now_s: float) -> None:
         """Fold one event in. Raises IllegalTransition and changes nothing when it cannot have happened."""
         _FOLDS[type(event)](self, event, now_s)
+        self.folded += 1
 
     def knows(self, experiment: str) -> bool:
         return experiment in self.experiments or experiment in self.drafts

@@ -14,15 +14,14 @@ from sheetd.core.observation import AttemptSeen, Exit, Seen
 from sheetd.core.world import HostView, World
 
 
-def hosts_view(world: World, now_s: float) -> dict[str, Any]:
-    """Every host, how it is, and the last word about each live attempt on it. Ages instead of clock readings."""
+def hosts_view(world: World) -> dict[str, Any]:
+    """Every host, how it is, and the last word about each live attempt on it. Equal as long as nothing happens."""
     return {
         host.name: {
             "slots": list(host.slots),
             "labels": sorted(host.labels),
             "is_up": host.is_up,
             "why": host.why,
-            "for_s": round(now_s - host.since_s, 1) if host.since_s else None,
             "facts": None if host.facts is None else {name: getattr(host.facts, name) for name in _FACTS},
             "attempts": {
                 attempt: _seen_view(seen) for attempt, seen in host.attempts.items() if attempt in world.state.live
@@ -44,13 +43,11 @@ def _seen_view(seen: AttemptSeen) -> dict[str, Any]:
     }
 
 
-def sheet_view(world: World, now_s: float) -> dict[str, Any]:
+def sheet_view(world: World) -> dict[str, Any]:
     """How the sheet is, what waits and why, and whether we still act."""
     view = world.sheet
-    since_s = world.sheet_problem_since_s
     return {
         "problem": world.sheet_problem or (" ; ".join(view.layout.problems) if view is not None else "not read yet"),
-        "problem_for_s": None if since_s is None else round(now_s - since_s, 1),
         "rows": 0 if view is None else len(view.by_id) + len(view.unnamed),
         "waiting": dict(world.waiting),
         "halted": world.halted,

@@ -100,6 +100,8 @@ class World:
     judged: dict[ExperimentId, tuple[str, Accepted | Refused]] = field(default_factory=dict)
     #: Ended rows, by id, that need not be looked at again while what they were judged by is the same (`render`).
     at_rest: dict[str, Rest] = field(default_factory=dict)
+    #: All the others, and for which view and version they are that.
+    restless: tuple[SheetView, int, list[Row]] | None = None
     #: The code of rows that are about to be accepted: the cells it was taken for, and its hash.
     pinned: dict[ExperimentId, tuple[str, str]] = field(default_factory=dict)
     #: What a row should say instead of its ordinary message, such as why its code could not be taken.
@@ -122,7 +124,7 @@ class World:
     ended_at_s: dict[AttemptId, float] = field(default_factory=dict)
     #: Set when a host answered that a newer daemon serves it, or when an invariant broke: show, but do nothing more.
     halted: str = ""
-    #: Grows with every observation that may change what a row shows.
+    #: Grows with every event and observation that may change what a row shows, but for a grid: that makes a new view.
     version: int = 0
 
     def seen(self, attempt: Attempt) -> AttemptSeen | None:

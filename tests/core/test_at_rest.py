@@ -13,8 +13,9 @@ import pytest
 
 from sheetd.core import render
 from sheetd.core.absorb import News
-from sheetd.core.events import ExperimentReopened
-from sheetd.core.model import AttemptId, HostName
+from sheetd.core.binding import nameless
+from sheetd.core.events import ExperimentReopened, IdWithdrawn
+from sheetd.core.model import AttemptId, ExperimentId, HostName
 from sheetd.core.observation import MetricPoint, MetricsReported
 from sheetd.core.plan import Plan
 from sheetd.core.reconcile import record
@@ -34,10 +35,11 @@ class Held(Story):
     def turn(self, *news: News) -> Plan:
         plan = super().turn(*news)
         remembering = plan_write(self.world, self.now())
-        kept, self.world.at_rest = self.world.at_rest, {}
+        at_rest, restless = self.world.at_rest, self.world.restless
+        self.world.at_rest, self.world.restless = {}, None
         assert plan_write(self.world, self.now()) == remembering, "a row rests that should not"
-        self.world.at_rest = kept
-        Held.looked_at += len(kept)
+        self.world.at_rest, self.world.restless = at_rest, restless
+        Held.looked_at += len(at_rest)
         return plan
 
 
@@ -143,6 +145,19 @@ def test_columns_that_people_move_are_filled_where_they_are():
     story.table.changed()
     story.wait(10)
     assert [line["status"] for line in lines] == ["succeeded"] * 3
+
+
+def test_an_id_that_is_not_ours_any_more_makes_its_row_nameless_at_once():
+    """That no row lacks an id is remembered too, for as long as no event says otherwise."""
+    story = Held()
+    line = story.table.type(template="train")
+    story.wait(8)
+    view = story.world.sheet
+    assert view is not None
+    assert line["status"] == "invalid"
+    assert nameless(story.world, view) == []
+    record(story.world, IdWithdrawn(experiment=ExperimentId(str(line["id"]))), story.now())
+    assert nameless(story.world, view) == [story.row(line)]
 
 
 def test_rows_that_are_gone_are_not_remembered():
