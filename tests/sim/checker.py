@@ -37,6 +37,7 @@ class Execution:
     process: Process
     k: int
     began: float
+    life: int
     ended: float | None = None
     status: int = 0
 
@@ -238,7 +239,7 @@ class Checker:
                     f"{attempt} run {k} starts on {host} while {one.attempt} ({one.role} {one.pid}) lives on {one.machine.name}",
                 )
         self.jobs.append(process)
-        if any(run.k == k for run in self.executions[attempt]):
+        if any(run.k == k and run.life == process.machine.life for run in self.executions[attempt]):
             self.blame("I2", f"run {k} of {attempt} was executed twice")
         intent = self.intents.get(attempt)
         if intent is None:
@@ -257,7 +258,7 @@ class Checker:
                 and any(not self._may_escape(p) for p in self.living(other))
             ):
                 self.blame("I4", f"{attempt} starts on a slot that {other} uses")
-        self.executions[attempt].append(Execution(host, process, k, self.engine.now))
+        self.executions[attempt].append(Execution(host, process, k, self.engine.now, process.machine.life))
 
     def process_ended(self, process: Process, status: int) -> None:
         for run in self.executions.get(process.attempt, ()):
@@ -308,7 +309,9 @@ class Checker:
                 self.blame("I14" if words.startswith("I14") else "agent", words)
         for _, column, value in simulation.tab.written:
             if isinstance(value, str) and (
-                value[:1] in ("=", "+", "@") or SECRET in value or any(unicodedata.category(sign) in ("Cc", "Cf", "Cs") for sign in value)
+                value[:1] in ("=", "+", "@")
+                or SECRET in value
+                or any(unicodedata.category(sign) in ("Cc", "Cf", "Cs") for sign in value)
             ):
                 self.blame("I18", f"{value!r} was written into {column.header}")
         simulation.tab.written.clear()

@@ -161,6 +161,7 @@ class Nemesis:
             for name in ("state", "home", "tmp"):
                 machine.root.put(name, Folder())
             machine.sync()
+            machine.life += 1
             machine.boot()
             machine.epoch_seen = 0
 
@@ -309,7 +310,9 @@ EVENTS = [
     "H18",
     "H20",
 ] + [*("G9", "G10", "G11", "M2", "M4", "M5", "M7", "M10", "M14")]
-KINDS = sorted({kind for kind, _ in RATES.values()} | {*PEOPLE, *JOBS, *NETWORK, *DEATHS, *EVENTS})
+#: Injectable, and not survived: nothing but the epoch on each host keeps two daemons over one sheet apart (README).
+UNPROTECTED = {"M4"}
+KINDS = sorted({kind for kind, _ in RATES.values()} | {*PEOPLE, *JOBS, *NETWORK, *DEATHS, *EVENTS} - UNPROTECTED)
 
 
 def draw_kinds(chance: random.Random) -> set[str]:

@@ -120,6 +120,8 @@ class Machine:
         self.name = name
         self.root = Folder()
         self.boots = 1
+        #: Grows when the machine is exchanged for another one of the same name.
+        self.life = 1
         self.booted_at = engine.now - 100.0
         self.rate = 1.0
         self.pid1_ticks = 5

@@ -201,7 +201,6 @@ class People:
                 twin.seed = self.fresh()
                 self.put(line, seed=twin.seed)
                 self.put(line, action="")
-                twin.is_doubtful = False
 
     def clear_id(self) -> None:
         if order := self.pick():
@@ -278,7 +277,9 @@ class People:
             self.tab.changed()
 
     def rename_header(self) -> None:
-        column = self.chance.choice([one for one in self.tab.columns if one.header not in ("", "my notes")] or [None])
+        column = self.chance.choice(
+            [one for one in self.tab.columns if one.header not in ("", "my notes", "renamed")] or [None]
+        )
         if column is None or self.simulation.repairs:
             return
         was = column.header
@@ -286,8 +287,11 @@ class People:
         def rename(to: str) -> None:
             column.header = to
 
-        self.pending_columns.append(lambda: rename("renamed"))
-        self.later(lambda: rename(was))
+        def change() -> None:
+            rename("renamed")
+            self.later(lambda: rename(was))
+
+        self.pending_columns.append(change)
 
     def duplicate_header(self) -> None:
         name = self.chance.choice(["id", "status", "lr"])
@@ -299,8 +303,11 @@ class People:
             if extra in self.tab.columns:
                 self.tab.columns.remove(extra)
 
-        self.pending_columns.append(lambda: self.tab.columns.append(extra))
-        self.later(remove)
+        def add() -> None:
+            self.tab.columns.append(extra)
+            self.later(remove)
+
+        self.pending_columns.append(add)
 
     def move_columns(self) -> None:
         """Columns are moved, or one is inserted, just before a read: between a read and its write nothing helps."""

@@ -582,7 +582,8 @@ def make_system(loader: Loader) -> Callable[[Machine], Any]:
                 OS._exit(70)
 
             child = self.machine.new_process(parent, role, born)
-            locked = [handle.node.attempt for handle in parent.fds.values() if getattr(handle.node, "attempt", "")]
+            nodes = [handle.node for handle in parent.fds.values()]
+            locked = [node.attempt for node in nodes if isinstance(node, File) and node.attempt]
             child.attempt = child.attempt or (locked[0] if locked else "")
             return child.pid
 
