@@ -28,6 +28,7 @@ def decide_rows(world: World, now: Now, chance: Chance) -> Iterator[ev.Event]:
     if view is None or view.layout.problems or world.must_read:
         return
     yield from _new_ids(world, view, chance)
+    yield from _cleared_actions(world, view)
     yield from _acceptances(world, view, now)
     yield from _actions(world, view)
     yield from _absences(world, view, now)
@@ -171,11 +172,15 @@ def _is_consumed(world: World, row: Row) -> bool:
     return world.state.consumed.get(ExperimentId(row.id)) == row.action
 
 
-def _actions(world: World, view: SheetView) -> Iterator[ev.Event]:
+def _cleared_actions(world: World, view: SheetView) -> Iterator[ev.Event]:
+    """Before anything is consumed: after it, this would forget the new word and have it obeyed again."""
     for id_, word in world.state.consumed.items():
         row = view.by_id.get(id_)
         if row is not None and row.action != word and id_ not in world.misplaced:
             yield ev.ActionCleared(experiment=id_)
+
+
+def _actions(world: World, view: SheetView) -> Iterator[ev.Event]:
     for experiment, row in _asking(world, view):
         if row.action == "rerun" and not isinstance(_rerun_verdict(world, view, row), Accepted):
             continue  # what runs is not stopped for something that cannot be started

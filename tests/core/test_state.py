@@ -60,6 +60,9 @@ def eventful_story() -> Story:
     story.table.delete(story.table.lines[-1])
     story.wait(8)
     story.table.type(stopped, action="restart")
+    queue = [story.table.type(template="train", lr=1.0 + number) for number in range(3)]
+    story.wait(8)
+    story.table.type(queue[-1], action="stop")
     story.wait(8)
     return story
 

@@ -478,7 +478,10 @@ class LastWords(io.StringIO):
         if line and "Killed" not in line and not self.closed:
             process = me()
             process.machine.engine.log(f"{process.machine.name} {process.role} {process.pid} died: {line}")
-            process.machine.complaints.append(self.getvalue())
+            if "[Errno 28]" in line or "[Errno 11]" in line:  # no disk, no processes: it is replaced
+                process.machine.harmed(process.attempt)
+            else:
+                process.machine.complaints.append(self.getvalue())
         super().close()
 
 

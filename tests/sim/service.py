@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import tenacity
+
 from sheetd.core.absorb import News
 from sheetd.core.effect import Effect, lane
 from sheetd.core.events import Event
@@ -22,7 +24,7 @@ from sheetd.core.world import HostView, World
 from sheetd.daemon import Daemon
 from sheetd.effects import Ports
 from sheetd.errors import ConfigError, JournalError
-from sheetd.journal import SqliteJournal
+from sheetd.journal import SqliteJournal, lock
 from tests.sim.engine import Killed, Task
 from tests.sim.hosts import SimHost
 from tests.sim.jobs import SECRET
@@ -31,6 +33,8 @@ from tests.sim.sheet import SimSheet
 if TYPE_CHECKING:
     from tests.sim.world import Simulation
 
+#: A lock that is held stays held here: nobody but daemons looks at it, and real time does not pass.
+lock.stop_after_delay = lambda _seconds: tenacity.stop_after_attempt(1)  # type: ignore[attr-defined,assignment]
 logging.getLogger("sheetd").setLevel(logging.CRITICAL + 1)
 COALESCE_S = 0.02
 

@@ -157,6 +157,7 @@ class Simulation:
         machine.boundary = self._host_boundary
         machine.executed = self.checker.executed
         machine.signalled = self.checker.signalled
+        machine.harmed = lambda attempt: self.checker.harmed.update([attempt])
         machine.process_ended = self.checker.process_ended
         machine.run_job = self._run_job
         return machine
@@ -214,7 +215,7 @@ class Simulation:
 
     def run(self) -> None:
         engine = self.engine
-        duration = self.setting.duration or engine.random.choice([60.0, 300.0, 900.0, 3600.0])
+        duration = self.setting.duration or engine.random.choice([60.0, 200.0, 200.0, 600.0, 600.0, 2400.0])
         if self.setting.script is not None:
             self.setting.script(self)
         else:
