@@ -18,7 +18,7 @@ from sheetd.core.effect import DressSheet, Effect, WriteSheet
 from sheetd.core.events import DaemonStarted, Event
 from sheetd.core.invariants import violations
 from sheetd.core.model import Phase
-from sheetd.core.observation import StopRequested
+from sheetd.core.observation import MetricsReported, StopRequested
 from sheetd.core.plan import Chance, Now
 from sheetd.core.reconcile import reconcile, record
 from sheetd.core.views import hosts_view, sheet_view
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 #: News that arrive within this time of each other cost one turn.
 COALESCE_S = 0.02
+#: Numbers of jobs decide nothing, so they can wait a little: whatever jobs report, it costs a few turns a second.
+GATHER_NUMBERS_S = 0.25
 #: A turn takes in no more than this, however much has piled up.
 NEWS_MAX = 1000
 #: However often the world changes, other processes are told at most this often.
@@ -128,17 +130,16 @@ class Daemon:
 
     def _wait(self, wake_s: float) -> list[News]:
         """The news since the last turn; none when the time is over."""
-        arrived = []
-        timeout = max(0.0, wake_s - self._clock.monotonic_s())
+        arrived: list[News | BaseException | None] = []
+        until_s = wake_s
         with suppress(queue.Empty):
-            arrived.append(self._inbox.get(timeout=timeout))
-            until_s = self._clock.monotonic_s() + COALESCE_S
-            while not self._stopping:
+            while len(arrived) < NEWS_MAX and not self._stopping:
                 # A deadline, and not a pause: a storm that never pauses must not keep the loop from turning.
                 left_s = until_s - self._clock.monotonic_s()
-                arrived.append(self._inbox.get(timeout=left_s) if left_s > 0 else self._inbox.get_nowait())
-                if left_s <= 0 and len(arrived) >= NEWS_MAX:
-                    break
+                one = self._inbox.get(timeout=left_s) if left_s > 0 else self._inbox.get_nowait()
+                arrived.append(one)
+                gather_s = GATHER_NUMBERS_S if isinstance(one, MetricsReported) else COALESCE_S
+                until_s = min(until_s, self._clock.monotonic_s() + gather_s)
         for one in arrived:
             if isinstance(one, BaseException):
                 raise one

@@ -128,9 +128,10 @@ class FakeClock:
 
     def __init__(self) -> None:
         self.s = 1000.0
+        self.tick_s = 0.001
 
     def monotonic_s(self) -> float:
-        self.s += 0.001
+        self.s += self.tick_s
         return self.s
 
     def wall_s(self) -> float:

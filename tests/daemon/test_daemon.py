@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from sheetd.core.absorb import News
 from sheetd.core.model import ExperimentId, Phase, attempt_id
 from sheetd.core.observation import AttemptReported, AttemptSeen, Exit, HostUnseen, MetricPoint, MetricsReported, Seen
+from sheetd.daemon import COALESCE_S, GATHER_NUMBERS_S, NEWS_MAX
 from sheetd.errors import HostUnreachable
 from tests.daemon.fakes import HOST, Request, Rig
 from tests.rig.waiting import wait_for
@@ -170,3 +173,51 @@ def test_a_storm_of_news_that_never_pauses_does_not_keep_the_loop_from_turning()
         finally:
             storm.set()
             wind.join()
+
+
+class Inbox:
+    """News that are all there already. Notes how long the loop would have waited for more."""
+
+    def __init__(self, *news: News) -> None:
+        self.news = list(news)
+        self.patience_s = 0.0
+
+    def get(self, timeout: float) -> News:
+        self.patience_s = timeout
+        return self.get_nowait()
+
+    def get_nowait(self) -> News:
+        if not self.news:
+            raise queue.Empty
+        return self.news.pop(0)
+
+
+NUMBER = MetricsReported(host=HOST, attempt=attempt_id(ExperimentId("row1"), 1), start=0, end=10, points=())
+STATE = HostUnseen(host=HOST, why="away")
+
+
+@pytest.mark.parametrize(
+    ("news", "due_s", "patience_s"),
+    [
+        ([NUMBER] * 20, 60.0, GATHER_NUMBERS_S),
+        ([NUMBER, STATE, NUMBER], 60.0, COALESCE_S),
+        ([STATE] * 20, 60.0, COALESCE_S),
+        ([NUMBER], 0.1, 0.1),
+        ([NUMBER], 0.0, 0.0),
+        ([], 60.0, 60.0),
+    ],
+)
+def test_numbers_are_gathered_longer_than_states_and_nothing_puts_off_what_is_due(
+    news: list[News], due_s: float, patience_s: float
+):
+    rig = Rig()
+    rig.clock.tick_s = 0.0
+    inbox = rig.daemon._inbox = Inbox(*news)  # type: ignore[assignment]
+    assert rig.daemon._wait(rig.clock.monotonic_s() + due_s) == news
+    assert inbox.patience_s == pytest.approx(patience_s)
+
+
+def test_a_turn_takes_in_a_bounded_number_of_news():
+    rig = Rig()
+    rig.daemon._inbox = Inbox(*[STATE] * (NEWS_MAX + 1))  # type: ignore[assignment]
+    assert len(rig.daemon._wait(rig.clock.monotonic_s() + 60)) == NEWS_MAX
