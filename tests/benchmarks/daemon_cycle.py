@@ -8,8 +8,7 @@ until nothing is in flight: read, parse, view, reconcile, render, write, and the
 bare read take turns on the same bytes; figures are medians. Bare is `spreadsheets.get` with the same mask through
 gspread's client, then `json.loads`.
 
-The second table is about real time: how long a start takes, and what the loop does on its own while nothing happens
-and while every running job reports once a second.
+The second table, about real time, is that of `daemon_life`.
 """
 
 from __future__ import annotations
@@ -19,12 +18,9 @@ import gc
 import json
 import resource
 import statistics
-import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,47 +29,20 @@ from gspread.urls import SPREADSHEET_URL
 from rich.console import Console
 from rich.table import Table
 
-from sheetd.clock import SystemChance, SystemClock
 from sheetd.core.absorb import News
 from sheetd.core.grid import CellUpdate, SheetWrite
 from sheetd.core.model import attempt_id
-from sheetd.core.observation import AttemptReported, AttemptSeen, MetricPoint, MetricsReported, Seen
-from sheetd.daemon import Daemon
-from sheetd.effects import Ports
-from sheetd.journal import SqliteJournal
-from sheetd.ports import Clock
+from sheetd.core.observation import AttemptReported, AttemptSeen, Seen
 from sheetd.sheets.google import GoogleSheet
 from sheetd.sheets.transport import loopback_session
 from sheetd.sheets.wire import READ_FIELDS
-from tests.benchmarks.laboratory import (
-    HEADER,
-    HOST,
-    STARTED_AGE_S,
-    Crowd,
-    StillHost,
-    fill,
-    greeting,
-    make_world,
-    write_history,
-)
+from tests.benchmarks.daemon_life import Life, life_table, measure_life
+from tests.benchmarks.laboratory import HEADER, HOST, STARTED_AGE_S, Crowd, Lab, greeting, laboratory, reports
 from tests.benchmarks.sheet_cycle import server_process
 from tests.sheets.builtin_rig import Address
 
 STEP_S = 3.0
 KINDS = ("idle", "edit", "status", "metrics")
-
-
-class Steps:
-    """A clock that moves when told to."""
-
-    def __init__(self) -> None:
-        self.s = 1000.0
-
-    def monotonic_s(self) -> float:
-        return self.s
-
-    def wall_s(self) -> float:
-        return 1.7e9 + self.s
 
 
 @dataclass(frozen=True)
@@ -101,59 +70,38 @@ class Cost:
         return self.cpu_ms[kind] / self.bare_ms
 
 
-@dataclass(frozen=True)
-class Life:
-    """What the loop does in real time. Turns per second, and its thread's and the whole process's share of a core."""
-
-    rows: int
-    recover_s: float
-    idle_turns_per_s: float
-    idle_loop_share: float
-    idle_share: float
-    busy_turns_per_s: float
-    busy_loop_share: float
-    busy_share: float
-
-
 class Pilot:
     """A daemon, turned by hand."""
 
-    def __init__(self, sheet: GoogleSheet, journal: SqliteJournal, crowd: Crowd, clock: Clock) -> None:
-        self.sheet = sheet
-        self.crowd = crowd
-        ports = Ports(sheet=sheet, hosts={HOST: StillHost()}, journal=journal, snapshots=_NoCode(), secret=str)
-        self.daemon = Daemon(make_world(crowd), ports, clock, SystemChance())
+    def __init__(self, lab: Lab) -> None:
+        self.clock = Steps()
+        self.daemon = lab.daemon(self.clock)
+        self._sent = lab.sheet.client.requests
 
-    def quiet(self) -> None:
-        """Turn until nothing is in flight."""
-        daemon = self.daemon
-        for _ in range(100):
-            if not daemon.world.in_flight:
-                return
-            daemon.turn(daemon._wait(daemon._clock.monotonic_s() + 60))
-        raise AssertionError(f"it never ends: {list(daemon.world.in_flight)}")
-
-    def cycle(self, clock: Steps, *news: News) -> Cycle:
-        sent = self.sheet.client.requests
-        before = Counter(sent)
-        clock.s += STEP_S
+    def cycle(self, *news: News) -> Cycle:
+        """Step on, and turn until nothing is in flight."""
+        before = Counter(self._sent)
+        self.clock.s += STEP_S
         started_s = time.process_time()
         self.daemon.turn(news)
-        self.quiet()
+        while self.daemon.world.in_flight:
+            self.daemon.turn(self.daemon._wait(self.clock.s + 60))
         cpu_ms = (time.process_time() - started_s) * 1000
-        spent = sent - before
+        spent = self._sent - before
         return Cycle(cpu_ms, (spent["read"], spent["write"]))
 
-    def close(self) -> None:
-        self.daemon._lanes.close(5.0)
 
+class Steps:
+    """A clock that moves when told to."""
 
-class _NoCode:
-    def pin(self, folder: Path) -> str:
-        raise AssertionError(folder)
+    def __init__(self) -> None:
+        self.s = 1000.0
 
-    def archive(self, sha: str) -> Path:
-        raise AssertionError(sha)
+    def monotonic_s(self) -> float:
+        return self.s
+
+    def wall_s(self) -> float:
+        return 1.7e9 + self.s
 
 
 class Happenings:
@@ -191,13 +139,6 @@ class Happenings:
         return list(reports(self._crowd, round_))
 
 
-def reports(crowd: Crowd, round_: int) -> Iterator[MetricsReported]:
-    for id_ in crowd.running_ids():
-        start, end = 1000 + 50 * round_, 1050 + 50 * round_
-        point = MetricPoint(values={"loss": 1 / (round_ + 2), "acc": 1 - 1 / (round_ + 2)}, step=float(round_))
-        yield MetricsReported(host=HOST, attempt=attempt_id(id_, 1), start=start, end=end, points=(point,))
-
-
 def bare_reader(address: Address, tab: str) -> Callable[[], bytes]:
     bare = HTTPClient(None, loopback_session(address.base_url, address.token))  # type: ignore[arg-type]
     bare.set_timeout(60)
@@ -221,46 +162,31 @@ def resident_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-@contextmanager
-def laboratory(address: Address, crowd: Crowd, tab: str) -> Iterator[tuple[GoogleSheet, GoogleSheet, SqliteJournal]]:
-    """The daemon's sheet, a person's, and the journal, filled."""
-    person, sheet = address.open(tab), address.open(tab)
-    rows = fill(person, crowd)
-    with tempfile.TemporaryDirectory() as folder, SqliteJournal(Path(folder)) as journal:
-        write_history(journal, crowd, rows)
-        try:
-            yield sheet, person, journal
-        finally:
-            person.close()
-            sheet.close()
-
-
-def measure_cycles(
-    lab: tuple[GoogleSheet, GoogleSheet, SqliteJournal],
-    crowd: Crowd,
-    bare: Callable[[], bytes],
-    rounds: int,
-    cycles: int,
-) -> Cost:
-    sheet, person, journal = lab
-    clock = Steps()
-    pilot = Pilot(sheet, journal, crowd, clock)
+def measure_cycles(lab: Lab, bare: Callable[[], bytes], *, rounds: int, cycles: int) -> Cost:
+    crowd = lab.crowd
+    pilot = Pilot(lab)
     pilot.daemon.recover()
-    first = pilot.cycle(clock, greeting(crowd))
-    for _ in range(5):
-        pilot.cycle(clock)
-    happenings = Happenings(person, crowd)
+    first = pilot.cycle(greeting(crowd))
+    happenings = Happenings(lab.person, crowd)
+
+    def some(count: int) -> None:
+        for number in range(count):
+            kind = KINDS[number % len(KINDS)]
+            pilot.cycle(*happenings.happen(kind))
+
+    some(2 * len(KINDS))
     taken: dict[str, list[Cycle]] = {kind: [] for kind in KINDS}
     bare_ms = []
     for _ in range(rounds):
         bare_ms.append(cpu_ms(lambda: json.loads(bare())))
         for kind in KINDS:
-            taken[kind].append(pilot.cycle(clock, *happenings.happen(kind)))
+            taken[kind].append(pilot.cycle(*happenings.happen(kind)))
+    # What a process holds settles only after some time; growth is what comes after that.
+    some(cycles // 4)
     before_mb = resident_mb()
-    for number in range(cycles):
-        pilot.cycle(clock, *happenings.happen(KINDS[number % len(KINDS)]))
+    some(cycles)
     growth_mb = resident_mb() - before_mb
-    pilot.close()
+    lab.close(pilot.daemon)
     return Cost(
         rows=crowd.rows,
         columns=len(HEADER),
@@ -275,56 +201,11 @@ def measure_cycles(
     )
 
 
-def measure_life(lab: tuple[GoogleSheet, GoogleSheet, SqliteJournal], crowd: Crowd, seconds: float) -> Life:
-    """A second daemon over the same journal, by the real clock."""
-    sheet, _, journal = lab
-    pilot = Pilot(sheet, journal, crowd, SystemClock())
-    started_s = time.perf_counter()
-    pilot.daemon.recover()
-    recover_s = time.perf_counter() - started_s
-    pilot.daemon.turn([greeting(crowd)])
-    _live(pilot, 2 * make_world(crowd).limits.poll_s)
-    idle = _live(pilot, seconds)
-    done = threading.Event()
-
-    def report() -> None:
-        round_ = 1_000_000
-        while not done.is_set():
-            # One after another within the second, as jobs do.
-            for news in reports(crowd, round_):
-                pilot.daemon.post(news)
-                if done.wait(1.0 / crowd.running):
-                    return
-            round_ += 1
-
-    jobs = threading.Thread(target=report)
-    jobs.start()
-    try:
-        busy = _live(pilot, seconds)
-    finally:
-        done.set()
-        jobs.join()
-    pilot.close()
-    return Life(crowd.rows, recover_s, *idle, *busy)
-
-
-def _live(pilot: Pilot, seconds: float) -> tuple[float, float, float]:
-    """Turns per second, and the shares of a core that the loop's thread and the process took."""
-    daemon, turns, wake_s = pilot.daemon, 0, 0.0
-    started_s, loop_s, process_s = time.perf_counter(), time.thread_time(), time.process_time()
-    while (passed_s := time.perf_counter() - started_s) < seconds:
-        ends_s = daemon._clock.monotonic_s() + seconds - passed_s
-        wake_s = daemon.turn(daemon._wait(min(wake_s, ends_s)))
-        turns += 1
-    return turns / passed_s, (time.thread_time() - loop_s) / passed_s, (time.process_time() - process_s) / passed_s
-
-
 def measure(address: Address, rows: int, *, rounds: int, cycles: int, seconds: float) -> tuple[Cost, Life]:
     tab = f"Experiments {rows}"
-    crowd = Crowd(rows)
-    with laboratory(address, crowd, tab) as lab:
-        cost = measure_cycles(lab, crowd, bare_reader(address, tab), rounds, cycles)
-        return cost, measure_life(lab, crowd, seconds)
+    with laboratory(address, Crowd(rows), tab) as lab:
+        cost = measure_cycles(lab, bare_reader(address, tab), rounds=rounds, cycles=cycles)
+        return cost, measure_life(lab, seconds)
 
 
 def cycles_table(costs: list[Cost]) -> Table:
@@ -347,24 +228,6 @@ def cycles_table(costs: list[Cost]) -> Table:
             f"{cost.rss_before_mb:.0f}",
             f"{cost.rss_growth_mb:.1f}",
             str(cost.cycles),
-        )
-    return shown
-
-
-def life_table(lives: list[Life]) -> Table:
-    shown = Table(
-        title="In real time: the start, and what the loop takes of a core (in brackets with the sheet's reads)"
-    )
-    for name in ("rows", "start s", "idle turns/s", "idle", "metrics turns/s", "metrics"):
-        shown.add_column(name, justify="right")
-    for life in lives:
-        shown.add_row(
-            str(life.rows),
-            f"{life.recover_s:.2f}",
-            f"{life.idle_turns_per_s:.1f}",
-            f"{life.idle_loop_share:.2%} ({life.idle_share:.2%})",
-            f"{life.busy_turns_per_s:.1f}",
-            f"{life.busy_loop_share:.1%} ({life.busy_share:.1%})",
         )
     return shown
 

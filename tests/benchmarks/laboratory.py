@@ -7,25 +7,31 @@ measure the same.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sheetd.clock import SystemChance
 from sheetd.core import events as ev
 from sheetd.core.absorb import layout_of
 from sheetd.core.acceptance import Accepted, judge
 from sheetd.core.grid import Cell, CellUpdate, CellValue, SheetWrite
 from sheetd.core.metrics import add_points
 from sheetd.core.model import AttemptId, ExperimentId, HostName, MetricRule, Proof, Reason, SlotName, attempt_id
-from sheetd.core.observation import AttemptSeen, HostFacts, HostSeen, MetricPoint, Observation, Seen
+from sheetd.core.observation import AttemptSeen, HostFacts, HostSeen, MetricPoint, MetricsReported, Observation, Seen
 from sheetd.core.rows import Row, view_grid
 from sheetd.core.state import State
 from sheetd.core.template import Param, ParamType, Template
 from sheetd.core.world import HostView, Limits, World
+from sheetd.daemon import Daemon
+from sheetd.effects import Ports
 from sheetd.journal import SqliteJournal
-from sheetd.ports import Chunk, LaunchOrder
+from sheetd.ports import Chunk, Clock, LaunchOrder
 from sheetd.sheets.google import GoogleSheet
+from tests.sheets.builtin_rig import Address
 
 HOST = HostName("gpu1")
 PARAMS = {
@@ -189,3 +195,52 @@ def greeting(crowd: Crowd) -> HostSeen:
         facts=HostFacts(boot="boot-1"),
         attempts={attempt_id(id_, 1): seen for id_ in crowd.running_ids()},
     )
+
+
+def reports(crowd: Crowd, round_: int) -> Iterator[MetricsReported]:
+    """One line of every job that runs, newer than those of any lower round."""
+    for id_ in crowd.running_ids():
+        start, end = 1000 + 50 * round_, 1050 + 50 * round_
+        point = MetricPoint(values={"loss": 1 / (round_ + 2), "acc": 1 - 1 / (round_ + 2)}, step=float(round_))
+        yield MetricsReported(host=HOST, attempt=attempt_id(id_, 1), start=start, end=end, points=(point,))
+
+
+class _NoCode:
+    def pin(self, folder: Path) -> str:
+        raise AssertionError(folder)
+
+    def archive(self, sha: str) -> Path:
+        raise AssertionError(sha)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The daemon's sheet and a person's, and the journal."""
+
+    crowd: Crowd
+    sheet: GoogleSheet
+    person: GoogleSheet
+    journal: SqliteJournal
+
+    def daemon(self, clock: Clock) -> Daemon:
+        """A daemon that has not recovered yet. One at a time."""
+        ports = Ports(
+            sheet=self.sheet, hosts={HOST: StillHost()}, journal=self.journal, snapshots=_NoCode(), secret=str
+        )
+        return Daemon(make_world(self.crowd), ports, clock, SystemChance())
+
+    def close(self, daemon: Daemon) -> None:
+        daemon._lanes.close(5.0)
+
+
+@contextmanager
+def laboratory(address: Address, crowd: Crowd, tab: str) -> Iterator[Lab]:
+    person, sheet = address.open(tab), address.open(tab)
+    try:
+        rows = fill(person, crowd)
+        with tempfile.TemporaryDirectory() as folder, SqliteJournal(Path(folder)) as journal:
+            write_history(journal, crowd, rows)
+            yield Lab(crowd, sheet, person, journal)
+    finally:
+        person.close()
+        sheet.close()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.benchmarks.daemon_cycle import KINDS, cycles_table, life_table, measure
+from tests.benchmarks.daemon_cycle import KINDS, cycles_table, measure
+from tests.benchmarks.daemon_life import life_table
 from tests.benchmarks.sheet_cycle import server_process
 
 
