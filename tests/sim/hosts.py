@@ -57,6 +57,7 @@ class Connection:
         self.replies: dict[int, dict[str, Any]] = {}
         self.waiting: dict[int, Task] = {}
         self.count = 0
+        self.arrivals = {"there": 0.0, "back": 0.0}
         self.is_dirty = False
         self.is_hung = False
         self.attendant: Task | None = None
@@ -84,7 +85,7 @@ class Connection:
             if engine.chance(network.delays):
                 late = engine.between(1.0, 200.0)
                 engine.fault("H12 request delivered late", f"{self.host.name} {verb} {late:.1f} s")
-            engine.at(engine.between(0.5, 1.5) * network.latency + late, lambda: self.deliver(request))
+            self.in_order("there", late, lambda: self.deliver(request))
         until = engine.now + deadline
         task = engine.current
         assert task is not None
@@ -103,6 +104,13 @@ class Connection:
         if "error" in reply:
             raise HostRefused(str(reply["error"]["code"]), str(reply["error"]["message"]))
         return read(reply["ok"])
+
+    def in_order(self, way: str, late: float, arrive: Callable[[], None]) -> None:
+        """Frames of one direction never overtake each other."""
+        engine = self.engine
+        when = engine.now + engine.between(0.5, 1.5) * self.host.network.latency + late
+        self.arrivals[way] = max(when, self.arrivals[way] + 1e-6)
+        engine.at(self.arrivals[way] - engine.now, arrive)
 
     def deliver(self, request: dict[str, Any]) -> None:
         self.requests.append(request)
@@ -177,7 +185,7 @@ class Connection:
         if engine.chance(network.hangs):
             engine.fault("H7 half-open connection", self.host.name)
             self.is_hung = True
-        engine.at(engine.between(0.5, 1.5) * network.latency, lambda: self.hear(request["id"], answer))
+        self.in_order("back", 0.0, lambda: self.hear(request["id"], answer))
 
     def is_silent(self) -> bool:
         return self.ended or self.is_hung or self.host.network.is_cut or not self.host.machine.is_up
@@ -194,7 +202,7 @@ class Connection:
         if self.engine.chance(self.host.network.breaks_push):
             self.engine.fault("H14 connection lost in a push", self.host.name)
             self.end("the connection broke")
-        self.engine.at(self.host.network.latency, lambda: self.heard_push(push))
+        self.in_order("back", 0.0, lambda: self.heard_push(push))
 
     def heard_push(self, push: dict[str, Any]) -> None:
         if not self.is_silent():
