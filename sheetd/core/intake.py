@@ -1,4 +1,4 @@
-"""From rows to experiments: who gets an id, what is accepted, which action is obeyed, what a vanished row means.
+"""Where a row becomes an experiment: who gets an id, what is accepted, which action is obeyed, what a vanished row means.
 
 The order that keeps a row from being lost or doubled: the id is journalled for the row's cells, then written, then seen
 beside those very cells, and only then is the row accepted. Whatever dies in between, the next look finishes it.
@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sheetd.core import events as ev
-from sheetd.core.acceptance import Accepted, Refused, judge
 from sheetd.core.binding import Binding, bind, nameless, original_of
 from sheetd.core.effect import PinCode
 from sheetd.core.model import Afterwards, Experiment, ExperimentId, Phase
 from sheetd.core.plan import Chance, Now
 from sheetd.core.rows import Row, SheetView
+from sheetd.core.validation import Accepted, Refused, judge
 from sheetd.core.world import World
 
 #: A read in which more rows than this, and more than this share, are suddenly gone, is not believed at once.

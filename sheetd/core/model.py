@@ -37,7 +37,7 @@ LIVE = frozenset({Phase.LAUNCHING, Phase.RUNNING, Phase.STOPPING})
 
 
 class Reason(str, Enum):
-    """Why an attempt ended. Each maps to one status word and one budget (`restart_policy`)."""
+    """Why an attempt ended. Each maps to one status word and one budget (`relaunch_policy`)."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 
-from sheetd.core.acceptance import Refused
 from sheetd.core.binding import Binding, bind
 from sheetd.core.colours import ACTIONS
 from sheetd.core.grid import Cell, CellUpdate, CellValue, Replacement, SheetWrite
@@ -20,6 +19,7 @@ from sheetd.core.observation import AttemptSeen, Seen
 from sheetd.core.plan import Now
 from sheetd.core.rows import ColumnKind, Row, SheetView
 from sheetd.core.text import cell_text
+from sheetd.core.validation import Refused
 from sheetd.core.world import Rest, World
 
 STATUS_OF_REASON: Mapping[Reason, str] = {

@@ -1,7 +1,7 @@
 """What a grid says: which column is what, and which row is which.
 
 Columns are found by their header text and rows by the id in their id cell; positions are only used together with the
-grid they were read from. This module reads; `acceptance` judges what a row means.
+grid they were read from. This module reads; `validation` judges what a row means.
 
 A fingerprint stands for what a person asks for in a row (parameters and controls, but not the action): by it a row is
 recognised when its id is missing, and an id that landed beside other cells than it was meant for is found out. Notes do

@@ -26,7 +26,7 @@ from sheetd.core.model import (
 from sheetd.core.observation import AttemptSeen, Exit, Seen
 from sheetd.core.placement import Candidate, place
 from sheetd.core.plan import Chance, Now
-from sheetd.core.restart_policy import reason_of, relaunch_delay_s
+from sheetd.core.relaunch_policy import reason_of, relaunch_delay_s
 from sheetd.core.text import clean_line
 from sheetd.core.world import OVER, HostView, World
 

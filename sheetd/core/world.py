@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sheetd.core.acceptance import Accepted, Refused
 from sheetd.core.colours import Dress
 from sheetd.core.effect import Effect, EffectKey
 from sheetd.core.metrics import MetricSummary
@@ -18,6 +17,7 @@ from sheetd.core.observation import AttemptSeen, HostFacts, Seen
 from sheetd.core.rows import Row, SheetView
 from sheetd.core.state import State
 from sheetd.core.template import Template
+from sheetd.core.validation import Accepted, Refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

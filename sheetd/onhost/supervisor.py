@@ -17,7 +17,8 @@ import signal
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from .attempt import Attempt
-from .judgement import Identity, Policy, Step, as_bytes, environment, how_it_ended, next_step, who_to_signal, words
+from .judgement import Identity, as_bytes, environment, how_it_ended, who_to_signal
+from .restarting import Policy, Step, next_step, words
 from .shim import Command, shim
 from .system import System, close_all_but, dump, read_all
 

@@ -3,7 +3,7 @@
 A template is what an operator vouches for, so this is where an unsafe one is refused: cells fill values, never the
 program's name, an option's name or a piece of shell text (CVE-2020-11978 was a parameter in a shell command, in an
 example that shipped). A cell that stands alone in an element must not begin with `-`, since the program would take it
-for an option; `core.acceptance` refuses such values row by row, and `--name={x}` takes them all.
+for an option; `core.validation` refuses such values row by row, and `--name={x}` takes them all.
 
 Weak point: a program may still treat an argument as code; no lint finds that.
 """

@@ -17,7 +17,7 @@ from typing import Literal
 from sheetd.clock import SystemChance
 from sheetd.core import events as ev
 from sheetd.core.absorb import layout_of
-from sheetd.core.acceptance import Accepted, judge
+from sheetd.core.validation import Accepted, judge
 from sheetd.core.grid import Cell, CellUpdate, CellValue, SheetWrite
 from sheetd.core.metrics import add_points
 from sheetd.core.model import AttemptId, ExperimentId, HostName, MetricRule, Proof, Reason, SlotName, attempt_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from sheetd.core.acceptance import Accepted, Refused, judge
+from sheetd.core.validation import Accepted, Refused, judge
 from sheetd.core.grid import Cell, Grid
 from sheetd.core.rows import read_layout, view_grid
 from sheetd.core.template import Template

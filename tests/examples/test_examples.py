@@ -13,7 +13,7 @@ import pytest
 
 from sheetd.build import make_host
 from sheetd.config import Settings, load_settings
-from sheetd.core.acceptance import Accepted, Refused
+from sheetd.core.validation import Accepted, Refused
 from sheetd.core.model import AttemptId, Spec
 from sheetd.core.observation import AttemptSeen, HostSeen, Seen
 from sheetd.hosts.host import AgentHost

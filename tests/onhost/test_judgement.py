@@ -10,14 +10,13 @@ import pytest
 from sheetd.onhost.judgement import (
     Facts,
     Identity,
-    Policy,
     Process,
     environment,
     how_it_ended,
     judge,
-    next_step,
     who_to_signal,
 )
+from sheetd.onhost.restarting import Policy, next_step
 
 NOTHING = Facts(
     ending=None,

@@ -1,4 +1,4 @@
-"""Where a row becomes an experiment: the typed cells of a row against its template.
+"""What a row asks for: its typed cells, checked against its template. `intake` decides when it becomes an experiment.
 
 The answer is a spec, or problems: sentences that say what to type instead. Nothing is guessed: a number that looks
 like text, a decimal comma, an error value are refused, since a silently changed hyper-parameter costs weeks

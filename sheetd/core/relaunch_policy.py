@@ -1,4 +1,4 @@
-"""Whether an ended attempt is followed by another one, and after how long.
+"""Whether an ended attempt is followed by another one, elsewhere or on the same host, and after how long.
 
 Two levels, two words: the supervisor on the host *restarts* a crashed process within the same attempt, by the
 `Restarts` frozen in the spec; here the daemon decides whether to *relaunch*, as a new attempt. A crash that the

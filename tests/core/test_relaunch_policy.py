@@ -8,7 +8,7 @@ import pytest
 
 from sheetd.core.model import Afterwards, Attempt, AttemptId, Experiment, ExperimentId, HostName, Reason, Spec
 from sheetd.core.observation import Exit
-from sheetd.core.restart_policy import LONGEST_DELAY_S, TAKEN_AWAY, reason_of, relaunch_delay_s
+from sheetd.core.relaunch_policy import LONGEST_DELAY_S, TAKEN_AWAY, reason_of, relaunch_delay_s
 
 
 def after(*reasons: Reason | None, relaunches: int = 100, then: Afterwards = Afterwards.END) -> Experiment:

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheetd.core.acceptance import Accepted, Refused, judge
 from sheetd.core.grid import Cell, CellValue, Grid
 from sheetd.core.model import Spec, Value
 from sheetd.core.rows import read_layout, view_grid
 from sheetd.core.template import Param, ParamType, Template
+from sheetd.core.validation import Accepted, Refused, judge
 from tests.core.story import cell
 
 
