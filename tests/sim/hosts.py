@@ -178,6 +178,9 @@ class Connection:
     def reply(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
         network, engine = self.host.network, self.engine
         answer = json.loads(json.dumps(reply))
+        if self.host.machine.loses(request["verb"]):
+            self.end("the connection broke before the answer")
+            return
         if engine.chance(network.drops_answer) and request["verb"] in ("launch", "stop", "status", "watch", "hello"):
             engine.fault("H11 reply lost", f"{self.host.name} {request['verb']}")
             engine.at(network.latency, lambda: self.end("the connection broke before the answer"))
@@ -389,6 +392,7 @@ def ready_machine(engine: Engine, name: str, loader: Loader, system: Any) -> Mac
         machine.root.put(path, Folder())
     machine.sync()
     machine.watchers = set()
+    machine.loses = lambda _verb: False
     machine.epoch_seen = 0
 
     def changed() -> None:

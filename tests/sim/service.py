@@ -157,6 +157,7 @@ class Service:
             simulation.api.blame,
         )
         self.sheet.is_budgeted = "M4" not in simulation.kinds  # two daemons have two budgets
+        self.sheet.fails = simulation.api.fails
         self.sheet.outage, self.sheet.flying = simulation.api.outage, simulation.api.flying
         self.sheet.meddle, self.sheet.before_read = simulation.api.meddle, simulation.api.before_read
         self.task = self.task_of("daemon", self.run)

@@ -212,6 +212,7 @@ class SimSheet:
         self.calls: dict[str, deque[float]] = {"read": deque(maxlen=70), "write": deque(maxlen=70)}
         self.blame: list[str] = []
         self.is_budgeted = True
+        self.fails: Callable[[str], bool] = lambda _where: False
         #: Writes on their way whose daemon is dead.
         self.flying: list[int] = []
         #: What people do between any two things that the API does.
@@ -228,6 +229,8 @@ class SimSheet:
         self.before_read()
         if self.tab.is_deleted:
             raise SheetRefused("the tab was deleted: restore it")
+        if self.fails("a read"):
+            raise SheetUnavailable("a read failed")
         grid = self._stale(self.tab.grid())
         self._answer("read")
         return grid
@@ -247,6 +250,8 @@ class SimSheet:
         grid = self.tab.grid()
         self.meddle()
         self._lose("G5 write applied and its answer lost")
+        if self.fails("the answer to a write"):
+            raise SheetUnavailable("the answer to a write was lost")
         self._answer("write")
         return grid
 
@@ -288,6 +293,13 @@ class SimSheet:
         if fault.startswith("G4"):
             self.engine.sleep(60.0)
         raise SheetUnavailable(fault)
+
+    @staticmethod
+    def _words(grid: Grid) -> list[CellValue]:
+        """The action column. A stale read that brings a cleared word back has it obeyed again (README, open points)."""
+        header = [cell.shown for cell in grid.rows[0]]
+        column = header.index("action") if "action" in header else -1
+        return [grid.cell(row, column).value for row in range(1, len(grid.rows))]
 
     def _refuse(self, fault: str) -> None:
         if self.engine is not None and self.engine.chance(self.rates.get(fault, 0.0)):
@@ -338,5 +350,5 @@ class SimSheet:
         if engine.chance(self.rates.get("G12 stale read", 0.0)):
             engine.fault("G12 stale read")
             old = self.old[0]
-            return old if old.rows[:1] == grid.rows[:1] else grid
+            return old if old.rows[:1] == grid.rows[:1] and self._words(old) == self._words(grid) else grid
         return grid

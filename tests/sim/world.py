@@ -98,6 +98,7 @@ class Simulation:
         self.tab = Tab(headers, row_count=400)
         self.api = SimSheet(self.tab, engine)
         self.people = People(self, self.kinds)
+        self.api.fails = lambda where: self.at_boundary("sheet", where)
         self.api.meddle, self.api.before_read = self.people.meddle, self._before_read
         self.checker = Checker(self)
         self.networks = {name: self._network() for name in names}
@@ -155,6 +156,7 @@ class Simulation:
         machine.slowness = self.engine.random.choice([0.05, 1.0]) if "H12" in self.kinds else 0.0
         machine.pid_last = 360 if "D7" in self.kinds else 30_000
         machine.boundary = self._host_boundary
+        machine.loses = lambda verb: self.at_boundary("answer", verb)
         machine.executed = self.checker.executed
         machine.signalled = self.checker.signalled
         machine.harmed = lambda attempt: self.checker.harmed.update([attempt])
@@ -180,7 +182,7 @@ class Simulation:
             return False
         if self.setting.crash_at is not None:
             return who == self.setting.crash_who and number == self.setting.crash_at
-        return self.engine.chance(self.kill_rate if who == "daemon" else self.host_kill_rate)
+        return self.engine.chance({"daemon": self.kill_rate, "host": self.host_kill_rate}.get(who, 0.0))
 
     def _host_boundary(self, process: Process, call: str) -> bool:
         if not self.at_boundary("host", call):

@@ -1,0 +1,125 @@
+"""Every single fault: each scenario is run once for each boundary at which somebody can die or something can be lost.
+
+The boundaries are counted in a run without a fault: kills of the daemon around each append and effect, kills of an agent,
+supervisor, launcher or shim before each system call that changes something, each request of the API that gets no
+answer, and each answer of an agent that is lost. For single faults this is complete, not a sample.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from tests.sim.jobs import Fate
+from tests.sim.people import Order
+from tests.sim.world import Report, Setting, Simulation, simulate
+
+WHO = ("daemon", "host", "sheet", "answer")
+
+
+def rows(simulation: Simulation, *fates: Fate) -> list[Order]:
+    """Rows that are typed at the beginning."""
+    people = simulation.people
+    simulation.tab.lines.clear()
+    for fate in fates:
+        people.type_row()
+        people.fates[people.count] = fate
+    return list(people.orders.values())
+
+
+def later(simulation: Simulation, seconds: float, order: Order, word: str) -> None:
+    def act() -> None:
+        order.asked[word] += 1
+        simulation.people.put(order.line, action=word)
+
+    simulation.engine.at(seconds, act)
+
+
+def succeeds(simulation: Simulation) -> None:
+    rows(simulation, Fate(seconds=4.0))
+
+
+def crashes_and_is_restarted(simulation: Simulation) -> None:
+    rows(simulation, Fate(seconds=2.0, crashes=1), Fate(seconds=1.0, crashes=99))
+
+
+def is_stopped(simulation: Simulation) -> None:
+    (order,) = rows(simulation, Fate(seconds=100.0, ignores_term=True, children=1))
+    later(simulation, 20.0, order, "stop")
+
+
+def is_restarted_by_its_action(simulation: Simulation) -> None:
+    (order,) = rows(simulation, Fate(seconds=30.0))
+    later(simulation, 20.0, order, "restart")
+
+
+def is_run_again(simulation: Simulation) -> None:
+    (order,) = rows(simulation, Fate(seconds=2.0))
+    later(simulation, 25.0, order, "rerun")
+
+
+def row_is_deleted(simulation: Simulation) -> None:
+    (order,) = rows(simulation, Fate(seconds=100.0))
+
+    def delete() -> None:
+        simulation.tab.lines.remove(order.line)
+        order.is_deleted = order.is_doubtful = True
+        simulation.tab.changed()
+
+    simulation.engine.at(20.0, delete)
+
+
+def rows_are_sorted_and_queue(simulation: Simulation) -> None:
+    rows(simulation, *[Fate(seconds=3.0) for _ in range(4)])
+    for second in (6.0, 8.0, 10.0):
+        simulation.engine.at(second, simulation.people.sort)
+
+
+def host_loses_power(simulation: Simulation) -> None:
+    rows(simulation, Fate(seconds=40.0), Fate(seconds=2.0))
+    simulation.engine.at(20.0, simulation.nemesis.cut_power)
+
+
+SCENARIOS: tuple[Callable[[Simulation], None], ...] = (
+    succeeds,
+    crashes_and_is_restarted,
+    is_stopped,
+    is_restarted_by_its_action,
+    is_run_again,
+    row_is_deleted,
+    rows_are_sorted_and_queue,
+    host_loses_power,
+)
+
+
+def setting_of(number: int) -> Setting:
+    return Setting(
+        seed=1000 + number, kinds=set(), duration=60.0, rows=4, script=SCENARIOS[number], crash_who="nobody", crash_at=0
+    )
+
+
+def cases() -> Iterator[Setting]:
+    for number in range(len(SCENARIOS)):
+        setting = setting_of(number)
+        counted = simulate(setting)
+        if counted.violation:
+            raise AssertionError(f"{SCENARIOS[number].__name__} without any fault: {counted.violation}")
+        for who in WHO:
+            yield from (replace(setting, crash_who=who, crash_at=at) for at in range(counted.boundaries.get(who, 0)))
+
+
+def run_case(setting: Setting) -> Report:
+    report = simulate(setting)
+    if report.violation:
+        name = setting.script.__name__ if setting.script else ""
+        report.violation = f"{name}, {setting.crash_who} at boundary {setting.crash_at}: {report.violation}"
+    return report
+
+
+def run_exhaustive(jobs: int) -> Iterator[Report]:
+    if jobs == 1:
+        yield from map(run_case, cases())
+        return
+    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+        yield from pool.imap_unordered(run_case, cases(), chunksize=8)
