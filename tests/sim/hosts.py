@@ -191,7 +191,9 @@ class Connection:
         self.in_order("back", 0.0, lambda: self.hear(request["id"], answer))
 
     def is_silent(self) -> bool:
-        return self.ended or self.is_hung or self.host.network.is_cut or not self.host.machine.is_up
+        """A frame that finds no way leaves a hole in the stream: nothing behind it arrives either."""
+        self.is_hung = self.is_hung or self.host.network.is_cut or not self.host.machine.is_up
+        return self.ended or self.is_hung
 
     def hear(self, number: int, answer: dict[str, Any]) -> None:
         if self.is_silent():

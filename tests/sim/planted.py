@@ -52,11 +52,11 @@ BUGS = (
     Bug(
         "unreachable treated as failed",
         "sheetd/core/absorb.py",
-        "    host.is_up, host.why, host.lasting = False, news.why, news.lasting\n",
-        "    host.is_up, host.why, host.lasting = False, news.why, news.lasting\n"
+        "    if host.is_up or not host.since_s:\n",
         "    for attempt in [one for one in host.attempts if one in world.state.live]:\n"
         "        from sheetd.core.observation import Seen\n"
-        "        _remember(world, host, attempt, AttemptSeen(state=Seen.LOST), now_s)\n",
+        "        _remember(world, host, attempt, AttemptSeen(state=Seen.LOST), now_s)\n"
+        "    if host.is_up or not host.since_s:\n",
     ),
     Bug(
         "epoch not checked (sheetd has no leases; this is what fences a daemon)",
@@ -76,7 +76,12 @@ BUGS = (
         "        if not events:\n            return\n",
         '        events = [event for event in events if event.kind != "IdAssigned"]\n        if not events:\n            return\n',
     ),
-    Bug("tombstone ignored", "sheetd/onhost/agent.py", 'if attempt.has("tomb"):\n            raise', "if False:\n            raise"),
+    Bug(
+        "tombstone ignored",
+        "sheetd/onhost/agent.py",
+        'if attempt.has("tomb"):\n            raise',
+        "if False:\n            raise",
+    ),
     Bug(
         "slot released before the kill is verified",
         "sheetd/onhost/supervisor.py",
@@ -125,7 +130,11 @@ def find(bug: Bug, seeds: int, jobs: int) -> str:
         said = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False).stdout
         seconds = time.monotonic() - began
     found = re.search(r"^seed (\d+): (.*)$", said, re.MULTILINE)
-    return f"seed {found[1]} in {seconds:.0f} s: {found[2][:110]}" if found else f"NOT FOUND in {seeds} seeds, {seconds:.0f} s"
+    return (
+        f"seed {found[1]} in {seconds:.0f} s: {found[2][:110]}"
+        if found
+        else f"NOT FOUND in {seeds} seeds, {seconds:.0f} s"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -299,7 +299,7 @@ class SimSheet:
         """The action column. A stale read that brings a cleared word back has it obeyed again (README, open points)."""
         header = [cell.shown for cell in grid.rows[0]]
         column = header.index("action") if "action" in header else -1
-        return [grid.cell(row, column).value for row in range(1, len(grid.rows))]
+        return [grid.cell(row, column).value if column >= 0 else None for row in range(1, len(grid.rows))]
 
     def _refuse(self, fault: str) -> None:
         if self.engine is not None and self.engine.chance(self.rates.get(fault, 0.0)):

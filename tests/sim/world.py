@@ -303,7 +303,7 @@ def simulate(setting: Setting) -> Report:
         import traceback
 
         frames = traceback.format_exception(error)
-        return simulation.report("an exception: " + "".join(frames)[-1800:])
+        return simulation.report(f"an exception: {type(error).__name__}: {error}\n" + "".join(frames)[-1800:])
     finally:
         simulation.close()
     return simulation.report()
