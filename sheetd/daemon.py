@@ -19,11 +19,12 @@ from sheetd.core.events import DaemonStarted, Event
 from sheetd.core.invariants import violations
 from sheetd.core.model import Phase
 from sheetd.core.observation import MetricsReported, StopRequested
-from sheetd.core.plan import Chance, Now
+from sheetd.core.plan import Chance, Now, Plan
 from sheetd.core.reconcile import reconcile, record
 from sheetd.core.views import hosts_view, sheet_view
 from sheetd.core.world import World
 from sheetd.effects import Ports, carry_out
+from sheetd.errors import JournalError
 from sheetd.lanes import Lanes
 from sheetd.ports import Clock
 from sheetd.systemd import Watchdog
@@ -38,6 +39,8 @@ GATHER_NUMBERS_S = 0.25
 NEWS_MAX = 1000
 #: However often the world changes, other processes are told at most this often.
 VIEW_EVERY_S = 0.5
+#: When the journal could not be written, it is tried again after this long.
+RECORD_AGAIN_S = 5.0
 #: A plan that still wants to record something after so many rounds is a bug.
 ROUNDS_MAX = 50
 LANES_PATIENCE_S = 5.0
@@ -58,6 +61,8 @@ class Daemon:
         self._views: dict[str, Mapping[str, Any]] = {}
         self._viewed_s = float("-inf")
         self._check_requests = True
+        self._trouble = ""
+        self._unclear = ""
 
     # --- from other threads --------------------------------------------------------------------------------------
 
@@ -105,8 +110,29 @@ class Daemon:
         now = self._now()
         for one in news:
             absorb(self.world, one, now.s)
-        # Before an end is recorded: after it nobody asks for the attempt's metrics again.
-        self._keep_metrics()
+        try:
+            # Before an end is recorded: after it nobody asks for the attempt's metrics again.
+            self._keep_metrics()
+            plan = self._decide(now)
+            self._trouble = ""
+        except JournalError as error:
+            # What cannot be recorded is not done. Jobs go on, and so do we once there is room again.
+            self._say_trouble(str(error))
+            return now.s + min(RECORD_AGAIN_S, self._watchdog.interval_s)
+        finally:
+            self._watchdog.alive()
+        broken = violations(self.world)
+        if broken:
+            self._halt("; ".join(broken))
+            plan = reconcile(self.world, now, self._chance)  # what is left when halted: showing
+        for effect in plan.effects:
+            self._start(effect, now)
+        self._keep_views(force=False)
+        self._say_unclear_sheet()
+        return min(plan.wake_s, now.s + self._watchdog.interval_s)
+
+    def _decide(self, now: Now) -> Plan:
+        """Record until nothing is left to decide; the plan that then remains."""
         if self._check_requests:
             self._take_requests(now)
         plan = reconcile(self.world, now, self._chance)
@@ -118,15 +144,7 @@ class Daemon:
         else:
             self._halt(f"deciding did not come to an end: {plan.events[:3]}")
         self._answer_requests()
-        broken = violations(self.world)
-        if broken:
-            self._halt("; ".join(broken))
-            plan = reconcile(self.world, now, self._chance)  # what is left when halted: showing
-        for effect in plan.effects:
-            self._start(effect, now)
-        self._keep_views(force=False)
-        self._watchdog.alive()
-        return min(plan.wake_s, now.s + self._watchdog.interval_s)
+        return plan
 
     def _wait(self, wake_s: float) -> list[News]:
         """The news since the last turn; none when the time is over."""
@@ -161,6 +179,20 @@ class Daemon:
         elif isinstance(effect, DressSheet):
             self.world.last_dress_s = now.s
         self._lanes.submit(effect)
+
+    def _say_trouble(self, why: str) -> None:
+        """Once, however often it is tried."""
+        if why != self._trouble:
+            log.error("%s", why)
+        self._trouble = why
+
+    def _say_unclear_sheet(self) -> None:
+        """A header that cannot be understood leaves no cell to say so in."""
+        view = self.world.sheet
+        unclear = "; ".join(view.layout.problems) if view is not None else ""
+        if unclear != self._unclear:
+            log.warning("the sheet is left alone: %s", unclear) if unclear else log.warning("the sheet is clear again")
+        self._unclear = unclear
 
     def _halt(self, why: str) -> None:
         if self.world.halted != why:
@@ -213,5 +245,9 @@ class Daemon:
         self._viewed_s = now_s
         for name, view in (("hosts", hosts_view(self.world)), ("sheet", sheet_view(self.world))):
             if view != self._views.get(name):
-                self._ports.journal.cache_view(name, view)
+                try:
+                    self._ports.journal.cache_view(name, view)
+                except JournalError as error:
+                    self._say_trouble(str(error))  # only others' sight of us is lost
+                    return
                 self._views[name] = view

@@ -15,7 +15,7 @@ from sheetd.core.grid import Cell, Grid, SheetWrite
 from sheetd.core.metrics import add_points
 from sheetd.core.model import AttemptId, ExperimentId, experiment_of
 from sheetd.core.observation import AttemptSeen, Observation
-from sheetd.core.rows import Layout, SheetView, read_layout, view_grid
+from sheetd.core.rows import Layout, SheetView, read_layout, view_grid, without
 from sheetd.core.world import OVER, HostView, World
 
 News: TypeAlias = Observation | fx.Outcome
@@ -61,6 +61,9 @@ def _understand(world: World, grid: Grid, before: SheetView | None, now_s: float
         layout = before.layout
     else:
         layout = layout_of(world, header)
+        if before is not None:
+            layout = without(layout, before.layout)
+        world.judged.clear()  # a verdict knows which columns there were
     view = view_grid(grid, layout, before, now_s)
     if layout.problems:
         return view
@@ -182,7 +185,7 @@ def _host_unseen(world: World, news: obs.HostUnseen, now_s: float) -> None:
     host = world.hosts[news.host]
     if host.is_up or not host.since_s:
         host.since_s = now_s
-    host.is_up, host.why, host.lasting = False, news.why, news.lasting
+    host.is_up, host.why, host.lasting = False, news.why.removeprefix(f"{host.name}: "), news.lasting
 
 
 def _remember(world: World, host: HostView, attempt: AttemptId, seen: AttemptSeen, now_s: float) -> None:

@@ -1,4 +1,4 @@
-"""Where a row becomes an experiment: who gets an id, what is accepted, which action is obeyed, what a vanished row means.
+"""Where a row becomes an experiment: who gets an id, what is accepted, which action is obeyed, what became of a row.
 
 The order that keeps a row from being lost or doubled: the id is journalled for the row's cells, then written, then seen
 beside those very cells, and only then is the row accepted. Whatever dies in between, the next look finishes it.

@@ -40,6 +40,8 @@ class Exit:
     oom: bool = False
     duration_s: float = 0.0
     gave_up: str | None = None
+    #: Why the command could not be executed at all, such as a program that is not there.
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,7 +138,7 @@ def row_cells(world: World, view: SheetView, row: Row, id_: ExperimentId, now: N
     """The daemon's cells of one row, by column name."""
     experiment = world.state.experiments.get(id_)
     if experiment is None:
-        status, message = _draft_words(world, view, row, id_)
+        status, message = draft_words(world, view, row, id_)
         return {"id": id_, "status": status, "message": cell_text(message)}
     attempt = experiment.attempt
     cells: dict[str, CellValue] = {
@@ -171,7 +171,8 @@ def _shown_number(number: float) -> float:
     return float(f"{number:.6g}")
 
 
-def _draft_words(world: World, view: SheetView, row: Row, id_: ExperimentId) -> tuple[str, str]:
+def draft_words(world: World, view: SheetView, row: Row, id_: ExperimentId) -> tuple[str, str]:
+    """Status and message of a row that was not accepted yet."""
     verdict = judgement(world, view, id_, row)
     if isinstance(verdict, Refused):
         return "invalid", "; ".join(verdict.problems)
@@ -217,10 +218,20 @@ def _halt(world: World, experiment: Experiment) -> str:
 
 
 def _notice(world: World, experiment: Experiment, row: Row | None) -> str:
+    if experiment.missing_since_s is not None and experiment.phase is not Phase.ENDED:
+        grace_min = world.limits.deleted_row_grace_s / 60
+        return (
+            f"its row was deleted: it is stopped after {grace_min:g} min, unless the row returns or somebody stops it"
+        )
     if row is None:
         return ""
     if row.action and row.action not in ACTIONS:
         return f'action "{row.action[:20]}" is not known: choose {", ".join(ACTIONS)}'
+    if row.action == "rerun" and experiment.phase is Phase.ENDED and experiment.id in world.remarks:
+        return f"cannot rerun: {world.remarks[experiment.id]}"
+    is_over = experiment.phase is Phase.ENDED and row.action in ("run", "restart", "rerun")
+    if is_over and world.state.consumed.get(experiment.id) == row.action:
+        return f"{row.action} was obeyed: empty the action cell before choosing it again"
     if row.action == "rerun" and experiment.id in world.judged:
         _, verdict = world.judged[experiment.id]
         if isinstance(verdict, Refused):

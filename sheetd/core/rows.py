@@ -10,10 +10,11 @@ not count, for they may be edited, or be formulas over our own cells, without me
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TypeAlias
@@ -68,6 +69,9 @@ class Layout:
     by_name: Mapping[str, int]
     #: The columns that only the daemon writes.
     owned: tuple[Column, ...]
+    #: Columns that rows were typed for and that are not there, by name: a sentence each. What they would fill is
+    #: refused rather than run on a default that nobody typed.
+    lost: Mapping[str, str]
 
     def position(self, name: str) -> int | None:
         return self.by_name.get(name)
@@ -92,7 +96,30 @@ def read_layout(header: Iterable[Cell], parameters: Iterable[str], metrics: Iter
     if missing:
         problems.append(f"the header row lacks {', '.join(missing)}: add these words to row 1, in any column")
     owned = tuple(column for column in columns if column.kind in (ColumnKind.SYSTEM, ColumnKind.METRIC))
-    return Layout(columns=tuple(columns), problems=tuple(problems), by_name=seen, owned=owned)
+    lost = dict(_misspelt([*known_parameters.values(), *CONTROL_HEADERS], columns))
+    return Layout(columns=tuple(columns), problems=tuple(problems), by_name=seen, owned=owned, lost=lost)
+
+
+def _misspelt(names: Iterable[str], columns: Iterable[Column]) -> Iterator[tuple[str, str]]:
+    """Absent columns that some unknown header nearly names."""
+    present = {column.name for column in columns}
+    unknown = [column.name.removeprefix("note:") for column in columns if column.kind is ColumnKind.NOTE]
+    for name in names:
+        near = difflib.get_close_matches(canonical(name), unknown, n=1, cutoff=0.8) if name not in present else ()
+        for found in near:
+            yield name, f'there is no column "{name}", but one called "{found}": rename it'
+
+
+def without(layout: Layout, before: Layout) -> Layout:
+    """The layout, knowing which columns that rows may be typed for were there before and are gone."""
+    kinds = (ColumnKind.CONTROL, ColumnKind.PARAMETER)
+    gone = {
+        column.name: f'the column "{column.name}" is gone: bring it back, or restart sheetd to go on without it'
+        for column in before.columns
+        if column.kind in kinds
+    }
+    lost = {name: why for name, why in {**before.lost, **gone, **layout.lost}.items() if name not in layout.by_name}
+    return replace(layout, lost=lost)
 
 
 def _column(position: int, text: str, parameters: Mapping[str, str], metrics: Mapping[str, str]) -> Column | None:

@@ -110,6 +110,8 @@ def _detail(experiment: Experiment, attempt: Attempt, seen: AttemptSeen, reason:
     if seen.state is Seen.LOST:
         return f"its processes vanished from {attempt.host} without an exit record"
     how = "ended without saying how" if exit_.signal is None else f"killed by signal {exit_.signal}"
+    if exit_.error:
+        return clean_line(exit_.error)
     if exit_.rc is not None:
         how = f"exit code {exit_.rc}"
     if reason is Reason.OUT_OF_MEMORY:

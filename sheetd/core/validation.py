@@ -14,7 +14,7 @@ from functools import partial
 
 from sheetd.core.grid import Cell
 from sheetd.core.model import Spec, Value
-from sheetd.core.rows import Layout, Row, canonical
+from sheetd.core.rows import CONTROL_HEADERS, Layout, Row, canonical
 from sheetd.core.template import Param, ParamType, Template, fill, placeholders
 
 NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
@@ -60,6 +60,7 @@ def judge(row: Row, layout: Layout, templates: Mapping[str, Template]) -> Accept
         except _BadCell as bad:
             problems.append(str(bad))
 
+    problems += [why for name, why in layout.lost.items() if name in template.params or name in CONTROL_HEADERS]
     for param in template.params.values():
         take(param.name, partial(_value, param))
     take("gpus", partial(_slots, default=template.slots))
@@ -103,7 +104,9 @@ def _template(row: Row, layout: Layout, templates: Mapping[str, Template]) -> Te
     for name, template in templates.items():
         if canonical(name) == wanted:
             return template
-    raise _BadCell(f"there is no template {_quoted(wanted)}: type one of {names}")
+    raise _BadCell(
+        f"there is no template {_quoted(wanted)}: type one of {names} (templates are read when sheetd starts)"
+    )
 
 
 def _value(param: Param, cell: Cell) -> Value:

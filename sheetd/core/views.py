@@ -6,12 +6,16 @@ same `render`: there is no second way of telling.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sheetd.core.model import AttemptId, HostName, SlotName
 from sheetd.core.observation import AttemptSeen, Exit, Seen
+from sheetd.core.render import draft_words
 from sheetd.core.world import HostView, World
+
+#: How many rows that cannot run are told of one by one.
+DRAFTS_MAX = 200
 
 
 def hosts_view(world: World) -> dict[str, Any]:
@@ -50,8 +54,21 @@ def sheet_view(world: World) -> dict[str, Any]:
         "problem": world.sheet_problem or (" ; ".join(view.layout.problems) if view is not None else "not read yet"),
         "rows": 0 if view is None else len(view.by_id) + len(view.unnamed),
         "waiting": dict(world.waiting),
+        "drafts": dict(_drafts(world)),
         "halted": world.halted,
     }
+
+
+def _drafts(world: World) -> Iterator[tuple[str, dict[str, str]]]:
+    """Rows that were not accepted yet, in the words of the sheet."""
+    view = world.sheet
+    if view is None or view.layout.problems:
+        return
+    for id_ in list(world.state.drafts)[:DRAFTS_MAX]:
+        row = view.by_id.get(id_)
+        if row is not None and not row.is_blank:
+            status, message = draft_words(world, view, row, id_)
+            yield id_, {"status": status, "message": message}
 
 
 def restore_hosts(view: Mapping[str, Any], *, daemon_alive: bool) -> dict[HostName, HostView]:

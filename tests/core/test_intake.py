@@ -614,3 +614,15 @@ def test_an_id_that_cannot_be_written_back_does_not_count_as_a_deleted_row():
     story.wait(3000, step_s=5)
     assert story.told(ev.RowVanished) == []
     assert story.told(ev.StopIntended) == []
+
+
+def test_a_row_never_runs_on_a_default_because_its_column_was_renamed():
+    story = Story()
+    line = story.table.type(template="train", lr=0.1, seed="not a number")
+    story.wait(8)
+    assert line["status"] == "invalid"
+    story.table.header[story.table.header.index("seed")] = "grain"
+    story.table.changed()
+    story.wait(20)
+    assert line["status"] == "invalid"
+    assert 'the column "seed" is gone' in str(line["message"])

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sheetd.core.grid import BLANK, Cell, CellValue, Grid
-from sheetd.core.rows import ColumnKind, Layout, Row, SheetView, canonical, read_layout, view_grid
+from sheetd.core.rows import ColumnKind, Layout, Row, SheetView, canonical, read_layout, view_grid, without
 from tests.core.story import cell
 
 PARAMETERS = ("lr", "Batch_Size")
@@ -307,3 +307,16 @@ def test_cells_beyond_a_ragged_row_are_blank():
     row = only_row(HEADER, "train")
     assert row.cell(7) is BLANK
     assert row.cell(None) is BLANK
+
+
+def test_a_header_that_nearly_names_a_parameter_is_a_lost_column():
+    layout = read_layout([cell("id"), cell("status"), cell("message"), cell("secconds")], ["seconds", "lr"], [])
+    assert layout.lost == {"seconds": 'there is no column "seconds", but one called "secconds": rename it'}
+
+
+def test_a_column_that_was_there_and_is_gone_is_lost_until_it_comes_back():
+    full = read_layout([cell("id"), cell("status"), cell("message"), cell("seconds")], ["seconds"], [])
+    renamed = read_layout([cell("id"), cell("status"), cell("message"), cell("time")], ["seconds"], [])
+    gone = without(renamed, full)
+    assert set(gone.lost) == {"seconds"}
+    assert without(full, gone).lost == {}

@@ -352,7 +352,7 @@ def test_a_template_is_found_however_it_is_spelled():
 
 @pytest.mark.parametrize("typed", ["plan", "../plain", "Plain2", REF])
 def test_an_unknown_template_is_refused_with_those_there_are(typed: CellValue | Cell):
-    assert problem(PLAIN, template=typed).endswith("type one of Plain")
+    assert problem(PLAIN, template=typed).endswith("type one of Plain (templates are read when sheetd starts)")
 
 
 @pytest.mark.parametrize(("typed", "slots"), [(None, 2), (1.0, 1), (8.0, 8)])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sheetd.core.colours import Dress
-from sheetd.core.events import Event
+from sheetd.core.events import DaemonStarted, Event
 from sheetd.core.grid import Grid, SheetWrite
 from sheetd.core.metrics import MetricSummary
 from sheetd.core.model import AttemptId, ExperimentId, HostName, SlotName
@@ -17,6 +17,7 @@ from sheetd.core.state import State
 from sheetd.core.world import HostView, Limits, World
 from sheetd.daemon import Daemon
 from sheetd.effects import Ports
+from sheetd.errors import JournalError
 from sheetd.ports import LaunchOrder
 from tests.core.story import TRAIN, Table
 
@@ -33,7 +34,13 @@ class FakeJournal:
     views: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     kept: dict[AttemptId, Mapping[str, MetricSummary]] = field(default_factory=dict)
 
+    full: bool = False
+    refused: int = 0
+
     def append(self, events: Sequence[Event]) -> None:
+        if self.full and not isinstance(events[0], DaemonStarted):
+            self.refused += 1
+            raise JournalError("the disk is full")
         self.events += events
         self.calls += [event.kind for event in events]
 
@@ -128,6 +135,7 @@ class FakeClock:
 
     def __init__(self) -> None:
         self.s = 1000.0
+        self.step_s = 0.001
         self.tick_s = 0.001
 
     def monotonic_s(self) -> float:

@@ -101,6 +101,18 @@ def test_an_end_waits_for_the_metrics_that_are_still_on_the_way():
         until(lambda: phase(rig) is Phase.ENDED, "the row ends")
 
 
+def test_a_full_disk_holds_everything_back_and_ends_nothing():
+    rig = Rig()
+    rig.journal.full = True
+    rig.sheet.table.type(template="train", lr=0.1)
+    with running(rig) as died:
+        until(lambda: rig.journal.refused > 1, "it is tried again")
+        assert rig.host.launched == []
+        rig.journal.full = False
+        until(lambda: rig.host.launched, "the row runs once there is room")
+    assert died == []
+
+
 def test_an_exception_that_is_no_outcome_ends_the_daemon_rather_than_a_thread():
     rig = Rig()
     rig.host.trouble = ZeroDivisionError("a bug")
