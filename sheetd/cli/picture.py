@@ -16,10 +16,14 @@ from sheetd.core.model import Experiment, ExperimentId
 from sheetd.core.plan import Now
 from sheetd.core.render import message_of, status_word
 from sheetd.core.state import State
+from sheetd.core.text import clean_line
 from sheetd.core.views import restore_hosts
 from sheetd.core.world import Limits, World
 from sheetd.errors import SheetdError
 from sheetd.journal import JournalReader
+
+#: How much of a message fits on a terminal in a few lines.
+MESSAGE_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +57,22 @@ class Picture:
             "metrics": {name: summary.last for name, summary in metrics.items()},
         }
 
+    def drafts(self) -> dict[str, dict[str, str]]:
+        """Rows that were not accepted, by id: status and message as the daemon last put them into the sheet."""
+        told = self.sheet.get("drafts", {})
+        since = "" if self.daemon else " (as last seen; the daemon is not running)"
+        return {
+            id_: {"status": draft["status"], "message": draft["message"] + since}
+            for id_, draft in told.items()
+            if id_ not in self.world.state.experiments
+        }
+
     def experiment(self, id_: str) -> Experiment:
-        """Raises SheetdError naming what there is."""
+        """Raises SheetdError naming what there is, or why the row was not accepted."""
         found = self.world.state.experiments.get(ExperimentId(id_))
+        draft = self.drafts().get(id_)
+        if found is None and draft is not None:
+            raise SheetdError(clean_line(f"{id_} was not accepted yet: {draft['message']}", MESSAGE_MAX))
         if found is None:
             known = ", ".join(list(self.world.state.experiments)[-5:]) or "none yet"
             raise SheetdError(f"there is no experiment {id_}: the newest are {known}; see `sheetd status`")

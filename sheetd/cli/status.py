@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+from rich.cells import cell_len
 from rich.markup import escape
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
-from sheetd.cli.picture import Picture, take_picture
+from sheetd.cli.picture import MESSAGE_MAX, Picture, take_picture
 from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of, status_style
 from sheetd.core.text import clean_line
+
+COLUMNS = ("id", "status", "host", "attempt", "metrics")
+METRICS_SHOWN = 2
+#: Numbers that say how far a job is, not how good: the sheet has columns for them.
+NOT_SHOWN = frozenset({"total_steps", "progress"})
+MESSAGE_INDENT = 4
+HOST_MAX = 24
 
 
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -24,9 +32,9 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         out.print_json(json.dumps(as_data(picture)))
         return
     out.print(headline(picture))
-    rows = list(picture.rows())
+    rows = [*picture.rows(), *({"id": id_, **draft} for id_, draft in picture.drafts().items())]
     if rows:
-        out.print(_table(rows))
+        _print_rows(rows)
         counts = Counter(row["status"] for row in rows)
         out.print("  ".join(f"{word} {count}" for word, count in counts.items()))
     else:
@@ -38,6 +46,7 @@ def as_data(picture: Picture) -> dict[str, object]:
         "daemon": picture.daemon or None,
         "sheet": dict(picture.sheet),
         "experiments": list(picture.rows()),
+        "drafts": picture.drafts(),
     }
 
 
@@ -52,20 +61,37 @@ def headline(picture: Picture) -> str:
     return line
 
 
-def _table(rows: list[dict[str, object]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("id", "status", "host", "attempt", "metrics", "message"):
-        table.add_column(name, overflow="fold" if name == "message" else "ellipsis", no_wrap=name != "message")
-    for row in rows:
-        metrics = row["metrics"] if isinstance(row["metrics"], dict) else {}
-        shown = " ".join(f"{clean_line(name, 20)}={value:.4g}" for name, value in list(metrics.items())[:3])
-        word = str(row["status"])
-        table.add_row(
-            str(row["id"]),
-            Text(f" {word} ", style=status_style(word)),
-            str(row["host"] or ""),
-            str(row["attempt"] or ""),
-            Text(shown),
-            Text(str(row["message"])),
-        )
-    return table
+def _print_rows(rows: list[dict[str, object]]) -> None:
+    """One line for each row, and its message below it: beside it no terminal has room for a sentence."""
+    lines = [_cells(row) for row in rows]
+    widths = [max(cell_len(line[index]) for line in (COLUMNS, *lines)) for index in range(len(COLUMNS))]
+    out.print(_line(COLUMNS, widths, "bold"), no_wrap=True, overflow="ellipsis")
+    for row, cells in zip(rows, lines, strict=True):
+        out.print(_line(cells, widths, status_style(str(row["status"]))), no_wrap=True, overflow="ellipsis")
+        message = clean_line(str(row["message"]), MESSAGE_MAX)
+        if message:
+            out.print(Padding(Text(message), (0, 0, 0, MESSAGE_INDENT), expand=False))
+
+
+def _cells(row: dict[str, object]) -> tuple[str, ...]:
+    metrics = row.get("metrics")
+    told = metrics if isinstance(metrics, dict) else {}
+    shown = [f"{clean_line(name, 20)}={value:.4g}" for name, value in told.items() if name not in NOT_SHOWN]
+    return (
+        str(row["id"]),
+        str(row["status"]),
+        clean_line(str(row.get("host") or ""), HOST_MAX),
+        str(row.get("attempt") or ""),
+        " ".join(shown[:METRICS_SHOWN]),
+    )
+
+
+def _line(cells: tuple[str, ...], widths: list[int], style: str) -> Text:
+    """The style is the status cell's; of the header, every cell's."""
+    line = Text()
+    for name, cell, width in zip(COLUMNS, cells, widths, strict=True):
+        is_styled = name == "status" or cells is COLUMNS
+        line.append(cell, style=style if is_styled else "")
+        line.append(" " * (width - cell_len(cell) + 2))
+    line.rstrip()
+    return line

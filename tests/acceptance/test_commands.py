@@ -64,6 +64,39 @@ def test_jobs_outlive_the_daemon_and_are_taken_over_by_the_next(lab: Project, pe
     assert [row["loss"] for row in person.rows()] == ["0.1"], "what it reported meanwhile arrived"
 
 
+def command_of_a_small_terminal(lab: Project, *argv: str) -> subprocess.CompletedProcess[str]:
+    full = [sys.executable, "-m", "sheetd", *argv, "--config", str(lab.config)]
+    env = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1"}
+    return subprocess.run(full, capture_output=True, text=True, env=env, timeout=60, check=False)
+
+
+def test_status_fits_a_terminal_of_80_columns_and_shows_rows_that_were_not_accepted(
+    lab: Project, person: Person
+) -> None:
+    person.type_rows([{"token": "good", "seconds": 60}, {"token": "bad", "seconds": "0,1"}])
+    lab.start()
+    wanted = {"good": "running", "bad": "invalid"}
+    wait_for(lambda: statuses(person) == wanted, "one row runs, one is refused", within_s=30)
+    row = next(row for row in person.rows() if row["token"] == "bad")
+    draft = {"status": "invalid", "message": row["message"]}
+    wait_for(
+        lambda: json.loads(lab.command("status", "--json"))["drafts"] == {row["id"]: draft},
+        "the refused row is told of, in the words of the sheet",
+    )
+    said = command_of_a_small_terminal(lab, "status").stdout
+    lines = said.splitlines()
+    assert max(map(len, lines)) <= 80
+    place = next(index for index, line in enumerate(lines) if line.startswith(row["id"]))
+    assert lines[place].split() == [row["id"], "invalid"]
+    below = " ".join(line.strip() for line in lines[place + 1 :] if line.startswith("    "))
+    assert row["message"] in below, "whole, below its row"
+    assert lines[-1] == "running 1  invalid 1"
+    for verb in ("stop", "logs"):
+        done = command_of_a_small_terminal(lab, verb, row["id"])
+        assert done.returncode == 1
+        assert f"{row['id']} was not accepted yet: {row['message']}" in done.stderr
+
+
 def test_stop_ends_a_job_from_the_command_line_and_from_its_cell(lab: Project, person: Person) -> None:
     person.type_rows([{"token": "one", "seconds": 60}, {"token": "two", "seconds": 60}])
     lab.start()
