@@ -342,7 +342,7 @@ class SimHost:
         former = self.wanted
         self.wanted = {
             attempt: {"metrics_offset": offset, "scan_offset": former.get(attempt, {}).get("scan_offset", 0)}
-            for attempt, offset in metrics_offsets.items()
+            for attempt, offset in sorted(metrics_offsets.items())  # a set's order is not of the seed
         }
         self._tell_wanted(self._now_open())
 

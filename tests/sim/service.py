@@ -172,7 +172,7 @@ class Service:
         try:
             body()
         except JournalError as error:
-            self.simulation.engine.log(f"daemon {self.number} ends: {error}")
+            self.simulation.engine.log(f"daemon {self.number} ends: {str(error)[-60:]}")
             self.kill()
             raise Killed from None
 

@@ -1,0 +1,127 @@
+"""Which fault of the catalogue is injected by what, or why by nothing. The table in README.md is made from this.
+
+    python -m tests.sim.catalogue        write the table into README.md
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+README = Path(__file__).with_name("README.md")
+BEGIN, END = "<!-- table begin -->", "<!-- table end -->"
+
+#: Every id of the catalogue by section, with how many there are.
+SECTIONS = {"G": 13, "S": 27, "H": 21, "D": 24, "J": 20, "M": 15}
+RATE, PEOPLE, NETWORK, EVENT, JOB = "rate", "people", "network", "event", "job"
+INJECTED: dict[str, str] = {
+    **dict.fromkeys(("G1", "G2", "G3", "G4", "G5", "G7", "G8", "G11", "G12", "G13", "S26"), "faults.RATES"),
+    **dict.fromkeys(("G9", "G10"), "Nemesis.take_sheet"),
+    "S1": "People.rename_tab",
+    "S3": "People.rename_header",
+    "S4": "People.duplicate_header",
+    "S5": "People.move_columns (just before a read)",
+    "S6": "People.insert_above, People.delete",
+    "S7": "People.sort",
+    "S8": "People.meddle (between a read and its write)",
+    "S9": "People.copy",
+    "S10": "People.clear_id, People.swap_ids",
+    "S11": "People.delete",
+    "S12": "People.edit",
+    "S13": "People.spoil_status",
+    "S14": "People.act",
+    **dict.fromkeys((f"S{n}" for n in range(16, 24)), "People.type_bad (BAD_VALUES)"),
+    "S24": "People.half_type, People.finish",
+    "S25": "People.undo",
+    "S27": "People.many_rows",
+    **dict.fromkeys(("H1", "H5", "H10"), "Network.refuses"),
+    **dict.fromkeys(("H2", "H3", "H4", "H18"), "Nemesis.refuse"),
+    "H6": "Nemesis.cut_network",
+    "H7": "Network.hangs",
+    "H11": "Network.drops_request, Network.drops_answer",
+    "H12": "Network.delays, Machine.slowness",
+    "H14": "Network.breaks_push",
+    "H15": "Machine: connections end while jobs run; nothing holds them",
+    "H17": "Machine.rate",
+    "H20": "Nemesis.replace_machine (the old one is gone)",
+    "D1": "Nemesis.cut_power",
+    "D2": "Nemesis.restart_container",
+    "D3": "Nemesis.kill_for_memory",
+    "D4": "Simulation._host_boundary",
+    "D5": "Nemesis.fill_disk",
+    "D7": "Machine.pid_last, Nemesis.reuse_pids",
+    "D8": "Machine.end (every child is a zombie first)",
+    "D14": "Nemesis.kill_supervisor",
+    "D17": "Nemesis.preempt",
+    "D21": "Nemesis.clean_tmp",
+    "D22": "Nemesis.log_out",
+    "D23": "Nemesis.kill_user",
+    **dict.fromkeys(("J1", "J2", "J3", "J4", "J5"), "jobs.Fate (crashes, rc, signal, hangs)"),
+    "J6": "jobs.Fate.reports (silence)",
+    "J7": "jobs.GARBAGE (NaN, infinity)",
+    "J10": "jobs.Fate.term_rc",
+    "J11": "jobs.Fate.children",
+    "J12": "jobs.Fate.ignores_term, child_is_stubborn",
+    "J13": "jobs.Fate.child_hides",
+    "J14": "Machine.new_process (children inherit descriptors)",
+    "J15": "jobs.GARBAGE (70,000 bytes without a newline)",
+    "J16": "jobs.GARBAGE (escapes, carriage returns, broken UTF-8)",
+    "J17": "jobs.GARBAGE (a forged frame)",
+    "M1": "Service.boundary",
+    "M2": "Nemesis.daemon_power (SQLite's own promise of FULL is taken for granted)",
+    "M4": "Nemesis.restore_backup (not in the draw: see Open points)",
+    "M5": "Nemesis.start_twice",
+    "M6": "Nemesis.restore_backup (not in the draw: see Open points)",
+    "M7": "Nemesis.step_wall, Simulation.daemon_rate",
+    "M8": "faults.RATES",
+    "M10": "Nemesis.suspend",
+    "M12": "People.type_bad, jobs.GARBAGE",
+    "M14": "Nemesis.cut_all_networks",
+}
+REASONS: dict[str, str] = {
+    "G6": "a cycle is one atomic request; nothing is half applied",
+    "S2": "the spreadsheet is opened by key; its title is read nowhere",
+    "S15": "a merge is blank cells to a reader; tests/sheets",
+    "H8": "no exit status of SSH is used",
+    "H9": "no exit status of SSH is used",
+    "H13": "sending code is taken for granted here; tests/onhost/test_code.py, tests/hosts",
+    "H16": "frames are whole here; tests/onhost/test_channel.py",
+    "H19": "sheetd does not compare machine ids yet",
+    "H21": "descriptors and threads are not simulated; tests/contracts",
+    "D6": "told apart from a full disk by nothing in sheetd yet",
+    "D9": "no process here survives KILL; tests/onhost/test_stop.py",
+    **dict.fromkeys(("D10", "D11", "D12", "D13", "D15", "D16"), "sheetd does not look at accelerators yet"),
+    "D18": "no gangs yet",
+    "D19": "network filesystems are refused at the greeting; tests/onhost",
+    "D20": "network filesystems are refused by the journal; tests/journal",
+    "D24": "network filesystems are refused at the greeting; tests/onhost",
+    "J8": "which checkpoint is complete is judged by its name; tests/onhost/test_restart.py",
+    "J9": "there is no shell between sheetd and a job",
+    "J18": "sheetd does not redact yet",
+    "J19": "each attempt has folders of its own; what a job does elsewhere is not seen",
+    "J20": "no ports are handed out yet",
+    "M3": "a damaged journal is refused at the start; tests/journal",
+    "M9": "memory and descriptors are not simulated; tests/benchmarks",
+    "M11": "one version of the code runs here; tests/hosts",
+    "M13": "there are no threads here",
+    "M15": "the configuration is read once",
+}
+
+
+def ids() -> list[str]:
+    return [f"{section}{number}" for section, count in SECTIONS.items() for number in range(1, count + 1)]
+
+
+def table() -> str:
+    lines = [f"{len(INJECTED)} of {len(ids())} can be injected.", "", "| fault | injected by, or why not |", "|---|---|"]
+    for one in ids():
+        lines.append(f"| {one} | `{INJECTED[one]}` |" if one in INJECTED else f"| {one} | not: {REASONS[one]} |")
+    return "\n".join(lines)
+
+
+def with_table(text: str) -> str:
+    before, _, rest = text.partition(BEGIN)
+    return f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}"
+
+
+if __name__ == "__main__":
+    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
