@@ -20,6 +20,8 @@ from sheetd.core.grid import BLANK, CellUpdate, CellValue, Grid, Replacement, Sh
 from sheetd.errors import SheetRefused
 from sheetd.ports import Sheet
 from tests.sheets.builtin_rig import BuiltinPerson, builtin_sheet
+from tests.sim.sheet import Person as SimulatedPerson
+from tests.sim.sheet import SimSheet, Tab
 
 HEADER = ("template", "action", "status", "message", "lr", "id")
 STATUS, MESSAGE, LR, ID = 2, 3, 4, 5
@@ -44,7 +46,16 @@ def builtin(folder: Path) -> Iterator[tuple[Sheet, Person]]:
         yield sheet, BuiltinPerson(address, "Experiments")
 
 
-RIGS: dict[str, Callable[[Path], AbstractContextManager[tuple[Sheet, Person]]]] = {"builtin": builtin}
+@contextmanager
+def simulated(_folder: Path) -> Iterator[tuple[Sheet, Person]]:
+    tab = Tab()
+    yield SimSheet(tab), SimulatedPerson(tab)
+
+
+RIGS: dict[str, Callable[[Path], AbstractContextManager[tuple[Sheet, Person]]]] = {
+    "builtin": builtin,
+    "simulated": simulated,
+}
 
 
 @pytest.fixture(scope="module", params=sorted(RIGS))
