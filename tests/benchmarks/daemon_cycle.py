@@ -14,7 +14,6 @@ The second table, about real time, is that of `daemon_life`.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import resource
 import statistics
@@ -53,7 +52,10 @@ class Cycle:
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU in milliseconds a cycle, by kind of cycle; requests (reads, writes) likewise."""
+    """CPU in milliseconds a cycle, by kind of cycle; requests (reads, writes) likewise.
+
+    Growth is from the highest of the first half of the cycles to the highest of the second half.
+    """
 
     rows: int
     columns: int
@@ -63,7 +65,7 @@ class Cost:
     cpu_ms: dict[str, float]
     requests: dict[str, tuple[int, int]]
     cycles: int
-    rss_before_mb: float
+    rss_mb: float
     rss_growth_mb: float
 
     def ratio(self, kind: str) -> float:
@@ -155,7 +157,6 @@ def cpu_ms(work: Callable[[], object]) -> float:
 
 def resident_mb() -> float:
     """What this process holds now; where only the peak since it began is told (macOS, in bytes: getrusage(2)), that."""
-    gc.collect()
     status = Path("/proc/self/statm")
     if status.exists():
         return int(status.read_text().split()[1]) * resource.getpagesize() / 1e6
@@ -181,11 +182,12 @@ def measure_cycles(lab: Lab, bare: Callable[[], bytes], *, rounds: int, cycles: 
         bare_ms.append(cpu_ms(lambda: json.loads(bare())))
         for kind in KINDS:
             taken[kind].append(pilot.cycle(*happenings.happen(kind)))
-    # What a process holds settles only after some time; growth is what comes after that.
-    some(cycles // 4)
-    before_mb = resident_mb()
-    some(cycles)
-    growth_mb = resident_mb() - before_mb
+    # An answer is many megabytes and comes and goes, so what is held goes up and down: the crests are compared.
+    held_mb = []
+    for _ in range(max(2, cycles // len(KINDS))):
+        some(len(KINDS))
+        held_mb.append(resident_mb())
+    half = len(held_mb) // 2
     lab.close(pilot.daemon)
     return Cost(
         rows=crowd.rows,
@@ -196,8 +198,8 @@ def measure_cycles(lab: Lab, bare: Callable[[], bytes], *, rounds: int, cycles: 
         cpu_ms={kind: statistics.median(cycle.cpu_ms for cycle in taken[kind]) for kind in KINDS},
         requests={kind: max(cycle.requests for cycle in taken[kind]) for kind in KINDS},
         cycles=cycles,
-        rss_before_mb=before_mb,
-        rss_growth_mb=growth_mb,
+        rss_mb=max(held_mb[:half]),
+        rss_growth_mb=max(held_mb[half:]) - max(held_mb[:half]),
     )
 
 
@@ -225,7 +227,7 @@ def cycles_table(costs: list[Cost]) -> Table:
             f"{cost.bare_ms:.1f}",
             *figures,
             f"{cost.first_ms:.0f}",
-            f"{cost.rss_before_mb:.0f}",
+            f"{cost.rss_mb:.0f}",
             f"{cost.rss_growth_mb:.1f}",
             str(cost.cycles),
         )
