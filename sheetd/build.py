@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,8 +32,11 @@ from sheetd.snapshot import snapshot
 from sheetd.templates import load_templates
 
 STORE_NAME = "sheet.sqlite"
+PORT_NAME = "sheet.port"
+URL_NAME = "sheet.url"
 SNAPSHOTS_NAME = "code"
 WAKE_NAME = "wake.fifo"
+PORT_MAX = 65535
 _KNOCK, _END = b"k", b"e"
 #: What sheetd writes to the right of a row's status and metrics, most looked at first.
 LATER_HEADERS = ("progress", "eta", "host", "attempt", "runtime", "started", "code", "id")
@@ -97,18 +100,57 @@ def open_sheet(settings: Settings, stack: ExitStack, *, port: int = 0) -> tuple[
         return open_google(wanted.url, wanted.tab, wanted.credentials), None
     if wanted.kind == "server":
         return open_builtin(wanted.url, wanted.token or "", wanted.key or "", wanted.tab), None
-    settings.daemon.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    server = SheetServer(settings.daemon.state_dir / STORE_NAME, port=port)
+    state_dir = settings.daemon.state_dir
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    server = _started_server(state_dir, port)
+    stack.callback(server.stop)
+    (state_dir / PORT_NAME).write_text(f"{server.port}\n")
+    stack.callback((state_dir / URL_NAME).unlink, missing_ok=True)
+    _write_privately(state_dir / URL_NAME, server.url + "\n")
+    title = settings.path.parent.name
+    key = server.store.newest_key() or server.store.create_spreadsheet(title, sheets=[new_sheet(0, wanted.tab)])
+    return open_builtin(server.base_url, server.token, key, wanted.tab), server
+
+
+def _started_server(state_dir: Path, port: int) -> SheetServer:
+    """With port 0 at the port of the last time, so that an open page finds it; or at a free one if that is taken."""
+    kept = _kept_port(state_dir) if port == 0 else 0
     try:
-        server.start()
+        if kept:
+            with suppress(OSError):
+                return SheetServer(state_dir / STORE_NAME, port=kept).start()
+        return SheetServer(state_dir / STORE_NAME, port=port).start()
     except StoreInUseError as error:
         raise SheetRefused(f"{error} (`sheetd serve`, or another daemon?)") from error
     except OSError as error:
         raise SheetRefused(f"port {port} cannot be used ({error.strerror}): choose another with --port") from error
-    stack.callback(server.stop)
-    title = settings.path.parent.name
-    key = server.store.newest_key() or server.store.create_spreadsheet(title, sheets=[new_sheet(0, wanted.tab)])
-    return open_builtin(server.base_url, server.token, key, wanted.tab), server
+
+
+def _kept_port(state_dir: Path) -> int:
+    """The port of the last time, or 0."""
+    try:
+        text = (state_dir / PORT_NAME).read_text().strip()
+    except OSError:
+        return 0
+    return int(text) if text.isascii() and text.isdigit() and int(text) <= PORT_MAX else 0
+
+
+def _write_privately(path: Path, text: str) -> None:
+    """For this user's eyes from its first byte on: the page's address holds the token."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+
+
+def sheet_address(settings: Settings) -> str:
+    """Where to look at the sheet: the built-in one's address while something serves it, else empty."""
+    if settings.sheet.kind != "builtin":
+        return settings.sheet.url
+    try:
+        return (settings.daemon.state_dir / URL_NAME).read_text().strip()
+    except OSError:
+        return ""
 
 
 def starter_header(settings: Settings, templates: Mapping[str, Template]) -> list[str]:

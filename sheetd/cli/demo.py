@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from sheetd.build import Service, build
+from sheetd.build import PORT_MAX, Service, build
 from sheetd.cli.init import starter
 from sheetd.cli.terminal import JsonOption, complain, out
 from sheetd.config import load_settings
@@ -100,10 +100,15 @@ ROWS = (
 
 def demo(
     headless: Annotated[bool, typer.Option("--headless", help="Open no browser.")] = False,
-    until_done: Annotated[bool, typer.Option("--until-done", help="End when every row has ended.")] = False,
+    until_done: Annotated[
+        bool,
+        typer.Option(
+            "--until-done", help="End when every row has ended: exit code 1 if one ended in another way than promised."
+        ),
+    ] = False,
     as_json: JsonOption = False,
     timeout_s: Annotated[float, typer.Option(help="With --until-done: give up after this long.")] = 120.0,
-    port: Annotated[int, typer.Option(help="Port of the sheet; 0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=PORT_MAX, help="Port of the sheet; 0 takes a free one.")] = 0,
 ) -> None:
     """Show sheetd at work: a sheet in the browser, three hosts on this machine, and rows that run, crash and fail.
 

@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 import typer
 from rich.text import Text
 
-from sheetd.build import make_host
+from sheetd.build import make_host, sheet_address
 from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of
 from sheetd.config import HostSettings, Settings
 from sheetd.core.rows import read_layout
 from sheetd.core.template import Template
-from sheetd.errors import ConfigError, SheetdError
+from sheetd.errors import SheetdError
 from sheetd.journal import JournalReader
 from sheetd.sheets.google import GoogleSheet, open_builtin, open_google
 from sheetd.templates import load_templates
@@ -56,12 +56,13 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Every finding, in the order in which a person would mend them."""
-    yield Finding("configuration", True, f"{settings.path} is valid, {len(settings.hosts)} hosts")
+    yield Finding("configuration", True, f"{settings.path} is valid, {_count_of_hosts(len(settings.hosts))}")
     loaded = load_templates(settings.daemon.templates)
     templates, problems = loaded.templates, loaded.problems
     for problem in problems:
         yield Finding("template", False, problem)
-    yield Finding("templates", bool(templates), ", ".join(sorted(templates)) or "there is none: add a TOML file")
+    if templates or not problems:
+        yield Finding("templates", bool(templates), ", ".join(sorted(templates)) or "there is none: add a TOML file")
     for template in templates.values():
         for name in template.secrets:
             if name not in os.environ:
@@ -71,6 +72,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _sheet(settings, templates)
     with ThreadPoolExecutor(HOSTS_AT_ONCE) as pool:
         yield from pool.map(lambda host: _host(settings, host), settings.hosts)
+
+
+def _count_of_hosts(count: int) -> str:
+    return "1 host" if count == 1 else f"{count} hosts"
 
 
 def _daemon(settings: Settings) -> Finding:
@@ -84,10 +89,10 @@ def _daemon(settings: Settings) -> Finding:
 
 
 def _sheet(settings: Settings, templates: Mapping[str, Template]) -> Finding:
+    if settings.sheet.kind == "builtin":
+        return _builtin_sheet(settings)
     try:
         sheet = _open(settings)
-    except ConfigError as error:
-        return Finding("sheet", True, str(error))
     except SheetdError as error:
         return Finding("sheet", False, str(error))
     try:
@@ -104,13 +109,27 @@ def _sheet(settings: Settings, templates: Mapping[str, Template]) -> Finding:
     return Finding("sheet", True, f'tab "{grid.title}" has its columns and {max(0, len(grid.rows) - 1)} rows')
 
 
+def _builtin_sheet(settings: Settings) -> Finding:
+    """Only who serves it can read it: what the daemon says of it is what there is to know."""
+    address = sheet_address(settings)
+    try:
+        reader = JournalReader(settings.daemon.state_dir)
+        view = reader.view("sheet") if reader.daemon() is not None else None
+    except SheetdError:
+        view = None  # the daemon has its own finding
+    if view is not None and view.value.get("problem"):
+        return Finding("sheet", False, f"{view.value['problem']}; the sheet is at {address}")
+    if view is not None and address:
+        return Finding("sheet", True, f"the sheet is at {address}")
+    return Finding("sheet", True, "built in; `sheetd run` serves it and prints its address")
+
+
 def _open(settings: Settings) -> GoogleSheet:
     wanted = settings.sheet
-    if wanted.kind == "google" and wanted.credentials is not None:
+    if wanted.kind == "google":
+        assert wanted.credentials is not None  # noqa: S101 - checked by the settings; said for the type checker
         return open_google(wanted.url, wanted.tab, wanted.credentials)
-    if wanted.kind == "server":
-        return open_builtin(wanted.url, wanted.token or "", wanted.key or "", wanted.tab)
-    raise ConfigError("built in; `sheetd run` serves it and prints its address")
+    return open_builtin(wanted.url, wanted.token or "", wanted.key or "", wanted.tab)
 
 
 def _host(settings: Settings, entry: HostSettings) -> Finding:
@@ -118,7 +137,7 @@ def _host(settings: Settings, entry: HostSettings) -> Finding:
     try:
         facts = host.facts()
     except SheetdError as error:
-        return Finding(f"host {entry.name}", False, str(error))
+        return Finding(f"host {entry.name}", False, str(error).removeprefix(f"{entry.name}: "))
     finally:
         host.close()
     free_gib = facts.disk_free_bytes / 2**30

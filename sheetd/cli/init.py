@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +36,19 @@ def init(
         folder / "templates" / "python-script.toml": source / "templates" / "python-script.toml",
         folder / "train.py": source / "examples" / "01-local" / "train.py",
     }
+    try:
+        _write(plan)
+    except OSError as error:
+        where = error.filename2 or error.filename or folder
+        text = f"{where} cannot be written ({error.strerror}): choose another folder, or make this one writable"
+        raise ConfigError(text) from error
+    where = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
+    text = f"Next: [bold]{escape(where)}sheetd run[/]. It prints the sheet's address: open it, and type a row."
+    out.print(text, soft_wrap=True)
+
+
+def _write(plan: Mapping[Path, Path]) -> None:
+    """Copy each original to its place. Raises ConfigError with nothing written when one is taken, and OSError."""
     there = [str(path) for path in plan if path.exists()]
     if there:
         raise ConfigError(f"{', '.join(there)} exist already: choose another folder, or move them away")
@@ -41,5 +56,3 @@ def init(
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(original, path)
         out.print(f"wrote {escape(str(path))}", soft_wrap=True)
-    where = "" if folder == Path() else f"cd {folder} && "
-    out.print(f"Next: [bold]{escape(where)}sheetd run[/], and type a row into the sheet that it opens.")

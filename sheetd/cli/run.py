@@ -12,13 +12,18 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from sheetd.build import Service, build
+from sheetd.build import PORT_MAX, Service, build
 from sheetd.cli.terminal import ConfigOption, complain, out, settings_of
 
 
 def run(
     config: ConfigOption = None,
-    port: Annotated[int, typer.Option(help="Port of the built-in sheet; 0 takes a free one.")] = 0,
+    port: Annotated[
+        int,
+        typer.Option(
+            min=0, max=PORT_MAX, help="Port of the built-in sheet; 0 takes that of the last time, or a free one."
+        ),
+    ] = 0,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every recorded decision.")] = False,
 ) -> None:
     """Read the sheet, run its rows, keep them alive. Ctrl-C ends the daemon; the jobs go on.

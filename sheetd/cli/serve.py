@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from sheetd.build import open_sheet, starter_header
+from sheetd.build import PORT_MAX, open_sheet, starter_header
 from sheetd.cli.terminal import ConfigOption, out, settings_of
 from sheetd.errors import ConfigError
 from sheetd.templates import load_templates
@@ -19,7 +19,7 @@ from sheetd.templates import load_templates
 
 def serve(
     config: ConfigOption = None,
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=PORT_MAX, help="0 takes that of the last time, or a free one.")] = 0,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ) -> None:
     """Serve the built-in sheet on this machine, without running anything. Ctrl-C ends it.

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
+from sheetd.build import sheet_address
 from sheetd.cli.picture import MESSAGE_MAX, Picture, take_picture
 from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of, status_style
 from sheetd.core.text import clean_line
@@ -27,11 +28,15 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
     [dim]Examples:[/]  sheetd status   sheetd status --json | jq '.experiments[] | select(.status == "failed")'
     """
-    picture = take_picture(settings_of(config))
+    settings = settings_of(config)
+    picture = take_picture(settings)
     if as_json:
         out.print_json(json.dumps(as_data(picture)))
         return
     out.print(headline(picture))
+    address = sheet_address(settings) if picture.daemon else ""
+    if address:
+        out.print(Text(f"the sheet is at {address}"), soft_wrap=True)
     rows = [*picture.rows(), *({"id": id_, **draft} for id_, draft in picture.drafts().items())]
     if rows:
         _print_rows(rows)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ import gspread
 import pytest
 import requests
 
+from sheetd.config import load_settings
 from sheetd.sheets.transport import SheetHTTPClient, loopback_session
 from tests.rig.waiting import wait_for
 
@@ -87,6 +90,52 @@ def test_init_overwrites_nothing(folder: Path) -> None:
     assert (folder / "train.py").read_text() == "mine"
 
 
+def test_init_into_what_cannot_be_a_folder_names_the_next_step(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for target in ("file", "file/below", "n" * 300):
+        assert "choose another folder" in sheetd("init", target, cwd=tmp_path, code=1)
+
+
+def test_the_next_step_after_init_can_be_pasted(tmp_path: Path) -> None:
+    said = sheetd("init", "my lab", cwd=tmp_path)
+    assert "cd 'my lab' && sheetd run" in said
+    assert "prints the sheet's address" in said
+
+
+@pytest.mark.parametrize("verb", ["run", "serve", "demo"])
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_a_port_that_cannot_be_is_refused(verb: str, port: str, tmp_path: Path) -> None:
+    assert "--port" in sheetd(verb, "--port", port, cwd=tmp_path, code=2)
+
+
+def test_an_open_page_finds_the_sheet_again_and_its_address_is_told(folder: Path) -> None:
+    state = load_settings(folder / "sheetd.toml").daemon.state_dir
+    with serving("serve", "--no-browser", folder=folder) as tab:
+        first = tab.client.base_url  # type: ignore[attr-defined]
+        assert stat.S_IMODE((state / "sheet.url").stat().st_mode) == 0o600
+    assert not (state / "sheet.url").exists()
+    with serving("run", folder=folder) as tab:
+        assert tab.client.base_url == first  # type: ignore[attr-defined]
+        wait_for(lambda: f"the sheet is at {first}/?token=" in sheetd("status", cwd=folder), "status tells it")
+        wait_for(lambda: daemon_reads_the_sheet(folder), "the daemon has read its sheet")
+        assert f"sheet: the sheet is at {first}/?token=" in sheetd("doctor", cwd=folder)
+        tab.update_cell(1, tab.row_values(1).index("id") + 1, "renamed")
+        wait_for(lambda: not daemon_reads_the_sheet(folder), "the daemon misses its column", within_s=30)
+        assert "BAD sheet: " in sheetd("doctor", cwd=folder, code=1)
+    assert "the sheet is at" not in sheetd("status", cwd=folder)
+
+
+def daemon_reads_the_sheet(folder: Path) -> bool:
+    return not json.loads(sheetd("status", "--json", cwd=folder))["sheet"].get("problem")
+
+
+def test_a_sheet_whose_port_was_taken_meanwhile_takes_another(folder: Path) -> None:
+    with serving("serve", "--no-browser", folder=folder) as tab:
+        port = int(tab.client.base_url.rpartition(":")[2])  # type: ignore[attr-defined]
+    with socket.create_server(("127.0.0.1", port)), serving("serve", "--no-browser", folder=folder) as tab:
+        assert not tab.client.base_url.endswith(f":{port}")  # type: ignore[attr-defined]
+
+
 def test_a_wrong_setting_is_named_with_its_file_and_key(folder: Path) -> None:
     config = folder / "sheetd.toml"
     config.write_text(config.read_text().replace("poll_s = 2.0", 'poll_s = "often"'))
@@ -111,6 +160,14 @@ def test_doctor_names_each_link_that_is_broken(folder: Path) -> None:
     assert set(bad) == {"template", "secret", "host no-such-host.invalid"}
     assert "broken.toml" in bad["template"]
     assert "LAB_NO_SUCH_SECRET" in bad["secret"]
+    assert not bad["host no-such-host.invalid"].startswith("no-such-host.invalid"), "the host is named once"
+
+
+def test_doctor_tells_of_a_broken_template_once(folder: Path) -> None:
+    (folder / "templates" / "python-script.toml").write_text('command = "python train.py"')
+    said = sheetd("doctor", cwd=folder, code=1)
+    assert said.count("BAD ") == 1
+    assert "1 host\n" in said
 
 
 @pytest.mark.parametrize("verb", ["demo", "init", "run", "serve", "status", "logs", "stop", "hosts", "doctor"])
