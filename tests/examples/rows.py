@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from sheetd.core.validation import Accepted, Refused, judge
 from sheetd.core.grid import Cell, Grid
 from sheetd.core.rows import read_layout, view_grid
 from sheetd.core.template import Template
+from sheetd.core.validation import Accepted, Refused, judge
 
 
 def table(readme: Path) -> list[dict[str, str]]:

@@ -13,9 +13,9 @@ import pytest
 
 from sheetd.build import make_host
 from sheetd.config import Settings, load_settings
-from sheetd.core.validation import Accepted, Refused
 from sheetd.core.model import AttemptId, Spec
 from sheetd.core.observation import AttemptSeen, HostSeen, Seen
+from sheetd.core.validation import Accepted, Refused
 from sheetd.hosts.host import AgentHost
 from sheetd.ports import LaunchOrder
 from sheetd.snapshot import snapshot
