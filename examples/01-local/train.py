@@ -34,6 +34,7 @@ def main() -> None:
         sheetd.log(step, loss=loss, total_steps=options.steps)
         if step % SAVE_EVERY == 1:
             save(state)
+            print(f"step {step} loss {loss:.4g}", flush=True)
         if options.fail:
             raise RuntimeError(f"failed on purpose at step {step}")
         if step == options.crash_at_step and checkpoint is None:
