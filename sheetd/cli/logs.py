@@ -10,7 +10,7 @@ import typer
 
 from sheetd.build import make_host
 from sheetd.cli.picture import take_picture
-from sheetd.cli.terminal import ConfigOption, settings_of
+from sheetd.cli.terminal import ConfigOption, err, settings_of
 from sheetd.config import Settings
 from sheetd.core.model import Attempt, Experiment, Phase
 from sheetd.core.text import harmless
@@ -24,7 +24,7 @@ FOLLOW_EVERY_S = 0.3
 def logs(
     id_: Annotated[str, typer.Argument(metavar="ID", help="The experiment, from the id column.")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the experiment ends.")] = False,
-    tail_bytes: Annotated[int, typer.Option("--bytes", help="How much of the end to begin with.")] = 64_000,
+    tail_bytes: Annotated[int, typer.Option("--bytes", min=1, help="How much of the end to begin with.")] = 64_000,
     raw: Annotated[bool, typer.Option("--raw", help="Bytes as the job wrote them, with escape sequences.")] = False,
     config: ConfigOption = None,
 ) -> None:
@@ -40,6 +40,7 @@ def logs(
     host = _host_of(settings, experiment.attempt, picture.reader.epoch())
     try:
         host.facts()
+        _say_where_it_begins(host.tail(experiment.attempt.id, "log", -1, 1).size, tail_bytes)
         offset = _print_from(host, experiment.attempt, -tail_bytes, raw=raw)
         while follow:
             ended = _has_ended(settings, experiment, experiment.attempt)
@@ -61,6 +62,14 @@ def _host_of(settings: Settings, attempt: Attempt, epoch: int) -> AgentHost:
 def _has_ended(settings: Settings, experiment: Experiment, attempt: Attempt) -> bool:
     now = take_picture(settings).experiment(experiment.id)
     return now.phase is Phase.ENDED or now.attempt is None or now.attempt.id != attempt.id
+
+
+def _say_where_it_begins(size: int, tail_bytes: int) -> None:
+    """Beside the output, so that a pipe gets nothing but what the job printed."""
+    if size == 0:
+        err.print("nothing printed yet")
+    elif size > tail_bytes:
+        err.print(f"the last {tail_bytes:,} bytes of {size:,}; --bytes for more")
 
 
 def _print_from(host: AgentHost, attempt: Attempt, offset: int, *, raw: bool) -> int:

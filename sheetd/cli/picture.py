@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sheetd.clock import SystemClock
 from sheetd.config import Settings
-from sheetd.core.model import Experiment, ExperimentId
+from sheetd.core.model import Experiment, ExperimentId, Phase
 from sheetd.core.plan import Now
 from sheetd.core.render import message_of, status_word
 from sheetd.core.state import State
@@ -21,6 +22,7 @@ from sheetd.core.views import restore_hosts
 from sheetd.core.world import Limits, World
 from sheetd.errors import SheetdError
 from sheetd.journal import JournalReader
+from sheetd.journal.requests import REQUESTS_NAME, RequestStore
 
 #: How much of a message fits on a terminal in a few lines.
 MESSAGE_MAX = 1000
@@ -36,6 +38,8 @@ class Picture:
     sheet: Mapping[str, Any]
     hosts: Mapping[str, Any]
     reader: JournalReader
+    #: Experiments that a daemon which is not running was asked to stop.
+    pending_stops: frozenset[ExperimentId] = frozenset()
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """One plain mapping per experiment, in the order in which they were accepted."""
@@ -50,12 +54,18 @@ class Picture:
             "template": experiment.spec.template,
             "params": dict(experiment.spec.params),
             "status": status_word(self.world, experiment),
-            "message": message_of(self.world, experiment, None, self.now),
+            "message": self._message(experiment),
             "host": None if attempt is None else attempt.host,
             "attempt": None if attempt is None else attempt.number,
             "exit_code": None if attempt is None else attempt.exit_code,
             "metrics": {name: summary.last for name, summary in metrics.items()},
         }
+
+    def _message(self, experiment: Experiment) -> str:
+        message = message_of(self.world, experiment, None, self.now)
+        if experiment.id not in self.pending_stops or experiment.phase is Phase.ENDED:
+            return message
+        return "; ".join(part for part in (message, "will be stopped when the daemon runs") if part)
 
     def drafts(self) -> dict[str, dict[str, str]]:
         """Rows that were not accepted, by id: status and message as the daemon last put them into the sheet."""
@@ -104,4 +114,15 @@ def take_picture(settings: Settings) -> Picture:
         sheet=told,
         hosts={} if hosts is None else hosts.value,
         reader=reader,
+        pending_stops=_pending_stops(settings.daemon.state_dir) if holder is None else frozenset(),
     )
+
+
+def _pending_stops(state_dir: Path) -> frozenset[ExperimentId]:
+    if not (state_dir / REQUESTS_NAME).exists():
+        return frozenset()  # opening the requests would make them, and this is for looking only
+    requests = RequestStore(state_dir)
+    try:
+        return frozenset(request.experiment for request in requests.pending() if request.action == "stop")
+    finally:
+        requests.close()

@@ -165,6 +165,31 @@ def test_logs_show_what_a_job_prints_and_no_escape_sequence(lab: Project, person
     assert "\x1b[31m" in lab.command("logs", "--raw", id_)
 
 
+def test_logs_say_beside_the_output_when_there_is_none_yet_or_only_its_end(lab: Project, person: Person) -> None:
+    person.type_rows([{"token": "quiet", "seconds": 60}, {"token": "over", "seconds": 0.1}])
+    lab.start()
+    wanted = {"quiet": "running", "over": "succeeded"}
+    wait_for(lambda: statuses(person) == wanted, "one runs, one is over", within_s=30)
+    ids = {row["token"]: row["id"] for row in person.rows()}
+    quiet = command_of_a_small_terminal(lab, "logs", ids["quiet"])
+    assert (quiet.stdout, quiet.stderr) == ("", "nothing printed yet\n")
+    end = command_of_a_small_terminal(lab, "logs", "--bytes", "5", ids["over"])
+    assert (end.stdout, end.stderr) == ("here\n", "the last 5 bytes of 21; --bytes for more\n")
+    whole = command_of_a_small_terminal(lab, "logs", ids["over"])
+    assert (whole.stdout, whole.stderr) == ("the end of over here\n", "")
+
+
+def test_a_stop_that_waits_for_the_daemon_is_shown(lab: Project, person: Person) -> None:
+    person.type_rows([{"token": "long", "seconds": 60}])
+    lab.start()
+    wait_for(lambda: statuses(person)["long"] == "running", "the row runs", within_s=30)
+    lab.kill()
+    id_ = person.rows()[0]["id"]
+    assert "will be stopped" not in lab.command("status")
+    lab.command("stop", id_)
+    assert "will be stopped when the daemon runs" in lab.command("status")
+
+
 @needs_sshd
 def test_logs_follow_a_job_on_a_remote_host_until_it_ends(tmp_path: Path, address: Address, person: Person) -> None:
     home = tmp_path / "home"
