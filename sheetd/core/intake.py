@@ -173,7 +173,12 @@ def _is_consumed(world: World, row: Row) -> bool:
 
 
 def _cleared_actions(world: World, view: SheetView) -> Iterator[ev.Event]:
-    """Before anything is consumed: after it, this would forget the new word and have it obeyed again."""
+    """Before anything is consumed: after it, this would forget the new word and have it obeyed again.
+
+    A column that is not there holds no cleared words either: somebody renamed its header, and will put it back.
+    """
+    if view.layout.position("action") is None:
+        return
     for id_, word in world.state.consumed.items():
         row = view.by_id.get(id_)
         if row is not None and row.action != word and id_ not in world.misplaced:

@@ -1,6 +1,6 @@
 """Which fault of the catalogue is injected by what, or why by nothing. The table in README.md is made from this.
 
-    python -m tests.sim.catalogue        write the table into README.md
+python -m tests.sim.catalogue        write the table into README.md
 """
 
 from __future__ import annotations
@@ -111,11 +111,18 @@ def ids() -> list[str]:
     return [f"{section}{number}" for section, count in SECTIONS.items() for number in range(1, count + 1)]
 
 
+def line_of(one: str) -> str:
+    return f"| {one} | `{INJECTED[one]}` |" if one in INJECTED else f"| {one} | not: {REASONS[one]} |"
+
+
 def table() -> str:
-    lines = [f"{len(INJECTED)} of {len(ids())} can be injected.", "", "| fault | injected by, or why not |", "|---|---|"]
-    for one in ids():
-        lines.append(f"| {one} | `{INJECTED[one]}` |" if one in INJECTED else f"| {one} | not: {REASONS[one]} |")
-    return "\n".join(lines)
+    lines = [
+        f"{len(INJECTED)} of {len(ids())} can be injected.",
+        "",
+        "| fault | injected by, or why not |",
+        "|---|---|",
+    ]
+    return "\n".join([*lines, *map(line_of, ids())])
 
 
 def with_table(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The invariants of `facts/faults.md` section 6, judged from outside: executions, signals, cells and journal as they are.
+"""The invariants I1 to I20, judged from outside: executions, signals, cells and journal as they are.
 
 The truth here is kept by the simulated machines and by the people, never by the code under test. A violation raises at
 once, in the words that a person needs.
@@ -236,7 +236,7 @@ class Checker:
             if not one.is_zombie and experiment_of(AttemptId(one.attempt)) == id_ and not self._may_escape(one):
                 self.blame(
                     "I1",
-                    f"{attempt} run {k} starts on {host} while {one.attempt} ({one.role} {one.pid}) lives on {one.machine.name}",
+                    f"{attempt} run {k} starts on {host} while {one.attempt} ({one.role} {one.pid}) lives on {one.machine.name}",  # noqa: E501 - a text that is matched or sent whole
                 )
         self.jobs.append(process)
         if any(run.k == k and run.life == process.machine.life for run in self.executions[attempt]):
@@ -279,8 +279,12 @@ class Checker:
             self.blame("I17", f"{attempt} is restarted {k} times; its budget is {policy.max}")
         runs = self.executions[attempt]
         if k and runs and runs[-1].k == k - 1 and runs[-1].ended is not None:
-            if self.engine.now - runs[-1].ended < policy.backoff_s * 0.9:
-                self.blame("I17", f"{attempt} is restarted {self.engine.now - runs[-1].ended:.2f} s after its crash")
+            gap = self.engine.now - runs[-1].ended
+            self._is_patient(attempt, gap, policy.backoff_s)
+
+    def _is_patient(self, attempt: str, gap: float, backoff: float) -> None:
+        if gap < backoff * 0.9:
+            self.blame("I17", f"{attempt} is restarted {gap:.2f} s after its crash")
 
     def signalled(self, sender: Process | None, target: Process, number: int) -> None:
         if sender is None:
@@ -342,7 +346,7 @@ class Checker:
         for id_ in world.state.open:
             experiment = world.state.experiments[id_]
             seen = world.seen(experiment.attempt) if experiment.attempt else None
-            return f"{id_} is {experiment.phase.value} (seen: {seen.state.value if seen else 'nothing'}; {world.waiting.get(id_, '')})"
+            return f"{id_} is {experiment.phase.value} (seen: {seen.state.value if seen else 'nothing'}; {world.waiting.get(id_, '')})"  # noqa: E501 - a text that is matched or sent whole
         for order in simulation.people.orders.values():
             if words := self._order_pending(order):
                 return words

@@ -16,7 +16,7 @@ from typing import Any
 import greenlet
 
 
-class Killed(BaseException):  # noqa: N818 - an order, not a failure
+class Killed(BaseException):
     """Raised inside a task that was killed. Nothing that it does afterwards has an effect."""
 
 

@@ -1,8 +1,8 @@
 """Every single fault: each scenario is run once for each boundary at which somebody can die or something can be lost.
 
-The boundaries are counted in a run without a fault: kills of the daemon around each append and effect, kills of an agent,
-supervisor, launcher or shim before each system call that changes something, each request of the API that gets no
-answer, and each answer of an agent that is lost. For single faults this is complete, not a sample.
+The boundaries are counted in a run without a fault: kills of the daemon around each append and effect, kills of an
+agent, supervisor, launcher or shim before each system call that changes something, each request of the API that gets
+no answer, and each answer of an agent that is lost. For single faults this is complete, not a sample.
 """
 
 from __future__ import annotations

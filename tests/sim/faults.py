@@ -309,7 +309,8 @@ EVENTS = [
     "H6",
     "H18",
     "H20",
-] + [*("G9", "G10", "G11", "M2", "M4", "M5", "M7", "M10", "M14")]
+    *("G9", "G10", "G11", "M2", "M4", "M5", "M7", "M10", "M14"),
+]
 #: Injectable, and not survived: nothing but the epoch on each host keeps two daemons over one sheet apart (README).
 UNPROTECTED = {"M4"}
 KINDS = sorted({kind for kind, _ in RATES.values()} | {*PEOPLE, *JOBS, *NETWORK, *DEATHS, *EVENTS} - UNPROTECTED)

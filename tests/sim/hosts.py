@@ -82,8 +82,8 @@ class Connection:
             engine.at(network.latency, lambda: self.end("the connection broke"))
         else:
             late = 0.0
-            if engine.chance(network.delays):
-                late = engine.between(1.0, 200.0)
+            if engine.chance(network.delays * (6 if verb == "launch" else 1)):
+                late = engine.between(1.0, 150.0)
                 engine.fault("H12 request delivered late", f"{self.host.name} {verb} {late:.1f} s")
             self.in_order("there", late, lambda: self.deliver(request))
         until = engine.now + deadline
@@ -129,7 +129,7 @@ class Connection:
             self.engine.wake(task)
         if self.attendant is not None:
             self.engine.wake(self.attendant)
-        linger = self.engine.random.choice([0.1, 0.1, 5.0, 300.0])
+        linger = self.engine.random.choice([0.1, 5.0, 300.0, 300.0] if self.host.network.delays else [0.1, 0.1, 5.0])
         self.engine.at(linger, self.hang_up)
 
     def hang_up(self) -> None:

@@ -8,10 +8,10 @@ import random
 from dataclasses import dataclass
 
 from tests.sim.engine import Engine
-from tests.sim.machine import Process, failure
+from tests.sim.machine import File, Process, failure
 from tests.sim.posix import OS, me
 
-SECRET = "s3cr3t-t0ken-0123456789"  # noqa: S105 - only here
+SECRET = "s3cr3t-t0ken-0123456789"
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,6 @@ def leave(process: Process, path: str) -> None:
             raise failure(errno.ENOSPC)
         folder, name = process.machine.place(path)
         if name not in folder.entries:
-            from tests.sim.machine import File
-
             folder.put(name, File(b"weights"))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.ENOENT):

@@ -132,7 +132,7 @@ class Machine:
         self.disk_full = False
         self.fork_fails = False
         self.is_up = True
-        #: Seconds that a system call may take; and how likely a process of ours is killed at one that changes something.
+        #: Seconds that a system call may take on a busy host.
         self.slowness = 0.0
         self.kill_rate = 0.0
         self.boundary: Callable[[Process, str], bool] = lambda _process, _call: False

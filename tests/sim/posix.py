@@ -15,7 +15,7 @@ import signal as real_signal
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import greenlet
 
@@ -76,7 +76,7 @@ class Os:
     """The calls of `os`, made by the process whose turn it is."""
 
     path = Path_
-    environb = {b"PATH": b"/usr/bin:/bin", b"HOME": b"/home/lab", b"USER": b"lab"}
+    environb: ClassVar = {b"PATH": b"/usr/bin:/bin", b"HOME": b"/home/lab", b"USER": b"lab"}
     devnull = "/dev/null"
     for _name in (
         *("O_RDONLY", "O_WRONLY", "O_RDWR", "O_CREAT", "O_EXCL", "O_TRUNC", "O_APPEND", "O_NOFOLLOW", "O_CLOEXEC"),
@@ -373,9 +373,9 @@ class Poll:
         for number in sorted(self.numbers):
             handle = process.fds.get(number)
             node = handle.node if handle is not None else None
-            if isinstance(node, Pipe) and (node.data or not node.writers):
-                found.append((number, 1))
-            elif isinstance(node, Process) and (node.is_zombie or node.pid not in node.machine.processes):
+            if (isinstance(node, Pipe) and (node.data or not node.writers)) or (
+                isinstance(node, Process) and (node.is_zombie or node.pid not in node.machine.processes)
+            ):
                 found.append((number, 1))
         return found
 
@@ -537,7 +537,7 @@ class Libc:
         return -1
 
 
-def make_system(loader: Loader) -> Callable[[Machine], Any]:
+def make_system(loader: Loader) -> Callable[[Machine], Any]:  # noqa: C901 - one rule after another
     """The shipped System, where only what /proc says is made up."""
     judgement = loader.load("judgement")
     shipped = loader.load("system").System

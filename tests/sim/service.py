@@ -22,7 +22,7 @@ from sheetd.core.model import HostName, SlotName
 from sheetd.core.state import State
 from sheetd.core.world import HostView, World
 from sheetd.daemon import Daemon
-from sheetd.effects import Ports
+from sheetd.effects import Ports, carry_out
 from sheetd.errors import ConfigError, JournalError
 from sheetd.journal import SqliteJournal, lock
 from tests.sim.engine import Killed, Task
@@ -208,8 +208,6 @@ class Service:
         daemon = self.daemon = Daemon(
             world, ports, self.clock, SimChance(random.Random(simulation.engine.random.getrandbits(64)))
         )
-        from sheetd.effects import carry_out
-
         daemon._lanes = SimLanes(self, lambda effect: carry_out(effect, ports))  # type: ignore[assignment]
         daemon.recover()
         for host in self.hosts.values():

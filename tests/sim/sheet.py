@@ -10,7 +10,6 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-
 from sheetd.core.colours import Dress
 from sheetd.core.grid import BLANK, Cell, CellValue, Grid, SheetWrite
 from sheetd.errors import SheetError, SheetRefused, SheetUnavailable
@@ -116,7 +115,7 @@ class Tab:
 
     # --- as the API sees it --------------------------------------------------------------------------------------
 
-    def apply(self, write: SheetWrite) -> None:
+    def apply(self, write: SheetWrite) -> None:  # noqa: C901 - one rule after another
         """All or nothing, by position on the tab as it is now."""
         if self.is_deleted or write.tab_id != self.tab_id:
             raise SheetRefused("the tab was deleted: restore it")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -205,6 +206,9 @@ class Simulation:
             wait = 1.0 if self.is_calm[0] else self.engine.random.choice([0.1, 5.0, 200.0])
             self.engine.at(wait, self._restart)
 
+    def _kill_daemon(self) -> None:
+        self.service.kill()
+
     def _restart(self) -> None:
         if self.service.is_dead:
             self.service = self.start_daemon(self.folder)
@@ -261,12 +265,11 @@ class Simulation:
                 service.kill()
         if "M4" in self.kinds:  # the operator starts the daemon again, until it is the newest
             for number in range(4):
-                self.engine.at(10.0 * number, lambda: self.service.kill())
+                self.engine.at(10.0 * number, self._kill_daemon)
         for network in self.networks.values():
             vars(network).update(vars(Network(latency=network.latency)))
         for machine in self.machines.values():
             machine.slowness = 0.0
-            machine.rate = 1.0
 
     def close(self) -> None:
         for service in list(self.services):
@@ -300,8 +303,6 @@ def simulate(setting: Setting) -> Report:
     except Violation as violation:
         return simulation.report(str(violation))
     except Exception as error:  # noqa: BLE001 - an exception of the code under test is a find
-        import traceback
-
         frames = traceback.format_exception(error)
         return simulation.report(f"an exception: {type(error).__name__}: {error}\n" + "".join(frames)[-1800:])
     finally:
