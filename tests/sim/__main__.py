@@ -13,8 +13,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
-from tests.sim.exhaustive import run_exhaustive
+from tests.sim.exhaustive import run_case, run_exhaustive, setting_of
 from tests.sim.world import Report, Setting, simulate
 
 
@@ -31,7 +32,13 @@ def run_all(seeds: Iterable[int], jobs: int) -> Iterator[Report]:
 
 
 def replay_command(report: Report) -> str:
-    return f"python -m tests.sim --seed {report.seed}"
+    return f"python -m tests.sim {report.replay or f'--seed {report.seed}'}"
+
+
+def run_named_case(words: str) -> Report:
+    """`2 daemon 17`: the third scenario, the daemon, its eighteenth boundary."""
+    number, who, at = words.split()
+    return run_case(replace(setting_of(int(number)), crash_who=who, crash_at=int(at)))
 
 
 def tell(report: Report, lines: int = 25) -> str:
@@ -77,10 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=seeds_of, help="A..B")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--exhaustive", action="store_true")
+    parser.add_argument("--case", type=run_named_case, help="one of the exhaustive ones: 'SCENARIO WHO BOUNDARY'")
     parser.add_argument("--stop", action="store_true", help="at the first violation")
     chosen = parser.parse_args(arguments)
-    if chosen.seed is not None:
-        report = run_seed(chosen.seed)
+    if chosen.seed is not None or chosen.case is not None:
+        report = chosen.case or run_seed(chosen.seed)
         print(tell(report, 60))
         return 1 if report.violation else 0
     summary, began = Summary(), time.monotonic()

@@ -113,6 +113,7 @@ def run_case(setting: Setting) -> Report:
     report = simulate(setting)
     if report.violation:
         name = setting.script.__name__ if setting.script else ""
+        report.replay = f"--case '{setting.seed - 1000} {setting.crash_who} {setting.crash_at}'"
         report.violation = f"{name}, {setting.crash_who} at boundary {setting.crash_at}: {report.violation}"
     return report
 

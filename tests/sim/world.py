@@ -64,6 +64,8 @@ class Report:
     faults: dict[str, int] = field(default_factory=dict)
     violation: str = ""
     last: tuple[str, ...] = ()
+    #: What follows `python -m tests.sim` to see it again, if not the seed.
+    replay: str = ""
 
 
 class Simulation:
