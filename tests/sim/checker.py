@@ -62,7 +62,6 @@ class Checker:
         self.stops: set[str] = set()
         #: Attempts of which the nemesis killed something, or whose host it switched off.
         self.harmed: Counter[str] = Counter()
-        self.jobs: list[Process] = []
         self.turns = 0
 
     def blame(self, invariant: str, words: str) -> None:
@@ -147,12 +146,14 @@ class Checker:
                     self.blame("I4", f"{attempt} gets a slot of {other}, which has not ended")
                 self._nothing_lives(other, f"I4: its slot was given to {attempt}")
 
+    def working(self) -> list[Process]:
+        """Every process of a job that lives, its children too, wherever it is."""
+        machines = self.simulation.machines.values()
+        found = [one for machine in machines for one in machine.processes.values()]
+        return [one for one in found if one.role in ("job", "job child") and one.attempt and not one.is_zombie]
+
     def living(self, attempt: str) -> list[Process]:
-        return [
-            one
-            for one in self.jobs
-            if one.attempt == attempt and not one.is_zombie and one.machine.processes.get(one.pid) is one
-        ]
+        return [one for one in self.working() if one.attempt == attempt]
 
     def _nothing_lives(self, attempt: str, when: str) -> None:
         alive = [one for one in self.living(attempt) if not self._may_escape(one)]
@@ -230,15 +231,13 @@ class Checker:
     def executed(self, process: Process, argv: list[str], env: dict[str, str]) -> None:
         attempt, k, host = env["SHEETD_ATTEMPT"], int(env["SHEETD_RESTART"]), process.machine.name
         self.engine.log(f"{host} executes {attempt} run {k} as {process.pid}")
-        self.jobs = [one for one in self.jobs if one.machine.processes.get(one.pid) is one]
         id_ = experiment_of(AttemptId(attempt))
-        for one in self.jobs:
-            if not one.is_zombie and experiment_of(AttemptId(one.attempt)) == id_ and not self._may_escape(one):
+        for one in self.working():
+            if one is not process and experiment_of(AttemptId(one.attempt)) == id_ and not self._may_escape(one):
                 self.blame(
                     "I1",
                     f"{attempt} run {k} starts on {host} while {one.attempt} ({one.role} {one.pid}) lives on {one.machine.name}",  # noqa: E501 - a text that is matched or sent whole
                 )
-        self.jobs.append(process)
         if any(run.k == k and run.life == process.machine.life for run in self.executions[attempt]):
             self.blame("I2", f"run {k} of {attempt} was executed twice")
         intent = self.intents.get(attempt)

@@ -29,6 +29,8 @@ class Order:
     is_valid: bool = True
     is_doubtful: bool = False
     is_deleted: bool = False
+    #: What was done to it of which only one thing at a time can be seen through.
+    marks: set[str] = field(default_factory=set)
     asked: Counter[str] = field(default_factory=Counter)
 
 
@@ -205,6 +207,13 @@ class People:
     def clear_id(self) -> None:
         if order := self.pick():
             self.put(order.line, id=self.chance.choice(["", "", "my own idea", "7"]))
+            self.mark(order, "its id was cleared")
+
+    @staticmethod
+    def mark(order: Order, what: str) -> None:
+        """An edited row whose id is gone is recognised only by a daemon that saw both happen (README, Open points)."""
+        order.marks.add(what)
+        order.is_doubtful = order.is_doubtful or len(order.marks) > 1
 
     def swap_ids(self) -> None:
         one, other = self.pick(), self.pick()
@@ -219,6 +228,7 @@ class People:
         """New values in an accepted row are for a rerun; in one that was not accepted yet they are what runs."""
         if (order := self.pick()) and order.is_complete and order.is_valid:
             self.put(order.line, lr=self.chance.choice([0.1, 0.2, 0.5]))
+            self.mark(order, "it was edited")
 
     def spoil_status(self) -> None:
         if order := self.pick():
