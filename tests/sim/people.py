@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sheetd.core.grid import Cell, CellValue
+from tests.core.story import cell
 from tests.sim.jobs import Fate, draw_fate
-from tests.sim.sheet import Column, Line, cell
+from tests.sim.sheet import Column, Line
 
 if TYPE_CHECKING:
     from tests.sim.world import Simulation

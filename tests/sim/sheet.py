@@ -13,23 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 from sheetd.core.colours import Dress
 from sheetd.core.grid import BLANK, Cell, CellValue, Grid, SheetWrite
 from sheetd.errors import SheetError, SheetRefused, SheetUnavailable
+from tests.core.story import cell
 from tests.sim.engine import Engine, Killed
 
 OWNED_HEADERS = ("status", "message", "host", "attempt", "started", "runtime", "progress", "eta", "code", "loss", "id")
 USER_HEADERS = ("template", "lr", "seed", "tag", "where", "action", "my notes")
-
-
-def cell(value: CellValue | Cell) -> Cell:
-    """A cell as a typed read reports it."""
-    if isinstance(value, Cell):
-        return value
-    if value is None or value == "":
-        return BLANK
-    if isinstance(value, bool):
-        return Cell(value=value, shown="TRUE" if value else "FALSE")
-    if isinstance(value, int | float):
-        return Cell(value=float(value), shown=f"{value:g}")
-    return Cell(value=value, shown=value)
 
 
 class Column:
