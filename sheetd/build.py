@@ -5,7 +5,9 @@ Reads the configuration's files and opens the journal; contacts no host and, but
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
@@ -17,7 +19,7 @@ from sheetd.config import HostSettings, Settings
 from sheetd.core.model import HostName, SlotName
 from sheetd.core.state import State
 from sheetd.core.template import Template
-from sheetd.core.world import HostView, Limits, World
+from sheetd.core.world import HostView, Identity, Limits, World
 from sheetd.daemon import Daemon
 from sheetd.effects import Ports
 from sheetd.errors import ConfigError, SheetRefused
@@ -60,8 +62,11 @@ class Service:
         self.stack.close()
 
 
-def build(settings: Settings, *, port: int = 0) -> Service:
-    """Open the journal and put a daemon together. Raises a SheetdError with nothing left open."""
+def build(settings: Settings, *, port: int = 0, take_over: bool = False) -> Service:
+    """Open the journal and put a daemon together. Raises a SheetdError with nothing left open.
+
+    `take_over`: the operator says that whoever served the sheet before is gone for good, with all that it runs.
+    """
     loaded = load_templates(settings.daemon.templates)
     templates, problems = loaded.templates, loaded.problems
     if not templates:
@@ -74,9 +79,16 @@ def build(settings: Settings, *, port: int = 0) -> Service:
             sheet.create_tab_if_missing()
             sheet.write_header(starter_header(settings, templates))
         hosts: dict[HostName, Host] = {
-            HostName(host.name): make_host(settings, host, journal.epoch) for host in settings.hosts
+            # Epoch 0 looks only: a host obeys us from when the sheet has said that it is ours.
+            HostName(host.name): make_host(settings, host, epoch=0)
+            for host in settings.hosts
         }
         world = make_world(settings, templates)
+        world.identity = Identity(
+            owner=journal.owner,
+            where=f"{getpass.getuser()}@{socket.gethostname()}:{settings.daemon.state_dir}"[:200],
+            takes_over=take_over,
+        )
         ports = Ports(
             sheet=sheet,
             hosts=hosts,
@@ -184,8 +196,8 @@ def make_world(settings: Settings, templates: Mapping[str, Template]) -> World:
     return World(state=State(), templates=templates, limits=limits, hosts=hosts)
 
 
-def make_host(settings: Settings, host: HostSettings, epoch: int) -> AgentHost:
-    """The adapter for one [[hosts]] entry. Connects to nothing yet."""
+def make_host(settings: Settings, host: HostSettings, *, epoch: int) -> AgentHost:
+    """The adapter for one [[hosts]] entry. Connects to nothing yet; with epoch 0 it will only look."""
     if host.local:
         root = Path(host.root) if host.root else settings.daemon.state_dir / "hosts" / host.name
         return LocalHost(host.name, root, epoch=epoch, env=host.env)

@@ -176,6 +176,7 @@ class Daemon:
         self.world.in_flight[effect.key] = effect
         if isinstance(effect, WriteSheet):
             self.world.last_write_s = now.s
+            self.world.has_claimed = self.world.has_claimed or effect.write.claim is not None
         elif isinstance(effect, DressSheet):
             self.world.last_dress_s = now.s
         self._lanes.submit(effect)

@@ -75,7 +75,13 @@ def _launch(effect: fx.Launch, ports: Ports) -> News:
         if effect.spec.code is not None:
             host.send_code(effect.spec.code, ports.snapshots.archive(effect.spec.code))
         order = LaunchOrder(
-            attempt=effect.attempt, nonce=effect.nonce, spec=effect.spec, resume=effect.resume, secrets=secrets
+            attempt=effect.attempt,
+            nonce=effect.nonce,
+            spec=effect.spec,
+            resume=effect.resume,
+            secrets=secrets,
+            slots=effect.slots,
+            fingerprint=effect.fingerprint,
         )
         return fx.HostAnswered(effect=effect, seen=host.launch(order))
     except HostError as error:
@@ -100,7 +106,21 @@ def _watch(effect: fx.Watch, ports: Ports) -> News:
     return fx.Watching(effect=effect)
 
 
-def _host_failed(effect: fx.Launch | fx.Stop | fx.Watch, error: HostError) -> News:
+def _take_over(effect: fx.TakeOver, ports: Ports) -> News:
+    try:
+        return fx.TookOver(effect=effect, seen=ports.hosts[effect.host].take_over(effect.epoch))
+    except HostError as error:
+        return _host_failed(effect, error)
+
+
+def _describe(effect: fx.Describe, ports: Ports) -> News:
+    try:
+        return fx.Described(effect=effect, kept=ports.hosts[effect.host].describe(effect.attempts))
+    except HostError as error:
+        return _host_failed(effect, error)
+
+
+def _host_failed(effect: fx.HostEffect, error: HostError) -> News:
     if isinstance(error, HostRefused):
         return fx.HostRefusedEffect(effect=effect, code=error.code, why=str(error))
     return fx.HostSilent(effect=effect, why=str(error))
@@ -114,4 +134,6 @@ _CARRY: Mapping[type, Callable[[Any, Ports], News]] = {
     fx.Launch: _launch,
     fx.Stop: _stop,
     fx.Watch: _watch,
+    fx.TakeOver: _take_over,
+    fx.Describe: _describe,
 }

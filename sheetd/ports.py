@@ -15,8 +15,8 @@ from sheetd.core.colours import Dress
 from sheetd.core.events import Event
 from sheetd.core.grid import Grid, SheetWrite
 from sheetd.core.metrics import MetricSummary
-from sheetd.core.model import AttemptId, ExperimentId, HostName, Spec
-from sheetd.core.observation import AttemptSeen, HostFacts, Observation
+from sheetd.core.model import AttemptId, ExperimentId, HostName, SlotName, Spec
+from sheetd.core.observation import AttemptKept, AttemptSeen, HostFacts, HostSeen, Observation
 
 
 class Clock(Protocol):
@@ -59,6 +59,9 @@ class LaunchOrder:
     spec: Spec
     resume: bool
     secrets: Mapping[str, str]
+    #: Kept beside the claim, for a daemon that does not know of this launch.
+    slots: tuple[SlotName, ...] = ()
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +107,17 @@ class Host(Protocol):
         """Connect if need be and say hello."""
         ...
 
+    def take_over(self, epoch: int) -> HostSeen:
+        """Have the host obey this epoch, over this connection and every later one, and say all that it keeps.
+
+        Before it we only look: launches and stops are refused. HostRefused `stale_daemon` if it obeys a newer one.
+        """
+        ...
+
+    def describe(self, attempts: Sequence[AttemptId]) -> Mapping[AttemptId, AttemptKept]:
+        """What the host was given for each of these."""
+        ...
+
     def close(self) -> None:
         """Drop the connection and its threads. Jobs go on."""
         ...
@@ -138,9 +152,14 @@ class Journal(Protocol):
     """The record we recover from. What can be asked again (metrics, last states) goes to `cache_*` and may be lost."""
 
     epoch: int
+    #: Names the folder: the same at every start over it, another for a copy of it.
+    owner: str
 
     def append(self, events: Sequence[Event]) -> None:
-        """Durable when this returns: intents are appended before their effects are tried."""
+        """Durable when this returns: intents are appended before their effects are tried.
+
+        A TakeoverBegun among them raises `epoch`.
+        """
         ...
 
     def load(self) -> Sequence[Event]: ...

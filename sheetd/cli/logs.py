@@ -37,7 +37,7 @@ def logs(
     experiment = picture.experiment(id_)
     if experiment.attempt is None:
         raise SheetdError(f"{id_} was not launched yet: `sheetd status` says why it waits")
-    host = _host_of(settings, experiment.attempt, picture.reader.epoch())
+    host = _host_of(settings, experiment.attempt)
     try:
         host.facts()
         _say_where_it_begins(host.tail(experiment.attempt.id, "log", -1, 1).size, tail_bytes)
@@ -52,10 +52,10 @@ def logs(
         host.close()
 
 
-def _host_of(settings: Settings, attempt: Attempt, epoch: int) -> AgentHost:
+def _host_of(settings: Settings, attempt: Attempt) -> AgentHost:
     for host in settings.hosts:
         if host.name == attempt.host:
-            return make_host(settings, host, epoch)
+            return make_host(settings, host, epoch=0)
     raise SheetdError(f"{attempt.id} ran on {attempt.host}, which is not in {settings.path} any more")
 
 

@@ -24,6 +24,12 @@ def run(
             min=0, max=PORT_MAX, help="Port of the built-in sheet; 0 takes that of the last time, or a free one."
         ),
     ] = 0,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            help="Whoever served this sheet before, on hosts that are not in this configuration, is gone for good."
+        ),
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every recorded decision.")] = False,
 ) -> None:
     """Read the sheet, run its rows, keep them alive. Ctrl-C ends the daemon; the jobs go on.
@@ -37,7 +43,7 @@ def run(
     )
     faulthandler.register(signal.SIGUSR1)
     settings = settings_of(config)
-    service = build(settings, port=port)
+    service = build(settings, port=port, take_over=take_over)
     try:
         for problem in service.problems:
             complain(problem)

@@ -13,10 +13,11 @@ from sheetd.core import observation as obs
 from sheetd.core.binding import bind, misplaced, print_of
 from sheetd.core.grid import Cell, Grid, SheetWrite
 from sheetd.core.metrics import add_points
-from sheetd.core.model import AttemptId, ExperimentId, experiment_of
+from sheetd.core.model import AttemptId, ExperimentId, HostName, experiment_of
 from sheetd.core.observation import AttemptSeen, Observation
+from sheetd.core.ownership import is_old, is_own, is_owner, is_stranger, judge_claim
 from sheetd.core.rows import Layout, SheetView, read_layout, view_grid, without
-from sheetd.core.world import OVER, HostView, World
+from sheetd.core.world import OVER, HostView, Stranger, World
 
 News: TypeAlias = Observation | fx.Outcome
 
@@ -38,6 +39,11 @@ def _sheet_seen(world: World, news: obs.SheetSeen, now_s: float) -> None:
     written = done.write if isinstance(done, fx.WriteSheet) else None
     if written is not None:
         _note_rewritten(world, written)
+    if is_old(world, news.grid):
+        world.must_read = world.must_read or written is not None
+        world.next_read_s = now_s + world.limits.poll_s
+        return
+    judge_claim(world, news.grid)
     world.must_read = False
     world.sheet_failures = 0
     world.sheet_problem, world.sheet_problem_since_s = "", None
@@ -48,7 +54,12 @@ def _sheet_seen(world: World, news: obs.SheetSeen, now_s: float) -> None:
     else:
         world.sheet = _understand(world, news.grid, before, now_s)
     view = world.sheet
-    if view is None or view.layout.problems:
+    if view is None:
+        return
+    world.has_owned = world.has_owned or is_owner(world)
+    claim = None if written is None else written.claim
+    view.is_proven = view.is_proven or (claim is not None and news.grid.claim == claim.new)
+    if view.layout.problems:
         return
     if written is not None and before is not None:
         world.moved_writes = world.moved_writes + 1 if _met_moved_rows(written, before, view) else 0
@@ -70,6 +81,8 @@ def _understand(world: World, grid: Grid, before: SheetView | None, now_s: float
     _settle_copies(world, view)
     world.misplaced = misplaced(world, view)
     _settle_ids(world, view)
+    if not is_own(world, grid.claim):
+        return view  # ids are doubted until there is a view that something can be done about
     binding = bind(world, view)
     world.shown = (world.state.experiments.keys() & view.by_id.keys()) | (world.state.drafts.keys() & view.by_id.keys())
     world.shown.update(binding.homes.values(), (ExperimentId(id_) for id_ in binding.undone.values() if id_))
@@ -174,9 +187,13 @@ def _host_seen(world: World, news: obs.HostSeen, now_s: float) -> None:
     host = world.hosts[news.host]
     host.is_up, host.why, host.lasting, host.since_s = True, "", False, now_s
     host.facts = news.facts
+    host.epoch = news.epoch
+    former, host.strangers = host.strangers, {}
     for attempt, seen in news.attempts.items():
         if attempt in world.state.live:
             _remember(world, host, attempt, seen, now_s)
+        if world.state.takeover is not None and is_stranger(world, attempt):
+            host.strangers[attempt] = former.get(attempt, Stranger(seen))._replace(seen=seen)
     for key in [key for key in world.hold_until_s if key[0] == news.host]:
         del world.hold_until_s[key]
 
@@ -192,6 +209,10 @@ def _remember(world: World, host: HostView, attempt: AttemptId, seen: AttemptSee
     old = host.attempts.get(attempt)
     if old is not None and old.state in OVER:
         return
+    live = world.state.live.get(attempt)
+    known = None if live is None else world.state.experiments[live].attempt
+    if known is not None and (known.host != host.name or world.is_on_another(known)):
+        return  # of the same name, and not the one that we mean
     host.attempts[attempt] = seen
     if seen.started_age_s is not None:
         world.started_at_s.setdefault(attempt, now_s - seen.started_age_s)
@@ -228,6 +249,8 @@ def _host_answered(world: World, news: fx.HostAnswered, now_s: float) -> None:
 def _host_refused(world: World, news: fx.HostRefusedEffect, now_s: float) -> None:
     world.in_flight.pop(news.effect.key, None)
     _hold(world, news.effect, now_s)
+    if isinstance(news.effect, fx.TakeOver | fx.Describe):
+        return  # asked again; who is right about the epoch is settled by the sheet
     if news.code == "stale_daemon":
         world.halted = f"{news.effect.host} is served by a newer daemon: {news.why}"
     elif isinstance(news.effect, fx.Launch):
@@ -241,9 +264,31 @@ def _host_silent(world: World, news: fx.HostSilent, now_s: float) -> None:
     _hold(world, news.effect, now_s)
 
 
-def _hold(world: World, effect: fx.Launch | fx.Stop | fx.Watch, now_s: float) -> None:
+def _took_over(world: World, news: fx.TookOver, now_s: float) -> None:
+    world.in_flight.pop(news.effect.key, None)
+    _host_seen(world, news.seen, now_s)
+
+
+def _described(world: World, news: fx.Described, _now_s: float) -> None:
+    world.in_flight.pop(news.effect.key, None)
+    strangers = world.hosts[news.effect.host].strangers
+    for attempt, kept in news.kept.items():
+        if attempt in strangers:
+            strangers[attempt] = strangers[attempt]._replace(kept=kept)
+
+
+def adopt(world: World, attempt: AttemptId, name: HostName, now_s: float) -> None:
+    """What the host said of the attempt while it was a stranger counts from here on."""
+    host = world.hosts.get(name)
+    stranger = None if host is None else host.strangers.get(attempt)
+    if host is not None and stranger is not None:
+        host.attempts.pop(attempt, None)
+        _remember(world, host, attempt, stranger.seen, now_s)
+
+
+def _hold(world: World, effect: fx.HostEffect, now_s: float) -> None:
     """Do not ask the same again at once. What has ended meanwhile is not asked again anyhow."""
-    if isinstance(effect, fx.Watch) or effect.attempt in world.state.live:
+    if not isinstance(effect, fx.Launch | fx.Stop) or effect.attempt in world.state.live:
         world.hold_until_s[effect.key] = now_s + world.limits.ask_again_s
 
 
@@ -293,4 +338,6 @@ _ABSORB: dict[type, Callable[[World, Any, float], None]] = {
     fx.HostRefusedEffect: _host_refused,
     fx.HostSilent: _host_silent,
     fx.Watching: _watching,
+    fx.TookOver: _took_over,
+    fx.Described: _described,
 }

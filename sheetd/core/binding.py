@@ -5,9 +5,8 @@ API has no compare-and-swap). So an id cell alone proves nothing: what the row s
 come out of it: rows that have no id of their own, the known id that such a row gets back, and ids that our own write
 put beside the wrong cells, with what they overwrote.
 
-Where this is weak: rows that say the same are the same to us; a row that is edited in the very moment in which its id
-is lost is taken for a new one; and what a row says that was edited after it was accepted is known by heart only, so
-that a daemon which died since then does not recognise it without its id.
+Where this is weak: rows that say the same are the same to us, and a row that loses its id before its edit has settled
+is taken for a new one.
 """
 
 from __future__ import annotations
@@ -86,8 +85,9 @@ def _doubtful(world: World, view: SheetView) -> Iterator[ExperimentId]:
     if world.shown is None:
         yield from (ExperimentId(id_) for id_ in view.by_id if world.state.knows(id_))
         return
-    for id_ in {*world.state.drafts, *world.rewritten}:
-        if id_ in view.by_id and (id_ in world.rewritten or id_ not in world.confirmed):
+    known = world.rewritten | world.misplaced  # what was found and could not be mended yet, too
+    for id_ in {*world.state.drafts, *known}:
+        if id_ in view.by_id and (id_ in known or id_ not in world.confirmed):
             yield id_
 
 

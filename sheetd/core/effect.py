@@ -7,13 +7,14 @@ crash ordinary.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from sheetd.core.colours import Dress
 from sheetd.core.grid import SheetWrite
-from sheetd.core.model import AttemptId, ExperimentId, HostName, Spec
-from sheetd.core.observation import AttemptSeen
+from sheetd.core.model import AttemptId, ExperimentId, HostName, SlotName, Spec
+from sheetd.core.observation import AttemptKept, AttemptSeen, HostSeen
 
 #: Two effects with the same key are never in flight together. The first word is the lane: sheet, code or a host.
 EffectKey: TypeAlias = tuple[str, str]
@@ -72,6 +73,9 @@ class Launch:
     nonce: str
     spec: Spec
     resume: bool
+    #: What the host keeps for a daemon that does not know of this launch.
+    slots: tuple[SlotName, ...] = ()
+    fingerprint: str = ""
 
     @property
     def key(self) -> EffectKey:
@@ -101,7 +105,33 @@ class Watch:
         return (self.host, "watch")
 
 
-Effect: TypeAlias = ReadSheet | WriteSheet | DressSheet | PinCode | Launch | Stop | Watch
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeOver:
+    """Have the host obey this epoch, and no older one, from now on."""
+
+    host: HostName
+    epoch: int
+
+    @property
+    def key(self) -> EffectKey:
+        return (self.host, "take over")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Describe:
+    """Ask the host what it was given for these attempts."""
+
+    host: HostName
+    attempts: tuple[AttemptId, ...]
+
+    @property
+    def key(self) -> EffectKey:
+        return (self.host, "describe")
+
+
+Effect: TypeAlias = ReadSheet | WriteSheet | DressSheet | PinCode | Launch | Stop | Watch | TakeOver | Describe
+#: What is asked of a host.
+HostEffect: TypeAlias = Launch | Stop | Watch | TakeOver | Describe
 
 
 # --- outcomes ----------------------------------------------------------------------------------------------------
@@ -133,7 +163,7 @@ class HostAnswered:
 class HostRefusedEffect:
     """The host said no. `code` is the agent's word."""
 
-    effect: Launch | Stop | Watch
+    effect: HostEffect
     code: str
     why: str
 
@@ -142,13 +172,27 @@ class HostRefusedEffect:
 class HostSilent:
     """Unknown whether it happened. It is asked again when the host is seen."""
 
-    effect: Launch | Stop | Watch
+    effect: HostEffect
     why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watching:
     effect: Watch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TookOver:
+    """The host obeys the epoch, and this is what it keeps."""
+
+    effect: TakeOver
+    seen: HostSeen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    effect: Describe
+    kept: Mapping[AttemptId, AttemptKept]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +210,16 @@ class SheetFailed:
 
 
 Outcome: TypeAlias = (
-    CodePinned | PinFailed | HostAnswered | HostRefusedEffect | HostSilent | Watching | Dressed | SheetFailed
+    CodePinned
+    | PinFailed
+    | HostAnswered
+    | HostRefusedEffect
+    | HostSilent
+    | Watching
+    | TookOver
+    | Described
+    | Dressed
+    | SheetFailed
 )
 
 

@@ -22,6 +22,27 @@ class DaemonStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TakeoverBegun:
+    """The tab is taken from another daemon, or from a later life of this very folder (a restored backup).
+
+    `epoch` is larger than the former owner's. Nothing new is decided before every host has been asked what it keeps.
+    """
+
+    epoch: int
+    former_owner: str
+    former_epoch: int
+    former_where: str
+    kind: Literal["TakeoverBegun"] = "TakeoverBegun"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeoverEnded:
+    """Every host obeys this daemon only, and what the former one had started there is known."""
+
+    kind: Literal["TakeoverEnded"] = "TakeoverEnded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IdAssigned:
     """An id is about to be written beside the row with these user cells. Recorded first: a crash cannot orphan it."""
 
@@ -58,7 +79,26 @@ class LaunchIntended:
     host: HostName
     slots: tuple[SlotName, ...]
     nonce: str
+    machine: str = ""
     kind: Literal["LaunchIntended"] = "LaunchIntended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptAdopted:
+    """A host keeps an attempt that another daemon started: it counts as our own from here on, with what came before it.
+
+    `spec` is what the host was given, pinned to that host: one host's word must not start anything on another one.
+    """
+
+    attempt: AttemptId
+    host: HostName
+    slots: tuple[SlotName, ...]
+    nonce: str
+    machine: str
+    spec: Spec
+    fingerprint: str
+    wall_s: float
+    kind: Literal["AttemptAdopted"] = "AttemptAdopted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +157,14 @@ class ExperimentReopened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionConsumed:
-    """The word in the action cell was obeyed, once. The same word counts again only after the cell has held another."""
+    """The word in the action cell was obeyed, once. The same word counts again only after the cell has held another.
+
+    One that is not `obeyed` was found there at a takeover, or came back with an older version of the sheet.
+    """
 
     experiment: ExperimentId
     action: str
+    obeyed: bool = True
     kind: Literal["ActionConsumed"] = "ActionConsumed"
 
 
@@ -130,6 +174,15 @@ class ActionCleared:
 
     experiment: ExperimentId
     kind: Literal["ActionCleared"] = "ActionCleared"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowEdited:
+    """An accepted row says something else now. Nothing runs otherwise for it; by this the row is recognised."""
+
+    experiment: ExperimentId
+    fingerprint: str
+    kind: Literal["RowEdited"] = "RowEdited"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,10 +203,13 @@ class RowReturned:
 
 Event: TypeAlias = (
     DaemonStarted
+    | TakeoverBegun
+    | TakeoverEnded
     | IdAssigned
     | IdWithdrawn
     | RowAccepted
     | LaunchIntended
+    | AttemptAdopted
     | AttemptStarted
     | StopIntended
     | AttemptEnded
@@ -161,6 +217,7 @@ Event: TypeAlias = (
     | ExperimentReopened
     | ActionConsumed
     | ActionCleared
+    | RowEdited
     | RowVanished
     | RowReturned
 )

@@ -13,6 +13,7 @@ from sheetd.core import events as ev
 from sheetd.core.binding import Binding, bind, nameless, original_of
 from sheetd.core.effect import PinCode
 from sheetd.core.model import Afterwards, Experiment, ExperimentId, Phase
+from sheetd.core.ownership import may_begin
 from sheetd.core.plan import Chance, Now
 from sheetd.core.rows import Row, SheetView
 from sheetd.core.validation import Accepted, Refused, judge
@@ -25,8 +26,9 @@ SHRINK_ROWS, SHRINK_SHARE, SHRINK_READS = 20, 0.3, 5
 def decide_rows(world: World, now: Now, chance: Chance) -> Iterator[ev.Event]:
     """The events that the sheet calls for. Nothing at all while it cannot be read, or its header is unclear."""
     view = world.sheet
-    if view is None or view.layout.problems or world.must_read:
+    if view is None or view.layout.problems or world.must_read or not may_begin(world):
         return
+    yield from _edits(world, view)
     yield from _new_ids(world, view, chance)
     yield from _cleared_actions(world, view)
     yield from _acceptances(world, view, now)
@@ -40,6 +42,17 @@ def decide_requests(world: World) -> Iterator[ev.Event]:
         experiment = world.state.experiments.get(id_)
         if experiment is not None:
             yield from stop(experiment, "stopped from the command line", Afterwards.END)
+
+
+def _edits(world: World, view: SheetView) -> Iterator[ev.Event]:
+    """What accepted rows say that were edited, recorded: by this a row is recognised when its id is lost."""
+    for id_ in {**world.prints, **world.state.edited}:
+        row = view.by_id.get(id_)
+        if row is None or row.is_blank or id_ in world.misplaced or id_ not in world.state.experiments:
+            continue
+        known = world.state.edited.get(id_, world.state.fingerprints[id_])
+        if row.fingerprint != known and _is_settled(world, view, row):
+            yield ev.RowEdited(experiment=id_, fingerprint=row.fingerprint)
 
 
 # --- ids ---------------------------------------------------------------------------------------------------------
@@ -118,7 +131,9 @@ def _candidates(world: World, view: SheetView) -> Iterator[tuple[ExperimentId, R
 
 
 def _asking(world: World, view: SheetView) -> Iterator[tuple[Experiment, Row]]:
-    """Accepted rows whose action was not obeyed yet."""
+    """Accepted rows whose action was not obeyed yet. Nobody's, by a view that may be an old one."""
+    if not view.is_proven:
+        return
     for row in view.acting:
         if view.by_id.get(row.id) is not row or row.id in world.misplaced or _is_consumed(world, row):
             continue
@@ -180,6 +195,8 @@ def _cleared_actions(world: World, view: SheetView) -> Iterator[ev.Event]:
     if view.layout.position("action") is None:
         return
     for id_, word in world.state.consumed.items():
+        if not view.is_proven and id_ in world.state.experiments:
+            continue
         row = view.by_id.get(id_)
         if row is not None and row.action != word and id_ not in world.misplaced:
             yield ev.ActionCleared(experiment=id_)

@@ -10,6 +10,7 @@ an unreachable host leaves a RUNNING experiment RUNNING, and the row says so in 
        └───── reopened ────┘ │
        └───── given back (the attempt ended, another follows), from any live phase
 
+What another daemon started is adopted, from whatever phase it has in our books, into LAUNCHING: its host says the rest.
 A stop that is intended while STOPPING changes what follows it: a person's stop overrules a restart that is under way.
 """
 
@@ -32,6 +33,7 @@ class Move(str, Enum):
     FINISHED = "finished"
     WITHDRAWN = "withdrawn"
     REOPENED = "reopened"
+    ADOPTED = "adopted"
 
 
 MOVES: Mapping[tuple[Phase, Move], Phase] = {
@@ -48,6 +50,7 @@ MOVES: Mapping[tuple[Phase, Move], Phase] = {
     (Phase.STOPPING, Move.GIVEN_BACK): Phase.WAITING,
     (Phase.STOPPING, Move.FINISHED): Phase.ENDED,
     (Phase.ENDED, Move.REOPENED): Phase.WAITING,
+    **{(phase, Move.ADOPTED): Phase.LAUNCHING for phase in Phase},
 }
 
 

@@ -57,6 +57,8 @@ class Proof(str, Enum):
     REBOOTED = "rebooted"
     REVOKED = "revoked"
     LEASE_EXPIRED = "lease_expired"
+    #: Its successor exists, and was started by another daemon over the same sheet, which had one of these.
+    SUCCEEDED_BY_ANOTHER = "succeeded_by_another"
     FORCED_BY_OPERATOR = "forced_by_operator"
 
 
@@ -117,6 +119,8 @@ class Attempt:
     host: HostName
     slots: tuple[SlotName, ...]
     nonce: str
+    #: The machine id of the host when it was intended, where it has one: a name may come to mean another machine.
+    machine: str = ""
     started: bool = False
     reason: Reason | None = None
     proof: Proof | None = None

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from sheetd.core.grid import Grid
-from sheetd.core.model import AttemptId, ExperimentId, HostName
+from sheetd.core.model import AttemptId, ExperimentId, HostName, SlotName, Spec
 
 
 class Seen(str, Enum):
@@ -78,6 +78,16 @@ class HostFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptKept:
+    """What a host was given when an attempt was claimed there. Without a spec it was only ever revoked."""
+
+    nonce: str = ""
+    spec: Spec | None = None
+    slots: tuple[SlotName, ...] = ()
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricPoint:
     """One report of a job: finite numbers by name."""
 
@@ -105,11 +115,15 @@ class SheetUnseen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSeen:
-    """The connection to a host is open, and this is what the host said, with the state of every attempt it keeps."""
+    """The connection to a host is open, and this is what the host said, with the state of every attempt it keeps.
+
+    `epoch` is that of the daemon which the host obeys over this connection: 0 while we only look.
+    """
 
     host: HostName
     facts: HostFacts
     attempts: Mapping[AttemptId, AttemptSeen] = field(default_factory=dict)
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

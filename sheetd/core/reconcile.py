@@ -8,12 +8,16 @@ nothing is left to record are effects planned, from what is recorded and from no
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sheetd.core import events as ev
+from sheetd.core.absorb import adopt
 from sheetd.core.colours import Dress
 from sheetd.core.effect import SHEET_LANE, DressSheet, Effect, ReadSheet, WriteSheet
+from sheetd.core.grid import SheetWrite
 from sheetd.core.intake import decide_requests, decide_rows, plan_pins
 from sheetd.core.model import ExperimentId, Phase, experiment_of
+from sheetd.core.ownership import claim_change, decide_ownership, decide_restored_words, is_owner, needs_proof
 from sheetd.core.plan import Chance, Now, Plan
 from sheetd.core.render import plan_write
 from sheetd.core.rows import Layout, SheetView
@@ -28,10 +32,11 @@ def reconcile(world: World, now: Now, chance: Chance) -> Plan:
     """The plan for this moment. Empty when there is nothing to do but wait until `wake_s`."""
     if world.halted:
         return Plan(effects=tuple(_plan_sheet(world, now)), wake_s=_wake(world, now))
-    for decide in (_decide_requests, decide_rows, _decide_attempts, decide_launches):
+    for decide in (_decide_ownership, _decide_requests, decide_rows, _decide_attempts, decide_launches):
         events = tuple(decide(world, now, chance))
         if events:
             return Plan(events=events, wake_s=now.s)
+    world.went_back = False
     effects = (*_plan_code(world, now), *plan_hosts(world, now), *_plan_sheet(world, now))
     return Plan(effects=effects, wake_s=_wake(world, now))
 
@@ -52,6 +57,17 @@ def record(world: World, event: ev.Event, now: Now) -> None:
             world.refusals.pop(attempt, None)
             if isinstance(event, ev.AttemptEnded):
                 world.hold_until_s = {key: s for key, s in world.hold_until_s.items() if key[1] != attempt}
+        case ev.AttemptAdopted(attempt=attempt, host=host):
+            _forget_row(world, experiment_of(attempt))
+            adopt(world, attempt, host, now.s)
+        case ev.TakeoverEnded():
+            for view in world.hosts.values():
+                view.strangers.clear()
+        case ev.RowEdited(experiment=id_, fingerprint=told):
+            if id_ in world.state.edited:
+                world.prints[id_] = told
+            else:
+                world.prints.pop(id_, None)
         case _:
             pass
 
@@ -61,6 +77,11 @@ def _forget_row(world: World, id_: ExperimentId) -> None:
     world.judged.pop(id_, None)
     world.remarks.pop(id_, None)
     world.confirmed.discard(id_)
+
+
+def _decide_ownership(world: World, now: Now, _chance: Chance) -> Iterator[ev.Event]:
+    yield from decide_ownership(world, now)
+    yield from decide_restored_words(world)
 
 
 def _decide_requests(world: World, _now: Now, _chance: Chance) -> Iterator[ev.Event]:
@@ -92,6 +113,9 @@ def _plan_sheet(world: World, now: Now) -> Iterator[Effect]:
         if world.next_read_s <= now.s:
             yield ReadSheet()
         return
+    if not is_owner(world):
+        yield from _plan_claim(world, view, now)
+        return
     dress = dress_of(world, view)
     if dress is not None and dress != world.dressed and _is_dress_due(world, dress, now):
         # First of all: a status without its colour is half the news, and a busy sheet would never come to it.
@@ -103,12 +127,24 @@ def _plan_sheet(world: World, now: Now) -> Iterator[Effect]:
     may_write = is_repair or world.last_write_s + world.limits.write_gap_s <= now.s
     # All rows are compared: only where the answer can make a difference.
     write = plan_write(world, now) if may_write and (is_fresh or not is_read_due) else None
+    if write is None and may_write and needs_proof(world, view):
+        write = SheetWrite(tab_id=view.grid.tab_id)
     if write is not None:
-        yield WriteSheet(write=write) if is_fresh else ReadSheet()
+        yield WriteSheet(write=replace(write, claim=claim_change(world))) if is_fresh else ReadSheet()
     elif is_read_due:
         yield ReadSheet()
     elif dress is not None and _is_dress_due(world, dress, now):
         yield DressSheet(dress=dress)
+
+
+def _plan_claim(world: World, view: SheetView, now: Now) -> Iterator[Effect]:
+    """A tab that is not ours is only read, until it is claimed."""
+    change = claim_change(world)
+    may_write = change is not None and world.last_write_s + world.limits.write_gap_s <= now.s
+    if may_write and now.s - view.read_at_s <= world.limits.fresh_s:
+        yield WriteSheet(write=SheetWrite(tab_id=view.grid.tab_id, claim=change))
+    elif may_write or world.next_read_s <= now.s:
+        yield ReadSheet()
 
 
 def dress_of(world: World, view: SheetView) -> Dress | None:

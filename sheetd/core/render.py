@@ -197,7 +197,7 @@ def status_word(world: World, experiment: Experiment) -> str:
     if attempt is None or experiment.phase is Phase.WAITING:
         return "waiting"
     host = world.hosts.get(attempt.host)
-    if host is None or not host.is_up:
+    if host is None or not host.is_up or world.is_on_another(attempt):
         return "unreachable" if experiment.phase is not Phase.LAUNCHING or world.seen(attempt) else "launching"
     if experiment.phase is Phase.RUNNING:
         seen = world.seen(attempt)
@@ -230,6 +230,8 @@ def _notice(world: World, experiment: Experiment, row: Row | None) -> str:
     if row.action == "rerun" and experiment.phase is Phase.ENDED and experiment.id in world.remarks:
         return f"cannot rerun: {world.remarks[experiment.id]}"
     is_over = experiment.phase is Phase.ENDED and row.action in ("run", "restart", "rerun")
+    if world.state.consumed.get(experiment.id) == row.action and experiment.id in world.state.unobeyed:
+        return f"{row.action} was there before and was not done again: empty the action cell before choosing it"
     if is_over and world.state.consumed.get(experiment.id) == row.action:
         return f"{row.action} was obeyed: empty the action cell before choosing it again"
     if row.action == "rerun" and experiment.id in world.judged:
@@ -252,6 +254,11 @@ def _story(world: World, experiment: Experiment, now: Now) -> str:
     host = world.hosts.get(attempt.host)
     if host is None:
         return f"{attempt.host} is no longer configured: put it back, and the row goes on from what is there"
+    if world.is_on_another(attempt):
+        return (
+            f"another machine answers as {attempt.host} than the one that this was started on: presumed running there,"
+            " nothing is started elsewhere; if that machine is gone for good, choose restart, rerun or stop"
+        )
     if not host.is_up:
         what = "launching" if experiment.phase is Phase.LAUNCHING else "presumed running"
         return f"{attempt.host} {host.why or 'cannot be reached'}; {what}, nothing is started elsewhere"

@@ -8,11 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from sheetd.core import events
 from sheetd.core.lifecycle import Move, after
-from sheetd.core.model import Afterwards, Attempt, AttemptId, Experiment, ExperimentId, Phase, attempt_id, experiment_of
+from sheetd.core.model import (
+    Afterwards,
+    Attempt,
+    AttemptId,
+    Experiment,
+    ExperimentId,
+    Phase,
+    Proof,
+    Reason,
+    attempt_id,
+    experiment_of,
+)
 from sheetd.errors import IllegalTransition
 
 
@@ -22,6 +33,14 @@ class Draft:
 
     fingerprint: str
     copied_from: ExperimentId | None = None
+
+
+class Takeover(NamedTuple):
+    """From whom the tab is being taken."""
+
+    owner: str
+    epoch: int
+    where: str
 
 
 @dataclass(slots=True)
@@ -38,6 +57,12 @@ class State:
     #: The other way round. Several ids may share a fingerprint: people type the same row twice.
     by_fingerprint: dict[str, dict[ExperimentId, None]] = field(default_factory=dict)
     consumed: dict[ExperimentId, str] = field(default_factory=dict)
+    #: Those whose consumed word was not obeyed.
+    unobeyed: set[ExperimentId] = field(default_factory=set)
+    #: What accepted rows say that were edited since.
+    edited: dict[ExperimentId, str] = field(default_factory=dict)
+    #: While the tab is being taken from another daemon.
+    takeover: Takeover | None = None
     #: Everything that is not ENDED, in order of acceptance (a dict is the ordered set of the language).
     open: dict[ExperimentId, None] = field(default_factory=dict)
     live: dict[AttemptId, ExperimentId] = field(default_factory=dict)
@@ -97,6 +122,17 @@ def _daemon_started(state: State, event: events.DaemonStarted, _now_s: float) ->
     state.epoch = event.epoch
 
 
+def _takeover_begun(state: State, event: events.TakeoverBegun, _now_s: float) -> None:
+    if event.epoch < state.epoch or event.epoch <= event.former_epoch:
+        raise IllegalTransition(f"epoch {event.epoch} is not above {state.epoch} and {event.former_epoch}")
+    state.epoch = event.epoch
+    state.takeover = Takeover(event.former_owner, event.former_epoch, event.former_where)
+
+
+def _takeover_ended(state: State, _event: events.TakeoverEnded, _now_s: float) -> None:
+    state.takeover = None
+
+
 def _id_assigned(state: State, event: events.IdAssigned, _now_s: float) -> None:
     if state.knows(event.experiment):
         raise IllegalTransition(f"the id {event.experiment} is taken")
@@ -129,7 +165,9 @@ def _launch_intended(state: State, event: events.LaunchIntended, _now_s: float) 
         raise IllegalTransition(f"{former.id} is not proven to be over: {event.attempt} may not exist")
     if event.attempt != attempt_id(experiment.id, number):
         raise IllegalTransition(f"{event.attempt} is not the next attempt of {experiment.id}")
-    attempt = Attempt(id=event.attempt, number=number, host=event.host, slots=event.slots, nonce=event.nonce)
+    attempt = Attempt(
+        id=event.attempt, number=number, host=event.host, slots=event.slots, nonce=event.nonce, machine=event.machine
+    )
     state.put(
         replace(
             experiment,
@@ -140,6 +178,58 @@ def _launch_intended(state: State, event: events.LaunchIntended, _now_s: float) 
         )
     )
     state.live[event.attempt] = experiment.id
+
+
+def _attempt_adopted(state: State, event: events.AttemptAdopted, _now_s: float) -> None:
+    """The only event that may begin an experiment at a later attempt: those before are over, or it would not exist."""
+    id_ = experiment_of(event.attempt)
+    number = int(event.attempt.rpartition(".")[2])
+    experiment = state.experiments.get(id_)
+    former = experiment.attempts if experiment is not None else ()
+    known = former[-1] if former else None
+    is_same = known is not None and known.number == number and (known.host, known.nonce) != (event.host, event.nonce)
+    if known is not None and known.number >= number and not (is_same and known.proof is None):
+        raise IllegalTransition(f"{event.attempt} is not newer than {known.id}")
+    if experiment is None:
+        state.file_under(event.fingerprint, id_)
+        state.drafts.pop(id_, None)
+        state.fingerprints[id_] = event.fingerprint
+        experiment = Experiment(id=id_, spec=event.spec, accepted_wall_s=event.wall_s)
+    if known is not None:
+        state.live.pop(known.id, None)
+    kept = tuple(_closed(attempt) for attempt in former[: number - 1])
+    missing = tuple(
+        _closed(Attempt(id=attempt_id(id_, n), number=n, host=event.host, slots=(), nonce=""))
+        for n in range(len(kept) + 1, number)
+    )
+    adopted = Attempt(
+        id=event.attempt,
+        number=number,
+        host=event.host,
+        slots=event.slots,
+        nonce=event.nonce,
+        machine=event.machine,
+    )
+    state.put(
+        replace(
+            experiment,
+            spec=event.spec,
+            phase=after(experiment.phase, Move.ADOPTED),
+            attempts=(*kept, *missing, adopted),
+            afterwards=Afterwards.END,
+            stop_reason="",
+            missing_since_s=None,
+        )
+    )
+    state.live[event.attempt] = id_
+
+
+def _closed(attempt: Attempt) -> Attempt:
+    if attempt.proof is not None:
+        return attempt
+    return replace(
+        attempt, reason=Reason.HOST_LOST, proof=Proof.SUCCEEDED_BY_ANOTHER, detail="ended under another daemon"
+    )
 
 
 def _attempt_started(state: State, event: events.AttemptStarted, _now_s: float) -> None:
@@ -218,14 +308,28 @@ def _experiment_reopened(state: State, event: events.ExperimentReopened, _now_s:
     if event.fingerprint:
         state.file_under(event.fingerprint, event.experiment)
         state.fingerprints[event.experiment] = event.fingerprint
+        state.edited.pop(event.experiment, None)
 
 
 def _action_consumed(state: State, event: events.ActionConsumed, _now_s: float) -> None:
     state.consumed[event.experiment] = event.action
+    if event.obeyed:
+        state.unobeyed.discard(event.experiment)
+    else:
+        state.unobeyed.add(event.experiment)
 
 
 def _action_cleared(state: State, event: events.ActionCleared, _now_s: float) -> None:
     state.consumed.pop(event.experiment, None)
+    state.unobeyed.discard(event.experiment)
+
+
+def _row_edited(state: State, event: events.RowEdited, _now_s: float) -> None:
+    state.known(event.experiment)
+    if event.fingerprint == state.fingerprints.get(event.experiment):
+        state.edited.pop(event.experiment, None)
+    else:
+        state.edited[event.experiment] = event.fingerprint
 
 
 def _row_vanished(state: State, event: events.RowVanished, now_s: float) -> None:
@@ -240,10 +344,13 @@ def _row_returned(state: State, event: events.RowReturned, _now_s: float) -> Non
 
 _FOLDS: dict[type, Callable[[State, Any, float], None]] = {
     events.DaemonStarted: _daemon_started,
+    events.TakeoverBegun: _takeover_begun,
+    events.TakeoverEnded: _takeover_ended,
     events.IdAssigned: _id_assigned,
     events.IdWithdrawn: _id_withdrawn,
     events.RowAccepted: _row_accepted,
     events.LaunchIntended: _launch_intended,
+    events.AttemptAdopted: _attempt_adopted,
     events.AttemptStarted: _attempt_started,
     events.StopIntended: _stop_intended,
     events.AttemptEnded: _attempt_ended,
@@ -251,6 +358,7 @@ _FOLDS: dict[type, Callable[[State, Any, float], None]] = {
     events.ExperimentReopened: _experiment_reopened,
     events.ActionConsumed: _action_consumed,
     events.ActionCleared: _action_cleared,
+    events.RowEdited: _row_edited,
     events.RowVanished: _row_vanished,
     events.RowReturned: _row_returned,
 }

@@ -9,21 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sheetd.core import events as ev
-from sheetd.core.effect import Effect, Launch, Stop, Watch
+from sheetd.core.effect import Describe, Effect, Launch, Stop, TakeOver, Watch
 from sheetd.core.intake import stop
 from sheetd.core.model import (
     Afterwards,
     Attempt,
     AttemptId,
     Experiment,
-    HostName,
     Phase,
     Proof,
     Reason,
-    SlotName,
     attempt_id,
 )
 from sheetd.core.observation import AttemptSeen, Exit, Seen
+from sheetd.core.ownership import is_owner, machine_of, may_begin, why_not_yet
 from sheetd.core.placement import Candidate, place
 from sheetd.core.plan import Chance, Now
 from sheetd.core.relaunch_policy import reason_of, relaunch_delay_s
@@ -36,6 +35,8 @@ PROOFS = {
     Seen.REBOOTED: Proof.REBOOTED,
     Seen.REVOKED: Proof.REVOKED,
 }
+#: Attempts in one request for what they are.
+DESCRIBED_AT_ONCE = 50
 STARTED = frozenset({Seen.RUNNING, Seen.RESTARTING, Seen.EXITED, Seen.LOST})
 
 
@@ -47,12 +48,11 @@ def decide_attempts(world: World, now: Now) -> Iterator[ev.Event]:
         seen = world.seen(attempt) if attempt is not None else None
         if attempt is None:
             continue
-        if seen is not None and seen.state in OVER:
-            if not is_all_told(world, experiment, attempt, seen, now):
-                continue
-            if experiment.phase is Phase.LAUNCHING and seen.state in STARTED:
-                yield ev.AttemptStarted(attempt=attempt.id, wall_s=now.wall_s)
-            yield ended(experiment, attempt, seen)
+        if world.is_on_another(attempt):
+            if experiment.phase is Phase.STOPPING:
+                yield given_up(experiment, attempt)
+        elif seen is not None and seen.state in OVER:
+            yield from _decide_end(world, experiment, attempt, seen, now)
         elif experiment.phase is Phase.LAUNCHING and attempt.id in world.refusals:
             why = world.refusals[attempt.id]
             yield from stop(experiment, why, Afterwards.RELAUNCH)
@@ -62,6 +62,16 @@ def decide_attempts(world: World, now: Now) -> Iterator[ev.Event]:
             yield ev.AttemptStarted(attempt=attempt.id, wall_s=now.wall_s)
         elif experiment.phase is Phase.RUNNING and seen.state is Seen.ABSENT:
             yield from stop(experiment, f"{attempt.host} has no record of it any more", Afterwards.RELAUNCH)
+
+
+def _decide_end(
+    world: World, experiment: Experiment, attempt: Attempt, seen: AttemptSeen, now: Now
+) -> Iterator[ev.Event]:
+    if not is_all_told(world, experiment, attempt, seen, now):
+        return
+    if experiment.phase is Phase.LAUNCHING and seen.state in STARTED:
+        yield ev.AttemptStarted(attempt=attempt.id, wall_s=now.wall_s)
+    yield ended(experiment, attempt, seen)
 
 
 def is_all_told(world: World, experiment: Experiment, attempt: Attempt, seen: AttemptSeen, now: Now) -> bool:
@@ -93,6 +103,18 @@ def ended(experiment: Experiment, attempt: Attempt, seen: AttemptSeen) -> ev.Att
         restarts=seen.restarts,
         runtime_s=max(0.0, (seen.started_age_s or 0.0) - (seen.ended_age_s or 0.0)),
         relaunch_delay_s=relaunch_delay_s(experiment, reason),
+    )
+
+
+def given_up(experiment: Experiment, attempt: Attempt) -> ev.AttemptEnded:
+    """A person let go of an attempt whose machine is not behind its host's name any more: nobody else can know."""
+    is_wish = experiment.afterwards is Afterwards.END
+    return ev.AttemptEnded(
+        attempt=attempt.id,
+        reason=Reason.STOPPED_BY_USER if is_wish else Reason.HOST_LOST,
+        proof=Proof.FORCED_BY_OPERATOR,
+        detail=f"given up by a person: another machine answers as {attempt.host}",
+        relaunch_delay_s=relaunch_delay_s(experiment, Reason.HOST_LOST),
     )
 
 
@@ -145,6 +167,11 @@ def candidates(world: World) -> Iterator[Candidate]:
 
 def decide_launches(world: World, now: Now, chance: Chance) -> Iterator[ev.Event]:
     """The intent of a launch for every waiting experiment that finds room; a sentence for each other one."""
+    if not may_begin(world):
+        why = why_not_yet(world)
+        waiting = [id_ for id_ in world.state.open if world.state.experiments[id_].phase is Phase.WAITING]
+        world.waiting = dict.fromkeys(waiting, why)
+        return
     ready, later = [], {}
     for id_ in world.state.open:
         experiment = world.state.experiments[id_]
@@ -159,12 +186,14 @@ def decide_launches(world: World, now: Now, chance: Chance) -> Iterator[ev.Event
     placement = place(ready, candidates(world))
     world.waiting = {**later, **placement.waiting}
     for id_, (host, slots) in placement.placed.items():
-        yield launch_intent(world.state.experiments[id_], host, slots, chance.nonce())
-
-
-def launch_intent(experiment: Experiment, host: HostName, slots: tuple[SlotName, ...], nonce: str) -> ev.LaunchIntended:
-    number = len(experiment.attempts) + 1
-    return ev.LaunchIntended(attempt=attempt_id(experiment.id, number), host=host, slots=slots, nonce=nonce)
+        experiment = world.state.experiments[id_]
+        yield ev.LaunchIntended(
+            attempt=attempt_id(id_, len(experiment.attempts) + 1),
+            host=host,
+            slots=slots,
+            nonce=chance.nonce(),
+            machine=machine_of(world.hosts[host]),
+        )
 
 
 # --- effects on hosts --------------------------------------------------------------------------------------------
@@ -172,15 +201,9 @@ def launch_intent(experiment: Experiment, host: HostName, slots: tuple[SlotName,
 
 def plan_hosts(world: World, now: Now) -> Iterator[Effect]:
     """What to ask of the hosts that can be asked: launches and stops that are not answered yet, and whom to watch."""
-    for id_ in world.state.live.values():
-        experiment = world.state.experiments[id_]
-        attempt = experiment.attempt
-        if attempt is None or (host := world.hosts.get(attempt.host)) is None or not host.is_up:
-            continue
-        effect = _request(experiment, attempt, world.seen(attempt))
-        if effect is None or effect.key in world.in_flight or world.hold_until_s.get(effect.key, 0.0) > now.s:
-            continue
-        yield effect
+    for effect in (*_plan_takeover(world), *_plan_requests(world)):
+        if effect.key not in world.in_flight and world.hold_until_s.get(effect.key, 0.0) <= now.s:
+            yield effect
     for host in world.hosts.values():
         watch = Watch(host=host.name, attempts=watched(world, host, now))
         if not host.is_up or watch.attempts == host.watching or watch.key in world.in_flight:
@@ -189,7 +212,36 @@ def plan_hosts(world: World, now: Now) -> Iterator[Effect]:
             yield watch
 
 
-def _request(experiment: Experiment, attempt: Attempt, seen: AttemptSeen | None) -> Effect | None:
+def _plan_takeover(world: World) -> Iterator[TakeOver | Describe]:
+    """Each host has to obey our epoch before anything is asked of it, and to tell what it keeps for somebody else."""
+    if not is_owner(world):
+        return
+    for host in world.hosts.values():
+        if not host.is_up:
+            continue
+        if host.epoch != world.state.epoch:
+            yield TakeOver(host=host.name, epoch=world.state.epoch)
+        elif world.state.takeover is not None:
+            unknown = [attempt for attempt, stranger in host.strangers.items() if stranger.kept is None]
+            if unknown:
+                yield Describe(host=host.name, attempts=tuple(unknown[:DESCRIBED_AT_ONCE]))
+
+
+def _plan_requests(world: World) -> Iterator[Launch | Stop]:
+    for id_ in world.state.live.values():
+        experiment = world.state.experiments[id_]
+        attempt = experiment.attempt
+        if attempt is None or (host := world.hosts.get(attempt.host)) is None or not host.is_up:
+            continue
+        if host.epoch != world.state.epoch or world.is_on_another(attempt):
+            continue
+        effect = _request(world, experiment, attempt)
+        if effect is not None:
+            yield effect
+
+
+def _request(world: World, experiment: Experiment, attempt: Attempt) -> Launch | Stop | None:
+    seen = world.seen(attempt)
     state = Seen.ABSENT if seen is None else seen.state
     if experiment.phase is Phase.LAUNCHING and state in (Seen.ABSENT, Seen.CLAIMED):
         return Launch(
@@ -198,6 +250,8 @@ def _request(experiment: Experiment, attempt: Attempt, seen: AttemptSeen | None)
             nonce=attempt.nonce,
             spec=experiment.spec,
             resume=experiment.resume,
+            slots=attempt.slots,
+            fingerprint=world.state.fingerprints[experiment.id],
         )
     if experiment.phase is Phase.STOPPING and state not in OVER:
         return Stop(host=attempt.host, attempt=attempt.id, grace_s=experiment.spec.grace_s)

@@ -13,7 +13,7 @@ from sheetd.core.colours import Dress
 from sheetd.core.effect import Effect, EffectKey
 from sheetd.core.metrics import MetricSummary
 from sheetd.core.model import Attempt, AttemptId, Experiment, ExperimentId, HostName, SlotName
-from sheetd.core.observation import AttemptSeen, HostFacts, Seen
+from sheetd.core.observation import AttemptKept, AttemptSeen, HostFacts, Seen
 from sheetd.core.rows import Row, SheetView
 from sheetd.core.state import State
 from sheetd.core.template import Template
@@ -39,6 +39,23 @@ class Limits:
     rows_max: int = 20_000
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who this daemon is to others over the same sheet: a state folder on a machine, and where that is for people."""
+
+    owner: str = "me"
+    where: str = ""
+    #: The operator says that whoever served the sheet before is gone for good.
+    takes_over: bool = False
+
+
+class Stranger(NamedTuple):
+    """An attempt that a host keeps and that our journal may not know; `kept` once the host has described it."""
+
+    seen: AttemptSeen
+    kept: AttemptKept | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class HostView:
     """A configured host as it is known now."""
@@ -54,6 +71,10 @@ class HostView:
     facts: HostFacts | None = None
     attempts: dict[AttemptId, AttemptSeen] = field(default_factory=dict)
     watching: frozenset[AttemptId] = frozenset()
+    #: The epoch that it obeys over the present connection; 0 while we only look.
+    epoch: int = 0
+    #: While the tab is being taken over.
+    strangers: dict[AttemptId, Stranger] = field(default_factory=dict)
 
 
 class Rest(NamedTuple):
@@ -72,6 +93,15 @@ class World:
     templates: Mapping[str, Template]
     limits: Limits
     hosts: dict[HostName, HostView]
+    identity: Identity = field(default_factory=Identity)
+    #: Whether we have sent a claim to the tab, and whether an answer has shown it there (`ownership`).
+    has_claimed: bool = False
+    has_owned: bool = False
+    #: The newest claim that was seen, as (epoch, stamp), and how many answers in a row were older.
+    stamp_seen: tuple[int, int] = (0, 0)
+    old_answers: int = 0
+    #: Somebody brought back an older version of the spreadsheet.
+    went_back: bool = False
     sheet: SheetView | None = None
     #: Why the sheet cannot be used at the moment, and since when.
     sheet_problem: str = ""
@@ -130,7 +160,13 @@ class World:
     def seen(self, attempt: Attempt) -> AttemptSeen | None:
         """The last word of the attempt's host about it."""
         host = self.hosts.get(attempt.host)
-        return None if host is None else host.attempts.get(attempt.id)
+        return None if host is None or self.is_on_another(attempt) else host.attempts.get(attempt.id)
+
+    def is_on_another(self, attempt: Attempt) -> bool:
+        """Whether the host's name means another machine than the one that the attempt was given to."""
+        host = self.hosts.get(attempt.host)
+        facts = None if host is None else host.facts
+        return bool(attempt.machine and facts is not None and facts.machine_id not in ("", attempt.machine))
 
     def is_over(self, attempt: Attempt) -> bool:
         seen = self.seen(attempt)

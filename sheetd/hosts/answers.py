@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from sheetd.core.model import AttemptId
-from sheetd.core.observation import AttemptSeen, HostFacts, MetricPoint
+from sheetd.core.observation import AttemptKept, AttemptSeen, HostFacts, MetricPoint
 from sheetd.hosts.wire import ProtocolError
 
 LINES_MAX = 5
@@ -23,6 +23,7 @@ TEXT_MAX_CHARS = 500
 
 _ATTEMPT = TypeAdapter(AttemptSeen)
 _FACTS = TypeAdapter(HostFacts)
+_KEPT = TypeAdapter(AttemptKept)
 _STATES = TypeAdapter(dict[str, dict[str, Any]])
 
 Kind = TypeVar("Kind")
@@ -56,6 +57,19 @@ def attempts_seen(answer: Mapping[str, Any]) -> dict[AttemptId, AttemptSeen]:
     """The answer to `status` and `watch`. Raises ProtocolError."""
     states = _checked(_STATES, answer.get("attempts"))
     return {AttemptId(name): attempt_seen(state) for name, state in states.items()}
+
+
+def attempts_kept(answer: Mapping[str, Any]) -> dict[AttemptId, AttemptKept]:
+    """The answer to `describe`. Raises ProtocolError."""
+    told = _checked(_STATES, answer.get("attempts"))
+    return {AttemptId(name): _attempt_kept(kept) for name, kept in told.items()}
+
+
+def _attempt_kept(kept: Mapping[str, Any]) -> AttemptKept:
+    frozen = kept.get("frozen")
+    if not isinstance(frozen, Mapping):
+        return AttemptKept(nonce=text(kept.get("nonce") or ""))
+    return _checked(_KEPT, {**frozen, "nonce": kept.get("nonce")})
 
 
 def host_facts(hello: Mapping[str, Any]) -> HostFacts:

@@ -12,13 +12,15 @@ import binascii
 import dataclasses
 import functools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from sheetd.core.model import AttemptId, HostName, Spec
-from sheetd.core.observation import AttemptSeen, HostFacts, Observation
+from sheetd.core.observation import AttemptKept, AttemptSeen, HostFacts, HostSeen, Observation
 from sheetd.errors import HostRefused
 from sheetd.hosts import answers
 from sheetd.hosts.local import LocalChannel
@@ -34,6 +36,7 @@ CODE_DEADLINE_S = 60.0
 TAIL_MAX_BYTES = 4 * 1024 * 1024
 _USUAL = Timing()
 _NO_ENV: Mapping[str, str] = MappingProxyType({})
+_SPEC = TypeAdapter(Spec)
 
 
 def spec_json(spec: Spec, *, resume: bool, env: Mapping[str, str]) -> dict[str, Any]:
@@ -50,6 +53,16 @@ def spec_json(spec: Spec, *, resume: bool, env: Mapping[str, str]) -> dict[str, 
         "metrics": [{"name": rule.name, "regex": rule.regex} for rule in spec.metrics if rule.regex is not None],
     }
     return {**spoken, "resume_argv": list(spec.resume_argv)} if spec.resume_argv else spoken
+
+
+def launch_json(order: LaunchOrder, env: Mapping[str, str]) -> dict[str, Any]:
+    """What the agent keeps of a launch: what it executes, and what another daemon has to know to take it over."""
+    frozen = {
+        "spec": _SPEC.dump_python(order.spec, mode="json"),
+        "slots": list(order.slots),
+        "fingerprint": order.fingerprint,
+    }
+    return {**spec_json(order.spec, resume=order.resume, env=env), "frozen": frozen}
 
 
 def _state(answer: Mapping[str, Any]) -> AttemptSeen:
@@ -97,7 +110,7 @@ class AgentHost:
             _state,
             attempt=order.attempt,
             nonce=order.nonce,
-            spec=spec_json(order.spec, resume=order.resume, env=self._env),
+            spec=launch_json(order, self._env),
             secrets=dict(order.secrets),
             epoch=self._session.epoch,
         )
@@ -113,6 +126,13 @@ class AgentHost:
     def stop(self, attempt: AttemptId, grace_s: float) -> AttemptSeen:
         client = self._session.connection().client
         return client.request("stop", _state, attempt=attempt, grace_s=grace_s, epoch=self._session.epoch)
+
+    def take_over(self, epoch: int) -> HostSeen:
+        return self._session.take_over(epoch)
+
+    def describe(self, attempts: Sequence[AttemptId]) -> Mapping[AttemptId, AttemptKept]:
+        client = self._session.connection().client
+        return client.request("describe", answers.attempts_kept, attempts=list(attempts))
 
     def tail(self, attempt: AttemptId, stream: Literal["log", "metrics"], offset: int, max_bytes: int) -> Chunk:
         client, bound = self._session.connection().client, min(max_bytes, TAIL_MAX_BYTES)

@@ -60,14 +60,14 @@ class Connection:
 
     def __init__(self, client: AgentClient, epoch: int) -> None:
         self.client = client
-        self._epoch = epoch
+        self.epoch = epoch
         self._boot: object = None
         self._clock = 0.0, 0.0
         self.facts = self.hello()
 
     def hello(self) -> HostFacts:
         """What the host says of itself now. Raises HostRefused `stale_daemon` when a newer daemon was here."""
-        return self.client.request("hello", self._read_hello, protocol=PROTOCOL, epoch=self._epoch)
+        return self.client.request("hello", self._read_hello, protocol=PROTOCOL, epoch=self.epoch)
 
     def _read_hello(self, answer: Mapping[str, Any]) -> HostFacts:
         facts = answers.host_facts(answer)
@@ -151,6 +151,14 @@ class Session:
             self._nudge.set()  # the thread may be waiting for its next try, which has just been made
         return self._connection
 
+    def take_over(self, epoch: int) -> HostSeen:
+        """Greet with this epoch from now on. Raises as a request does, and as `Connection.hello`."""
+        self.epoch = epoch
+        connection = self.connection()
+        connection.epoch = epoch
+        connection.facts = connection.hello()
+        return self._seen(connection)
+
     def watch(self, metrics_offsets: Mapping[AttemptId, int]) -> None:
         """Told the agent now and after every connect. Raises as a request does; what is wanted is remembered anyway."""
         with self._wanted.lock:
@@ -226,9 +234,12 @@ class Session:
                 raise
 
     def _greet(self, connection: Connection) -> None:
-        attempts = connection.client.request("status", answers.attempts_seen, attempts=None)
-        self._say(HostSeen(host=self._name, facts=connection.facts, attempts=attempts))
+        self._say(self._seen(connection))
         self._tell_wanted(connection)
+
+    def _seen(self, connection: Connection) -> HostSeen:
+        attempts = connection.client.request("status", answers.attempts_seen, attempts=None)
+        return HostSeen(host=self._name, facts=connection.facts, attempts=attempts, epoch=connection.epoch)
 
     def _attend(self, connection: Connection) -> None:
         """Raise HostUnreachable when the connection is over. Pings only a host that has nothing to say."""

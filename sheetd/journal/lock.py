@@ -10,6 +10,7 @@ Weak point: the kind of file system is known only where /proc/mounts exists, so 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from sheetd.errors import JournalError
 
 LOCK_NAME = "daemon.lock"
 MOUNTS = Path("/proc/mounts")
+MACHINE_ID = Path("/etc/machine-id")
 _NETWORK = re.compile(
     r"^(nfs\d?|cifs|smb\w*|9p|afs|ceph|glusterfs|lustre|gpfs|beegfs|orangefs|virtiofs|vboxsf|prl_fs"
     r"|fuse\.(sshfs|rclone|gcsfuse|s3fs|glusterfs|ceph-fuse|juicefs|goofys))$"
@@ -70,6 +72,12 @@ class DaemonLock:
         outlast(fcntl.flock, self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+
+    def place(self) -> str:
+        """A digest of where this lock is: the machine, and the file itself rather than its path."""
+        file = os.fstat(self._descriptor)
+        machine = MACHINE_ID.read_text().strip() if MACHINE_ID.exists() else socket.gethostname()
+        return hashlib.blake2b(f"{machine} {file.st_dev} {file.st_ino}".encode(), digest_size=8).hexdigest()
 
     def release(self) -> None:
         os.close(self._descriptor)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sheetd.core.events import DaemonStarted, Event
+from sheetd.core.events import DaemonStarted, Event, TakeoverBegun, TakeoverEnded
 from sheetd.core.model import ExperimentId, experiment_of
 from sheetd.errors import JournalError
 from sheetd.journal import codec
@@ -69,7 +69,7 @@ def read(
 
 def experiment_in(event: Event) -> ExperimentId | None:
     """Whose history the event belongs to, or None for the daemon's own."""
-    if isinstance(event, DaemonStarted):
+    if isinstance(event, DaemonStarted | TakeoverBegun | TakeoverEnded):
         return None
     if hasattr(event, "attempt"):
         return experiment_of(event.attempt)

@@ -5,8 +5,8 @@ folder (flock), each with an epoch larger than any before it. Methods may be cal
 
 It must not decide anything: it keeps events and gives them back in order. Adding them up is for `core.lifecycle`.
 
-Weak point: a folder restored from a backup has an old epoch and lacks the newest events. Hosts remember larger epochs
-and refuse ours, which is safe; nothing here repairs it.
+A folder restored from a backup has an old epoch and lacks the newest events: the sheet knows a larger one, and
+`core.ownership` raises ours above it and asks the hosts for what is missing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sheetd.core.events import Event
+from sheetd.core.events import Event, TakeoverBegun
 from sheetd.core.metrics import MetricSummary
 from sheetd.core.model import AttemptId, ExperimentId
 from sheetd.errors import JournalError
@@ -40,6 +40,8 @@ class SqliteJournal:
     """
 
     epoch: int
+    #: Another for a copy of the folder, on this machine or elsewhere; the same as long as the folder stays where it is.
+    owner: str
 
     def __init__(self, folder: Path, *, wall_s: Callable[[], float] = time.time) -> None:
         self.folder = folder
@@ -63,6 +65,7 @@ class SqliteJournal:
         except OSError as error:
             raise JournalError(f"the state folder {self.folder} cannot be used: {error}") from error
         self._opened.append(lock.release)
+        self.owner = lock.place()
         with explained(self.path):
             self._connection = open_for_writing(self.path, synchronous="FULL")
             self._opened.append(self._connection.close)
@@ -78,8 +81,13 @@ class SqliteJournal:
         """All of them or none. Durable when this returns; JournalError means that none was recorded."""
         if not events:
             return
-        with self._mutex, explained(self.path), transaction(self._connection):
-            records.write(self._connection, events, epoch=self.epoch, wall_s=self._wall_s())
+        raised = [event.epoch for event in events if isinstance(event, TakeoverBegun)]
+        epoch = max([self.epoch, *raised])
+        with self._mutex, explained(self.path):
+            with transaction(self._connection):
+                self._connection.execute("UPDATE epoch SET epoch = ?", (epoch,))
+                records.write(self._connection, events, epoch=epoch, wall_s=self._wall_s())
+            self.epoch = epoch
 
     def load(self) -> Sequence[Event]:
         """Every event since the beginning, in order."""

@@ -96,6 +96,7 @@ class Agent:
             "status": self.status,
             "stop": self.stop,
             "watch": self.watch,
+            "describe": self.describe,
             "tail": self.tail,
             "forget": self.forget,
         }
@@ -122,7 +123,8 @@ class Agent:
         if NETWORK_FILESYSTEMS.match(kind):
             raise Refused("bad_state_dir", "{} is on {}: name a folder on a local disk".format(self.root, kind))
         with self.fence.lock():
-            newest = self.fence.admit(request)
+            # Epoch 0 is a daemon that only looks: it does not know yet whether it is the one to be obeyed.
+            newest = self.fence.newest() if request.get("epoch") == 0 else self.fence.admit(request)
             for name in os.listdir(os.path.join(self.root, "a")):
                 if name.startswith(".") and ATTEMPT.match(name[1:]):  # a claim whose agent was killed; the lock is ours
                     remove_tree(os.path.join(self.root, "a", name))
@@ -290,6 +292,15 @@ class Agent:
             order.update(at=former["at"], grace_s=now - former["at"] + min(grace, left))
         self.system.replace(attempt.at("stop.json"), dump(order), durable=True)
         attempt.wake()
+
+    def describe(self, request: Json) -> Json:
+        """What each attempt was claimed with, for a daemon that did not launch it itself. Secrets were never kept."""
+        kept = {}
+        for name in request["attempts"]:
+            attempt = Attempt(self.root, name)
+            claim, spec = attempt.load("claim.json") or {}, attempt.load("spec.json") or {}
+            kept[name] = {"nonce": claim.get("nonce"), "frozen": spec.get("frozen")}
+        return {"attempts": kept}
 
     def watch(self, request: Json) -> Json:
         return {"attempts": self.watcher.follow(request["attempts"])}

@@ -20,6 +20,7 @@ class Fence:
     def __init__(self, system: System, root: str) -> None:
         self.system = system
         self.root = root
+        self.path = os.path.join(root, "epoch")
 
     @contextlib.contextmanager
     def lock(self, patience_s: float = PATIENCE_S) -> Iterator[None]:
@@ -40,15 +41,20 @@ class Fence:
         finally:
             os.close(handle)
 
+    def newest(self) -> int:
+        """The largest epoch that this host has obeyed; 0 before any."""
+        return int(read_range(self.path, 0, 64)[0] or b"0")
+
     def admit(self, request: Json) -> int:
         """Fence: a daemon older than the newest seen has no say. Under the host's lock. Returns the newest epoch."""
-        path = os.path.join(self.root, "epoch")
-        newest = int(read_range(path, 0, 64)[0] or b"0")
+        newest = self.newest()
         epoch = request.get("epoch")
         if not isinstance(epoch, int):
             raise Refused("bad_request", "epoch is missing")
+        if epoch == 0:
+            raise Refused("stale_daemon", "this connection only looks: say hello with an epoch first")
         if epoch < newest:
             raise Refused("stale_daemon", "epoch {} is over: a daemon with epoch {} was here".format(epoch, newest))
         if epoch > newest:
-            self.system.replace(path, str(epoch).encode("ascii"), durable=True)
+            self.system.replace(self.path, str(epoch).encode("ascii"), durable=True)
         return epoch

@@ -13,17 +13,17 @@ from dataclasses import dataclass, field, replace
 from sheetd.core import effect as fx
 from sheetd.core import observation as obs
 from sheetd.core.absorb import News, absorb
-from sheetd.core.events import Event
-from sheetd.core.grid import BLANK, Cell, CellValue, Grid, SheetWrite
+from sheetd.core.events import DaemonStarted, Event
+from sheetd.core.grid import BLANK, Cell, CellValue, Claim, Grid, SheetWrite
 from sheetd.core.invariants import violations
 from sheetd.core.model import AttemptId, Experiment, ExperimentId, HostName, Restarts, SlotName
-from sheetd.core.observation import AttemptSeen, Exit, HostFacts, Seen
+from sheetd.core.observation import AttemptKept, AttemptSeen, Exit, HostFacts, Seen
 from sheetd.core.plan import Now, Plan
 from sheetd.core.reconcile import reconcile, record
 from sheetd.core.rows import Row
 from sheetd.core.state import State
 from sheetd.core.template import Param, ParamType, Template
-from sheetd.core.world import HostView, Limits, World
+from sheetd.core.world import HostView, Identity, Limits, World
 
 USER_HEADER = ("template", "lr", "seed", "action", "my notes")
 OWNED_HEADER = ("status", "message", "host", "attempt", "started", "runtime", "progress", "eta", "code", "loss", "id")
@@ -80,6 +80,7 @@ class Table:
         self.header = list(header)
         self.lines: list[Line] = []
         self.writes = 0
+        self.claim: Claim | None = None
         self._grid: Grid | None = None
         self._lines_of: dict[int, tuple[Grid, list[Line]]] = {}
         self._rows: dict[object, tuple[Cell, ...]] = {}
@@ -127,7 +128,12 @@ class Table:
             self._rows = {name: self._rows.get(name, row) for name, row in named.items()}
             rows = [self._rows[row, tuple(type(held.value) for held in row)] for row in rows]
             self._grid = Grid(
-                tab_id=7, title="Experiments", rows=tuple(rows), row_count=1000, column_count=len(self.header)
+                tab_id=7,
+                title="Experiments",
+                rows=tuple(rows),
+                row_count=1000,
+                column_count=len(self.header),
+                claim=self.claim,
             )
             self._lines_of[id(self._grid)] = (self._grid, list(self.lines))
         return self._grid
@@ -151,6 +157,9 @@ class Table:
             while update.row > len(self.lines):
                 self.lines.append(Line())
             self.lines[update.row - 1].cells[name] = cell(update.value)
+        if write.claim is not None and write.claim.old == self.claim:
+            self.claim = write.claim.new
+            self.changed()
         if write.updates or write.replacements:
             self.changed()
         return self.read()
@@ -169,14 +178,25 @@ class FakeHost:
         self.loses_replies = False
         self.refusal: tuple[str, str] | None = None
         self.is_reachable = True
+        self.epoch = 0
+        self.machine = ""
+        self.kept: dict[AttemptId, AttemptKept] = {}
+
+    def seen(self) -> obs.HostSeen:
+        """What it says to the daemon that it obeys."""
+        return obs.HostSeen(host=self.name, facts=self.facts(), attempts=dict(self.attempts), epoch=self.epoch)
 
     def facts(self) -> HostFacts:
-        return HostFacts(boot=f"boot-{self.boots}", hostname=self.name)
+        return HostFacts(boot=f"boot-{self.boots}", hostname=self.name, machine_id=self.machine)
 
-    def launch(self, attempt: AttemptId) -> AttemptSeen:
+    def launch(self, effect: fx.Launch) -> AttemptSeen:
+        attempt = effect.attempt
         self.asked.append(attempt)
         if attempt not in self.attempts:
             self.started.append(attempt)
+            self.kept[attempt] = AttemptKept(
+                nonce=effect.nonce, spec=effect.spec, slots=effect.slots, fingerprint=effect.fingerprint
+            )
             self.attempts[attempt] = AttemptSeen(state=Seen.RUNNING, pid=4711, started_age_s=0.0)
         return self.attempts[attempt]
 
@@ -187,6 +207,11 @@ class FakeHost:
         elif seen.state in (Seen.RUNNING, Seen.RESTARTING):
             self.attempts[attempt] = replace(seen, state=Seen.EXITED, exit=Exit(signal=15, stopped=True))
         return self.attempts[attempt]
+
+
+def effect_epoch(world: World, effect: fx.Launch | fx.Stop) -> int:
+    """The epoch that goes with a request: the one that the daemon greeted the host with."""
+    return world.hosts[effect.host].epoch
 
 
 class SeededChance:
@@ -236,17 +261,28 @@ class Story:
         }
         self._templates = {template.name: template for template in templates}
         self._limits = limits or Limits(dress_every_s=1e9)
+        self.epoch = 0
+        self.identity = Identity()
         self.world = self._fresh_world()
         self.turn(*self.greetings())
+        self.settle()  # the sheet is ours, and the hosts obey us: most stories begin there
+        self.started.clear()
+        self.table.writes = 0
 
     def _fresh_world(self) -> World:
         hosts = {name: HostView(name=name, slots=slots) for name, slots in self._slots.items()}
-        return World(state=State(), templates=self._templates, limits=self._limits, hosts=hosts)
+        world = World(
+            state=State(), templates=self._templates, limits=self._limits, hosts=hosts, identity=self.identity
+        )
+        self.epoch += 1
+        for event in (*self.events, DaemonStarted(epoch=self.epoch, wall_s=1.7e9)):
+            record(world, event, self.now())
+        return world
 
     def greetings(self) -> list[News]:
         """What reachable hosts say when the daemon connects."""
         return [
-            obs.HostSeen(host=host.name, facts=host.facts(), attempts=dict(host.attempts))
+            obs.HostSeen(host=host.name, facts=host.facts(), attempts=dict(host.attempts))  # we only look at first
             for host in self.hosts.values()
             if host.is_reachable
         ]
@@ -276,6 +312,7 @@ class Story:
             self.world.in_flight[effect.key] = effect
             if isinstance(effect, fx.WriteSheet):
                 self.world.last_write_s = self.now_s
+                self.world.has_claimed = self.world.has_claimed or effect.write.claim is not None
             self.started.append(effect)
             self.queue.append(effect)
         return plan
@@ -309,8 +346,6 @@ class Story:
         self.world = self._fresh_world()
         self.queue.clear()
         self.dies = False
-        for event, _ in self.journal:
-            record(self.world, event, self.now())
         self.turn(*self.greetings())
 
     # --- the world outside ---------------------------------------------------------------------------------------
@@ -327,6 +362,19 @@ class Story:
                 return fx.Watching(effect=effect) if self._reaches(effect) else self._silence(effect)
             case fx.Launch() | fx.Stop():
                 return self._ask_host(effect)
+            case fx.TakeOver():
+                return self._take_over(effect) if self._reaches(effect) else self._silence(effect)
+            case fx.Describe():
+                kept = self.hosts[effect.host].kept
+                told = {attempt: kept.get(attempt, AttemptKept()) for attempt in effect.attempts}
+                return fx.Described(effect=effect, kept=told) if self._reaches(effect) else self._silence(effect)
+
+    def _take_over(self, effect: fx.TakeOver) -> News:
+        host = self.hosts[effect.host]
+        if effect.epoch < host.epoch:
+            return fx.HostRefusedEffect(effect=effect, code="stale_daemon", why="a newer daemon was here")
+        host.epoch = effect.epoch
+        return fx.TookOver(effect=effect, seen=host.seen())
 
     def _sheet(self, effect: fx.ReadSheet | fx.WriteSheet) -> News:
         if self.sheet_error is not None:
@@ -339,10 +387,10 @@ class Story:
             return fx.SheetFailed(effect=effect, why="the answer was lost", lasting=False)
         return obs.SheetSeen(grid=answer)
 
-    def _reaches(self, effect: fx.Launch | fx.Stop | fx.Watch) -> bool:
+    def _reaches(self, effect: fx.HostEffect) -> bool:
         return self.hosts[effect.host].is_reachable
 
-    def _silence(self, effect: fx.Launch | fx.Stop | fx.Watch) -> News:
+    def _silence(self, effect: fx.HostEffect) -> News:
         return fx.HostSilent(effect=effect, why=f"{effect.host} did not answer")
 
     def _ask_host(self, effect: fx.Launch | fx.Stop) -> News:
@@ -352,7 +400,9 @@ class Story:
         if isinstance(effect, fx.Launch) and host.refusal is not None:
             code, why = host.refusal
             return fx.HostRefusedEffect(effect=effect, code=code, why=why)
-        seen = host.launch(effect.attempt) if isinstance(effect, fx.Launch) else host.stop(effect.attempt)
+        if effect_epoch(self.world, effect) < host.epoch:
+            return fx.HostRefusedEffect(effect=effect, code="stale_daemon", why="a newer daemon was here")
+        seen = host.launch(effect) if isinstance(effect, fx.Launch) else host.stop(effect.attempt)
         return self._silence(effect) if host.loses_replies else fx.HostAnswered(effect=effect, seen=seen)
 
     def report(self, attempt: str, seen: AttemptSeen) -> None:
@@ -377,7 +427,7 @@ class Story:
     def back(self, name: str) -> None:
         host = self.hosts[HostName(name)]
         host.is_reachable = True
-        self.turn(obs.HostSeen(host=host.name, facts=host.facts(), attempts=dict(host.attempts)))
+        self.turn(host.seen())
         self.settle()
 
     def reboot(self, name: str) -> None:

@@ -77,7 +77,7 @@ def test_a_new_id_that_hits_a_blank_row_is_taken_back():
     story = Story()
     line = story.table.type(template="train", lr=0.1)
     at_the_next_write(story, lambda: story.table.insert(0))
-    story.wait(10)
+    story.wait(12)
     blank = story.table.lines[0]
     assert {value.value for value in blank.cells.values()} <= {None}
     assert line["status"] == "running"

@@ -35,7 +35,7 @@ def test_a_row_is_named_confirmed_accepted_launched_and_turns_green():
     story.wait(2.5)
     assert story.events == [], "it has not settled"
 
-    story.wait(5)
+    story.wait(7)
     assert story.names() == ["IdAssigned", "RowAccepted", "LaunchIntended", "AttemptStarted"]
     (attempt,) = story.attempts_started()
     assert attempt == f"{line['id']}.1"

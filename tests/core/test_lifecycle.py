@@ -36,6 +36,19 @@ def stop(number: int = 1) -> ev.Event:
     return ev.StopIntended(attempt=AttemptId(f"x1.{number}"), why="because")
 
 
+def adopted(number: int = 2) -> ev.Event:
+    return ev.AttemptAdopted(
+        attempt=AttemptId(f"x1.{number}"),
+        host=HostName("beta"),
+        slots=(SlotName("beta/0"),),
+        nonce="m",
+        machine="",
+        spec=SPEC,
+        fingerprint="f",
+        wall_s=3.0,
+    )
+
+
 def ended(number: int = 1, *, delay_s: float | None = None) -> ev.Event:
     return ev.AttemptEnded(
         attempt=AttemptId(f"x1.{number}"),
@@ -63,6 +76,7 @@ EVENTS = {
     Move.FINISHED: ended(),
     Move.WITHDRAWN: ev.ExperimentWithdrawn(experiment=ID, why="because"),
     Move.REOPENED: ev.ExperimentReopened(experiment=ID, resume=True),
+    Move.ADOPTED: adopted(),
 }
 
 
@@ -95,8 +109,8 @@ def test_an_experiment_that_was_taken_away_waits_and_is_launched_again():
     assert [attempt.number for attempt in state.experiments[ID].attempts] == [1, 2]
 
 
-def test_nobody_leaves_the_end_but_by_being_reopened():
-    assert [move for phase, move in MOVES if phase is Phase.ENDED] == [Move.REOPENED]
+def test_nobody_leaves_the_end_but_by_being_reopened_or_adopted():
+    assert [move for phase, move in MOVES if phase is Phase.ENDED] == [Move.REOPENED, Move.ADOPTED]
 
 
 def test_every_phase_can_be_reached():

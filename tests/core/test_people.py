@@ -18,7 +18,6 @@ import pytest
 from sheetd.core import effect as fx
 from sheetd.core.events import Event, LaunchIntended, RowAccepted
 from sheetd.core.grid import BLANK, Cell
-from sheetd.core.model import AttemptId
 from sheetd.core.observation import AttemptSeen, Exit, Seen
 from sheetd.core.render import plan_write
 from tests.core.story import OWNED, FakeHost, Line, Story, Table
@@ -30,10 +29,10 @@ SEEDS = (*range(240), 1087, 5133, 6577)
 class QuickHost(FakeHost):
     """Whatever is started succeeds at once."""
 
-    def launch(self, attempt: AttemptId) -> AttemptSeen:
-        seen = super().launch(attempt)
-        self.attempts[attempt] = replace(seen, state=Seen.EXITED, exit=Exit(rc=0))
-        return self.attempts[attempt]
+    def launch(self, effect: fx.Launch) -> AttemptSeen:
+        seen = super().launch(effect)
+        self.attempts[effect.attempt] = replace(seen, state=Seen.EXITED, exit=Exit(rc=0))
+        return self.attempts[effect.attempt]
 
 
 class Crowd:

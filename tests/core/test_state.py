@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 
 from sheetd.core import events as ev
+from sheetd.core.grid import Claim
 from sheetd.core.model import Afterwards, AttemptId, ExperimentId, HostName, Phase, Proof, Reason, SlotName, Spec
 from sheetd.core.state import State
 from sheetd.errors import IllegalTransition
@@ -63,11 +65,23 @@ def eventful_story() -> Story:
     queue = [story.table.type(template="train", lr=1.0 + number) for number in range(3)]
     story.wait(8)
     story.table.type(queue[-1], action="stop")
+    story.table.type(kept, lr=0.15)
+    story.wait(8)
+    # Another daemon launched one more attempt, and ours takes the sheet back.
+    running, id_ = next(iter(story.world.state.live.items()))
+    attempt = story.world.state.experiments[id_].attempt
+    assert attempt is not None
+    host, theirs = story.hosts[attempt.host], AttemptId(f"{id_}.{attempt.number + 1}")
+    host.attempts[theirs] = host.attempts[running]
+    host.kept[theirs] = replace(host.kept[running], nonce="f" * 32)
+    story.table.claim = Claim(epoch=7, owner="another", stamp=3, where="elsewhere")
+    story.table.changed()
+    story.restart_daemon()
     story.wait(8)
     return story
 
 
-def test_the_story_below_leaves_out_only_what_this_test_names():
+def test_the_story_above_leaves_out_only_what_this_test_names():
     told = {type(event) for event in eventful_story().events}
     assert set(ev.Event.__args__) - told == {ev.DaemonStarted}  # type: ignore[attr-defined]
 
@@ -77,6 +91,7 @@ def test_replaying_the_recorded_events_gives_an_equal_state():
     again = State()
     for event, now_s in story.journal:
         again.apply(event, now_s)
+    again.apply(ev.DaemonStarted(epoch=again.epoch, wall_s=0.0), 0.0)
     assert again == story.world.state
 
 

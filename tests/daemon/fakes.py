@@ -12,7 +12,7 @@ from sheetd.core.events import DaemonStarted, Event
 from sheetd.core.grid import Grid, SheetWrite
 from sheetd.core.metrics import MetricSummary
 from sheetd.core.model import AttemptId, ExperimentId, HostName, SlotName
-from sheetd.core.observation import AttemptSeen, HostFacts, HostSeen, Observation, Seen
+from sheetd.core.observation import AttemptKept, AttemptSeen, HostFacts, HostSeen, Observation, Seen
 from sheetd.core.state import State
 from sheetd.core.world import HostView, Limits, World
 from sheetd.daemon import Daemon
@@ -28,6 +28,7 @@ HOST = HostName("alpha")
 class FakeJournal:
     calls: list[str]
     epoch: int = 1
+    owner: str = "me"
     events: list[Event] = field(default_factory=list)
     requests: list[Any] = field(default_factory=list)
     answers: dict[int, str] = field(default_factory=dict)
@@ -81,7 +82,7 @@ class FakeSheet:
         return self.table.read()
 
     def write(self, write: SheetWrite) -> Grid:
-        self.calls.append("write")
+        self.calls.append("write" if write.updates or write.replacements else "claim")
         return self.table.write(write)
 
     def dress(self, dress: Dress) -> bool:
@@ -104,6 +105,12 @@ class FakeHost:
 
     def watch(self, metrics_offsets: Mapping[AttemptId, int]) -> None:
         self.calls.append(f"watch {len(metrics_offsets)}")
+
+    def take_over(self, epoch: int) -> HostSeen:
+        return HostSeen(host=self.name, facts=HostFacts(boot="b1"), epoch=epoch)
+
+    def describe(self, attempts: Sequence[AttemptId]) -> Mapping[AttemptId, AttemptKept]:
+        return {attempt: AttemptKept() for attempt in attempts}
 
     def launch(self, order: LaunchOrder) -> AttemptSeen:
         self.calls.append("launch")

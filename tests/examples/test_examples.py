@@ -94,7 +94,7 @@ def crashed_once_and_went_on(ended: Ended) -> None:
 
 def test_the_local_example_runs_on_this_machine(tmp_path: Path) -> None:
     settings = load_settings(copied("01-local", tmp_path) / "sheetd.toml")
-    crashed_once_and_went_on(run_to_its_end(make_host(settings, settings.hosts[0], 1), settings, CRASHES_ONCE))
+    crashed_once_and_went_on(run_to_its_end(make_host(settings, settings.hosts[0], epoch=1), settings, CRASHES_ONCE))
 
 
 @needs_sshd
@@ -106,7 +106,9 @@ def test_the_ssh_example_runs_over_ssh(tmp_path: Path) -> None:
         config.write_text(config.read_text().replace("[daemon]", f'[daemon]\nssh_config = "{server.ssh_config}"'))
         settings = load_settings(config)
         assert [host.name for host in settings.hosts] == ["gpu1", "gpu2"]
-        crashed_once_and_went_on(run_to_its_end(make_host(settings, settings.hosts[0], 1), settings, CRASHES_ONCE))
+        crashed_once_and_went_on(
+            run_to_its_end(make_host(settings, settings.hosts[0], epoch=1), settings, CRASHES_ONCE)
+        )
 
 
 def test_what_init_writes_runs_on_this_machine(tmp_path: Path) -> None:
@@ -116,7 +118,7 @@ def test_what_init_writes_runs_on_this_machine(tmp_path: Path) -> None:
     shutil.copy(ROOT / "examples" / "01-local" / "train.py", tmp_path)
     settings = load_settings(tmp_path / "sheetd.toml")
     row = {"template": "python-script", "lr": "0.3", "steps": "3"}
-    ended = run_to_its_end(make_host(settings, settings.hosts[0], 1), settings, row)
+    ended = run_to_its_end(make_host(settings, settings.hosts[0], epoch=1), settings, row)
     assert ended.seen.exit is not None
     assert ended.seen.exit.rc == 0, ended.log
     assert [point["step"] for point in ended.points] == [1, 2, 3]

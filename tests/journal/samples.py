@@ -5,6 +5,7 @@ from __future__ import annotations
 from sheetd.core.events import (
     ActionCleared,
     ActionConsumed,
+    AttemptAdopted,
     AttemptEnded,
     AttemptStarted,
     DaemonStarted,
@@ -15,9 +16,12 @@ from sheetd.core.events import (
     IdWithdrawn,
     LaunchIntended,
     RowAccepted,
+    RowEdited,
     RowReturned,
     RowVanished,
     StopIntended,
+    TakeoverBegun,
+    TakeoverEnded,
 )
 from sheetd.core.model import (
     AttemptId,
@@ -81,4 +85,17 @@ ONE_OF_EACH: tuple[Event, ...] = (
     RowVanished(experiment=K7),
     RowReturned(experiment=K7),
     ExperimentWithdrawn(experiment=K7, why="its row was deleted"),
+    RowEdited(experiment=K7, fingerprint="f2"),
+    TakeoverBegun(epoch=9, former_owner="0123456789abcdef", former_epoch=8, former_where="kim@lab1:/home/kim/lab"),
+    AttemptAdopted(
+        attempt=AttemptId("k7p2xw.2"),
+        host=HostName("gpu2"),
+        slots=(SlotName("gpu2/0"),),
+        nonce="cd" * 16,
+        machine="9f" * 16,
+        spec=SPEC,
+        fingerprint="f2",
+        wall_s=1.7e9 + 90,
+    ),
+    TakeoverEnded(),
 )

@@ -1,0 +1,402 @@
+"""One daemon serves a tab, whatever was copied, restored or started twice; and no old answer of it is obeyed."""
+
+from __future__ import annotations
+
+import pytest
+
+from sheetd.core import effect as fx
+from sheetd.core import events as ev
+from sheetd.core import observation as obs
+from sheetd.core.grid import Claim
+from sheetd.core.model import AttemptId, HostName, Phase, Proof, Reason, SlotName, Spec
+from sheetd.core.observation import AttemptKept, AttemptSeen, Seen
+from sheetd.core.ownership import host_digests
+from sheetd.core.world import Identity
+from tests.core.story import Line, Story
+
+OTHER = Claim(epoch=7, owner="another", stamp=3, where="kim@lab1:/home/kim")
+
+
+def claimed_by_another(story: Story, claim: Claim = OTHER) -> None:
+    story.table.claim = claim
+    story.table.changed()
+
+
+def taking_over(claim: Claim = OTHER, **told: object) -> tuple[Story, Line]:
+    """A row runs; then another daemon claims the sheet, and ours is started again."""
+    story = Story(**told)  # type: ignore[arg-type]
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    assert story.experiment(line).phase is Phase.RUNNING
+    claimed_by_another(story, claim)
+    return story, line
+
+
+def keeps(story: Story, host: str, attempt: str, spec: Spec, seen: AttemptSeen, slot: int = 0) -> AttemptKept:
+    """The host keeps an attempt that another daemon launched."""
+    kept = AttemptKept(nonce="f" * 32, spec=spec, slots=(SlotName(f"{host}/{slot}"),), fingerprint="typed there")
+    story.hosts[HostName(host)].attempts[AttemptId(attempt)] = seen
+    story.hosts[HostName(host)].kept[AttemptId(attempt)] = kept
+    return kept
+
+
+# --- the claim ---------------------------------------------------------------------------------------------------
+
+
+def test_a_tab_is_claimed_before_anything_is_begun():
+    story = Story()
+    assert story.table.claim is not None
+    assert (story.table.claim.owner, story.table.claim.epoch) == (story.world.identity.owner, 1)
+    assert story.hosts[HostName("alpha")].epoch == 1
+    assert story.table.claim.hosts == host_digests(story.world)
+
+
+def test_a_restarted_daemon_claims_anew_and_has_nothing_to_fear():
+    story = Story()
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    story.restart_daemon()
+    story.wait(5)
+    assert story.told(ev.TakeoverBegun) == []
+    assert story.table.claim is not None
+    assert story.table.claim.epoch == 2
+    assert story.experiment(line).phase is Phase.RUNNING
+
+
+def test_every_write_carries_a_larger_stamp():
+    story = Story()
+    stamps = []
+    for number in range(3):
+        story.table.type(template="train", lr=0.1, seed=number)
+        story.wait(12)
+        assert story.table.claim is not None
+        stamps.append(story.table.claim.stamp)
+    assert stamps == sorted(set(stamps))
+
+
+def test_whoever_was_taken_over_from_stops_acting_and_writes_nothing_more():
+    story, line = taking_over()
+    story.started.clear()
+    story.table.type(line, action="stop")
+    story.wait(60)
+    assert {type(effect) for effect in story.started} == {fx.ReadSheet}
+    assert "taken over this sheet (kim@lab1:/home/kim, epoch 7)" in story.world.halted
+    assert story.table.claim == OTHER
+
+
+def test_a_claim_that_somebody_deleted_is_made_again():
+    story = Story()
+    story.table.claim = None
+    story.table.changed()
+    story.wait(30)
+    assert story.table.claim is not None
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    assert story.experiment(line).phase is Phase.RUNNING
+
+
+# --- taking over -------------------------------------------------------------------------------------------------
+
+
+def test_a_daemon_that_finds_another_claim_takes_over_with_a_larger_epoch():
+    story, line = taking_over()
+    story.restart_daemon()
+    story.wait(10)
+    assert [type(event) for event in story.events[-2:]] == [ev.TakeoverBegun, ev.TakeoverEnded]
+    assert story.table.claim is not None
+    assert (story.table.claim.epoch, story.hosts[HostName("alpha")].epoch) == (8, 8)
+    assert story.experiment(line).phase is Phase.RUNNING
+    assert len(story.attempts_started()) == 1
+
+
+def test_a_later_life_of_the_same_folder_is_taken_over_from_as_well():
+    """A state folder was restored from a backup, at the very place where it was."""
+    story, _ = taking_over(Claim(epoch=2, owner="me", stamp=90, where="here"))
+    story.restart_daemon()
+    story.wait(10)
+    assert len(story.told(ev.TakeoverBegun)) == 1
+    assert story.world.state.epoch == 3
+
+
+def test_nothing_is_begun_before_every_host_has_answered():
+    story, _ = taking_over(hosts={"alpha": 2, "beta": 2})
+    story.hosts[HostName("beta")].is_reachable = False
+    waiting = story.table.type(template="train", lr=0.2)
+    story.restart_daemon()
+    story.wait(60)
+    assert story.told(ev.TakeoverEnded) == []
+    assert waiting["id"] is None
+    story.back("beta")
+    story.wait(15)
+    assert story.experiment(waiting).phase is Phase.RUNNING
+
+
+def test_rows_that_wait_say_whose_answer_is_missing():
+    story = Story(hosts={"alpha": 1, "beta": 1})
+    rows = [story.table.type(template="train", lr=0.1, seed=number) for number in range(3)]
+    story.wait(12)
+    claimed_by_another(story)
+    story.hosts[HostName("beta")].is_reachable = False
+    story.restart_daemon()
+    story.wait(10)
+    waiting = next(line for line in rows if line["status"] == "waiting")
+    assert "waits for beta to answer" in str(waiting["message"])
+    assert "taken over from kim@lab1:/home/kim" in str(waiting["message"])
+    assert "remove it from sheetd.toml" in str(waiting["message"])
+
+
+def test_hosts_that_only_the_former_owner_knows_are_not_passed_over():
+    unknown = OTHER._replace(hosts=("0123456789ab",))
+    story, _ = taking_over(unknown)
+    story.restart_daemon()
+    story.wait(30)
+    assert "start once with `sheetd run --take-over`" in story.world.halted
+    assert story.table.claim == unknown
+
+
+def test_the_operator_may_say_that_the_former_owner_is_gone():
+    story, line = taking_over(OTHER._replace(hosts=("0123456789ab",)))
+    story.identity = Identity(takes_over=True)
+    story.restart_daemon()
+    story.wait(10)
+    assert story.world.halted == ""
+    assert story.table.claim is not None
+    assert story.table.claim.epoch == 8
+    assert story.experiment(line).phase is Phase.RUNNING
+
+
+def test_what_the_former_owner_started_is_adopted_and_not_started_again():
+    story, line = taking_over(hosts={"alpha": 1, "beta": 1})
+    spec = story.experiment(line).spec
+    story.hosts[HostName("alpha")].attempts[AttemptId(f"{line['id']}.1")] = AttemptSeen(state=Seen.REBOOTED)
+    keeps(story, "beta", f"{line['id']}.2", spec, AttemptSeen(state=Seen.RUNNING, started_age_s=5.0))
+    story.restart_daemon()
+    story.wait(20)
+    experiment = story.experiment(line)
+    assert [(one.number, one.host) for one in experiment.attempts] == [(1, "alpha"), (2, "beta")]
+    assert experiment.phase is Phase.RUNNING
+    assert len(story.attempts_started()) == 1
+    assert (line["host"], line["attempt"]) == ("beta", 2.0)
+
+
+def test_a_row_that_only_the_former_owner_knew_keeps_its_id_and_its_experiment():
+    story, line = taking_over(hosts={"alpha": 2})
+    theirs = story.table.type(template="train", lr=0.3, id="xtheirs", status="running")
+    spec = Spec(template="train", argv=("python", "train.py", "--lr=0.3"))
+    keeps(story, "alpha", "xtheirs.2", spec, AttemptSeen(state=Seen.RUNNING, started_age_s=5.0), slot=1)
+    story.restart_daemon()
+    story.wait(20)
+    assert (theirs["id"], theirs["status"], theirs["attempt"]) == ("xtheirs", "running", 2.0)
+    former, present = story.experiment(theirs).attempts
+    assert (former.proof, present.proof) == (Proof.SUCCEEDED_BY_ANOTHER, None)
+    assert story.experiment(theirs).spec.where == "alpha", "one host's word starts nothing on another"
+    assert len(story.attempts_started()) == 1
+    assert line["status"] == "running"
+
+
+def test_a_slot_passes_on_from_what_has_ended_under_the_former_owner():
+    story, line = taking_over()
+    story.hosts[HostName("alpha")].attempts[AttemptId(f"{line['id']}.1")] = AttemptSeen(state=Seen.REVOKED)
+    theirs = story.table.type(template="train", lr=0.3, id="xtheirs", status="running")
+    keeps(story, "alpha", "xtheirs.1", Spec(template="train", argv=("true",)), AttemptSeen(state=Seen.RUNNING))
+    story.restart_daemon()
+    story.wait(20)
+    assert theirs["status"] == "running"
+    assert story.experiment(theirs).attempts[-1].slots == ("alpha/0",)
+    assert line["status"] == "waiting"
+
+
+def test_of_two_attempts_of_one_experiment_the_newer_is_adopted():
+    story, line = taking_over(hosts={"alpha": 1, "beta": 1, "gamma": 1})
+    spec = story.experiment(line).spec
+    keeps(story, "beta", f"{line['id']}.2", spec, AttemptSeen(state=Seen.EXITED))
+    keeps(story, "gamma", f"{line['id']}.3", spec, AttemptSeen(state=Seen.RUNNING))
+    story.restart_daemon()
+    story.wait(20)
+    assert [one.host for one in story.experiment(line).attempts][2] == "gamma"
+    assert all(one.proof is not None for one in story.experiment(line).attempts[:2])
+    assert story.experiment(line).phase is Phase.RUNNING
+
+
+def test_an_action_that_stands_there_at_a_takeover_is_not_done_again_but_for_stop():
+    story, line = taking_over(hosts={"alpha": 2})
+    other = story.table.type(template="train", lr=0.2)
+    story.table.claim = story.world.sheet.grid.claim  # type: ignore[union-attr]
+    story.table.changed()
+    story.wait(12)
+    claimed_by_another(story)
+    story.table.type(line, action="restart")
+    story.table.type(other, action="stop")
+    story.restart_daemon()
+    story.wait(15)
+    assert story.experiment(line).phase is Phase.RUNNING
+    assert "was not done again" in str(line["message"])
+    assert story.experiment(other).phase is Phase.ENDED
+    story.table.type(line, action=None)
+    story.wait(5)
+    story.table.type(line, action="stop")
+    story.wait(10)
+    assert story.experiment(line).phase is Phase.ENDED
+
+
+def test_what_the_former_owner_had_ended_is_not_launched():
+    story, _ = taking_over()
+    waiting = story.table.type(template="train", lr=0.2)
+    story.table.claim = story.world.sheet.grid.claim  # type: ignore[union-attr]
+    story.table.changed()
+    story.wait(12)
+    assert waiting["status"] == "waiting"
+    claimed_by_another(story)
+    story.table.type(waiting, status="stopped")
+    story.restart_daemon()
+    story.wait(15)
+    assert story.experiment(waiting).phase is Phase.ENDED
+    assert "choose run" in str(waiting["message"])
+
+
+def test_a_takeover_that_was_cut_short_goes_on_after_a_restart():
+    story, line = taking_over(hosts={"alpha": 1, "beta": 1})
+    story.hosts[HostName("beta")].is_reachable = False
+    story.restart_daemon()
+    story.wait(10)
+    story.restart_daemon()
+    story.wait(10)
+    assert story.world.state.takeover is not None
+    story.back("beta")
+    story.wait(10)
+    assert story.world.state.takeover is None
+    assert story.experiment(line).phase is Phase.RUNNING
+
+
+# --- old answers -------------------------------------------------------------------------------------------------
+
+
+def old_and_new(story: Story, line: Line, word: str | None) -> obs.SheetSeen:
+    """The sheet as it was before the last write, whatever it held then."""
+    now, story.table.claim = story.table.claim, story.table.claim._replace(stamp=1)  # type: ignore[union-attr]
+    kept = line["action"]
+    old = obs.SheetSeen(grid=story.table.type(line, action=word) and story.table.read())
+    story.table.claim = now
+    story.table.type(line, action=kept)
+    return old
+
+
+def test_an_old_answer_that_still_holds_a_cleared_word_is_not_obeyed():
+    story = Story()
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    story.exits(f"{line['id']}.1")
+    story.table.type(line, action="rerun")
+    story.wait(12)
+    story.exits(f"{line['id']}.2")
+    story.table.type(line, action=None)
+    story.wait(12)
+    story.turn(old_and_new(story, line, "rerun"))
+    story.settle()
+    story.wait(20)
+    assert len(story.told(ev.ExperimentReopened)) == 1
+
+
+def test_a_word_in_an_answer_that_may_be_old_waits_for_a_write_to_prove_it():
+    """Without a write of ours in between no stamp tells old from new: then the answer to the next write does."""
+    story = Story()
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    kept = story.table.read()
+    story.table.type(line, action="stop")
+    seen = story.table.read()
+    story.table.type(line, action=None)
+    assert kept.claim == seen.claim
+    story.turn(obs.SheetSeen(grid=seen))
+    story.settle()
+    story.wait(10)
+    assert story.experiment(line).phase is Phase.RUNNING
+
+
+def test_an_older_version_of_the_sheet_that_stays_is_believed_and_its_words_are_not_obeyed():
+    story = Story()
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    story.exits(f"{line['id']}.1")
+    story.wait(5)
+    assert story.table.claim is not None
+    story.table.claim = story.table.claim._replace(stamp=1)
+    story.table.type(line, action="rerun")
+    story.wait(40)
+    assert story.told(ev.ExperimentReopened) == []
+    assert "was not done again" in str(line["message"])
+    story.table.type(line, action=None)
+    story.wait(10)
+    story.table.type(line, action="rerun")
+    story.wait(15)
+    assert len(story.told(ev.ExperimentReopened)) == 1
+
+
+# --- another machine under the same name -------------------------------------------------------------------------
+
+
+def test_nothing_is_asked_of_another_machine_and_a_person_decides():
+    story = Story(hosts={"alpha": 1})
+    story.hosts[HostName("alpha")].machine = "first"
+    story.cut_off("alpha")
+    story.back("alpha")
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    story.hosts[HostName("alpha")].machine = "second"
+    story.hosts[HostName("alpha")].attempts.clear()
+    story.cut_off("alpha")
+    story.back("alpha")
+    story.wait(60)
+    assert len(story.attempts_started()) == 1
+    assert line["status"] == "unreachable"
+    assert "another machine answers as alpha" in str(line["message"])
+    story.table.type(line, action="restart")
+    story.wait(15)
+    first, second = story.experiment(line).attempts
+    assert (first.proof, first.reason) == (Proof.FORCED_BY_OPERATOR, Reason.HOST_LOST)
+    assert second.started
+
+
+@pytest.mark.parametrize("machine", ["", "first"])
+def test_a_machine_that_is_the_same_or_does_not_say_is_trusted(machine: str):
+    story = Story(hosts={"alpha": 1})
+    story.hosts[HostName("alpha")].machine = machine
+    story.cut_off("alpha")
+    story.back("alpha")
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    story.cut_off("alpha")
+    story.back("alpha")
+    story.wait(5)
+    assert line["status"] == "running"
+
+
+# --- edited rows -------------------------------------------------------------------------------------------------
+
+
+def test_an_edited_row_that_loses_its_id_while_no_daemon_runs_is_recognised():
+    """Seed 487 of the simulator: what an edited row says was known by heart only."""
+    story = Story()
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    before = line["id"]
+    story.table.type(line, lr=0.5)
+    story.wait(8)
+    assert len(story.told(ev.RowEdited)) == 1
+    story.table.type(line, id=None)
+    story.restart_daemon()
+    story.wait(15)
+    assert line["id"] == before
+    assert len(story.told(ev.RowAccepted)) == 1
+
+
+def test_an_edit_that_is_taken_back_is_recorded_too():
+    story = Story()
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    story.table.type(line, lr=0.5)
+    story.wait(8)
+    story.table.type(line, lr=0.1)
+    story.wait(8)
+    assert story.world.state.edited == {}
+    assert len(story.told(ev.RowEdited)) == 2
