@@ -184,6 +184,14 @@ class Person:
         self.tab.lines.insert(row - 1, Line())
         self.tab.changed()
 
+    def sort(self, column: int) -> None:
+        by = self.tab.columns[column]
+        self.tab.lines.sort(key=lambda line: str(line.get(by).value))
+        self.tab.changed()
+
+    def colleague(self) -> SimSheet:
+        return SimSheet(self.tab)
+
     def rename_tab(self, title: str) -> None:
         self.tab.title = title
         self.tab.changed()
