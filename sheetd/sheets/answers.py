@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from sheetd.core.grid import BLANK, Cell, CellValue, Grid
+from sheetd.sheets.claims import claim_of
 
 Row: TypeAlias = tuple[Cell, ...]
 
@@ -44,7 +45,8 @@ class GridParser:
     def parse(self, body: bytes, tab_id: int | None = None) -> Answer:
         """The tab `tab_id`, or the only one that came with cells where it is not known or not there.
 
-        Raises ValueError when this is not an answer of the Sheets API with at most one such tab, in one block.
+        Raises ValueError when this is not an answer of the Sheets API with at most one such tab, in one block, and
+        ClaimUnreadable when it is one, but nobody can say who serves the tab.
         """
         try:
             return self._by_rows(body, tab_id) or _whole(body, tab_id)
@@ -81,7 +83,7 @@ class GridParser:
             seen[piece] = decoded
             rows.extend(decoded)
         self._rows_by_bytes = seen
-        return Answer(document["spreadsheetId"], _grid(sheet, rows))
+        return Answer(document["spreadsheetId"], _grid(sheet, rows, tab_id))
 
 
 def _whole(body: bytes, tab_id: int | None) -> Answer:
@@ -93,7 +95,7 @@ def _whole(body: bytes, tab_id: int | None) -> Answer:
     if len(blocks) > 1:
         raise ValueError("more than one block of cells")
     rows = _rows(blocks[0].get("rowData", [])) if blocks else ()
-    return Answer(str(document["spreadsheetId"]), _grid(sheet, list(rows)))
+    return Answer(str(document["spreadsheetId"]), _grid(sheet, list(rows), tab_id))
 
 
 def _decode(text: bytes) -> Any:
@@ -122,8 +124,8 @@ def _chosen(document: Mapping[str, Any], tab_id: int | None) -> Mapping[str, Any
     return found[0] if found else None
 
 
-def _grid(sheet: Mapping[str, Any], rows: list[Row]) -> Grid:
-    """`sheetId` 0 and zero starts are left out by Google."""
+def _grid(sheet: Mapping[str, Any], rows: list[Row], wanted_id: int | None) -> Grid:
+    """`sheetId` 0 and zero starts are left out by Google. Another tab's claim is none of our business."""
     properties = sheet["properties"]
     size = properties.get("gridProperties", {})
     data: Sequence[Mapping[str, Any]] = sheet.get("data", ())
@@ -132,12 +134,15 @@ def _grid(sheet: Mapping[str, Any], rows: list[Row]) -> Grid:
     rows = [()] * int(block.get("startRow", 0)) + ([left + row if row else row for row in rows] if left else rows)
     while rows and not rows[-1]:
         rows.pop()
+    tab_id, title = int(properties.get("sheetId", 0)), str(properties["title"])
+    entries = sheet.get("developerMetadata", ()) if wanted_id in {None, tab_id} else ()
     return Grid(
-        tab_id=int(properties.get("sheetId", 0)),
-        title=str(properties["title"]),
+        tab_id=tab_id,
+        title=title,
         rows=tuple(rows),
         row_count=int(size.get("rowCount", 0)),
         column_count=int(size.get("columnCount", 0)),
+        claim=claim_of(entries, tab_id, title),
     )
 
 

@@ -101,17 +101,41 @@ class GoogleSheet:
         """One atomic request, answered by the tab as it is afterwards; an empty write is a read.
 
         Raises SheetUnavailable when the outcome is unknown, SheetRefused when nothing was applied, ValueError for a
-        write made from another tab's grid.
+        write made from another tab's grid. A claim that is another's by now is refused, or the answer shows whose it
+        is: which of the two Google does has not been measured.
         """
         if self._tab_id is not None and write.tab_id != self._tab_id:
             raise ValueError(f"a write for tab {write.tab_id} was given to tab {self._tab_id}")
         demands = wire.write_requests(write)
         if not demands:
             return self.read()
-        body = self._addressed(lambda title: self._post(wire.batch_with_answer(demands, title), wire.WRITE_FIELDS))
-        grid = self._parsed(body)
-        if grid is None or self._is_another(grid):
-            return self.read()
+
+        def send(title: str) -> bytes:
+            return self._post(wire.batch_with_answer(demands, title), wire.WRITE_FIELDS)
+
+        if write.claim is None:
+            return self._answered(self._addressed(send))
+        try:
+            body = send(self._title)
+        except RangeRefused:
+            # The server may have applied it all the same, and a claim that went through is refused the second time.
+            grid = self.read()
+            if grid.claim == write.claim.new:
+                return grid
+            if grid.claim != write.claim.old:
+                raise SheetUnavailable("the tab was renamed and claimed by another while it was written") from None
+            body = send(self._title)
+        return self._answered(body)
+
+    def _answered(self, body: bytes) -> Grid:
+        """The tab that a write was answered with, else the tab as it is read."""
+        try:
+            grid = self._parsed(body)
+            if grid is None or self._is_another(grid):
+                return self.read()
+        except SheetRefused as error:
+            # Refused would mean that nothing was applied.
+            raise SheetUnavailable(f"the sheet was written, but {error}") from error
         # The body of the last read stands for an older grid from here on, even if its bytes come again.
         self._body = None
         return self._keep(grid)

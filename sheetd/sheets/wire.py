@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from sheetd.core.grid import CellUpdate, CellValue, Replacement, SheetWrite
+from sheetd.sheets.claims import claim_request
 
 #: A JSON object on its way to the API.
 Json: TypeAlias = dict[str, Any]
@@ -21,6 +22,7 @@ Json: TypeAlias = dict[str, Any]
 #: Everything that a grid is made of, and nothing else: formats and rules would make an idle read many times as large.
 GRID_FIELDS = (
     "sheets(properties(sheetId,title,gridProperties(rowCount,columnCount)),"
+    "developerMetadata(metadataId,metadataKey,metadataValue),"
     "data(startRow,startColumn,rowData(values(userEnteredValue/formulaValue,effectiveValue,formattedValue))))"
 )
 READ_FIELDS = f"spreadsheetId,{GRID_FIELDS}"
@@ -149,9 +151,12 @@ def find_replace(tab_id: int, replacement: Replacement) -> Json:
 
 
 def write_requests(write: SheetWrite) -> list[Json]:
-    """Replacements first: they undo what an earlier write put on a wrong row."""
+    """The claim first: where its loss is refused, nothing else is tried. Then replacements, which undo what an earlier
+    write put on a wrong row.
+    """
+    claimed = [claim_request(write.tab_id, write.claim)] if write.claim is not None else []
     replaced = [find_replace(write.tab_id, replacement) for replacement in write.replacements]
-    return replaced + [update_cells(write.tab_id, block) for block in blocks(write.updates)]
+    return claimed + replaced + [update_cells(write.tab_id, block) for block in blocks(write.updates)]
 
 
 def batch_with_answer(requests: Sequence[Json], title: str) -> Json:

@@ -16,10 +16,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sheetd.core.colours import Dress
-from sheetd.core.grid import BLANK, CellUpdate, CellValue, Grid, Replacement, SheetWrite
+from sheetd.core.grid import (
+    BLANK,
+    CellUpdate,
+    CellValue,
+    Claim,
+    ClaimChange,
+    Grid,
+    Replacement,
+    SheetWrite,
+)
 from sheetd.errors import SheetRefused
 from sheetd.ports import Sheet
-from tests.sheets.builtin_rig import BuiltinPerson, builtin_sheet
+from tests.sheets.builtin_rig import BuiltinPerson, builtin_sheet, lost_updates_passed_over
 from tests.sim.sheet import Person as SimulatedPerson
 from tests.sim.sheet import SimSheet, Tab
 
@@ -35,6 +44,12 @@ class Person(Protocol):
 
     def insert_row(self, row: int) -> None: ...
 
+    def sort(self, column: int) -> None:
+        """All rows below the header, by one column."""
+
+    def colleague(self) -> Sheet:
+        """What another daemon has that was given the same tab."""
+
     def rename_tab(self, title: str) -> None: ...
 
     def delete_tab(self) -> None: ...
@@ -43,7 +58,9 @@ class Person(Protocol):
 @contextmanager
 def builtin(folder: Path) -> Iterator[tuple[Sheet, Person]]:
     with builtin_sheet(folder) as (sheet, address):
-        yield sheet, BuiltinPerson(address, "Experiments")
+        person = BuiltinPerson(address, "Experiments")
+        yield sheet, person
+        person.close()
 
 
 @contextmanager
@@ -58,6 +75,23 @@ RIGS: dict[str, Callable[[Path], AbstractContextManager[tuple[Sheet, Person]]]] 
 }
 
 
+@contextmanager
+def builtin_passing_over(folder: Path) -> Iterator[tuple[Sheet, Person]]:
+    with lost_updates_passed_over(), builtin(folder) as rig:
+        yield rig
+
+
+@contextmanager
+def simulated_passing_over(_folder: Path) -> Iterator[tuple[Sheet, Person]]:
+    tab = Tab()
+    tab.refuses_lost_claims = False
+    yield SimSheet(tab), SimulatedPerson(tab)
+
+
+#: Which of the two Google does with an update that selects nothing has not been measured, so both must do.
+RIGS_THAT_PASS_OVER = {"builtin": builtin_passing_over, "simulated": simulated_passing_over}
+
+
 @pytest.fixture(scope="module", params=sorted(RIGS))
 def rig_of_module(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -70,6 +104,12 @@ def rig_of_module(
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Sheet, Person]]:
     with RIGS[request.param](tmp_path) as rig:
         write_cells(rig[0], {(0, column): text for column, text in enumerate(HEADER)})
+        yield rig
+
+
+@pytest.fixture(params=sorted(RIGS_THAT_PASS_OVER))
+def rig_that_passes_over(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Sheet, Person]]:
+    with RIGS_THAT_PASS_OVER[request.param](tmp_path) as rig:
         yield rig
 
 
@@ -295,3 +335,126 @@ def test_a_tab_is_dressed_once(rig: tuple[Sheet, Person]):
     sheet.dress(dress)
     assert not sheet.dress(dress)
     assert sheet.read().rows[0] == grid.rows[0]
+
+
+MINE = Claim(epoch=1, owner="mine", stamp=1, where="ada@lab:/home/ada/.sheetd", hosts=("00ff", "11ee"))
+THEIRS = Claim(epoch=7, owner="theirs", stamp=4, where='caf\u00e9 \U0001f600 "{}\\')
+
+
+def claim(sheet: Sheet, old: Claim | None, new: Claim, cells: dict[tuple[int, int], CellValue] | None = None) -> Grid:
+    updates = tuple(CellUpdate(row=row, column=column, value=value) for (row, column), value in (cells or {}).items())
+    return sheet.write(SheetWrite(tab_id=sheet.read().tab_id, updates=updates, claim=ClaimChange(old=old, new=new)))
+
+
+def test_a_tab_is_claimed_by_nobody_at_first(rig: tuple[Sheet, Person]):
+    sheet, _ = rig
+    assert sheet.read().claim is None
+
+
+@pytest.mark.parametrize("meant", [MINE, THEIRS, Claim(0, "", -1), Claim(2**53, "o", 2**60, "", ("=1+1", "'x"))])
+def test_a_claim_comes_back_as_it_was_in_the_answer_and_to_everybody(rig: tuple[Sheet, Person], meant: Claim):
+    sheet, person = rig
+    answer = claim(sheet, None, meant)
+    assert answer.claim == meant
+    assert sheet.read() is answer
+    assert person.colleague().read().claim == meant
+
+
+def test_of_two_who_claim_a_tab_of_nobody_the_first_succeeds_and_the_other_changes_nothing(rig: tuple[Sheet, Person]):
+    sheet, person = rig
+    other = person.colleague()
+    assert other.read().claim is None
+    claimed = claim(sheet, None, MINE, {(1, STATUS): "mine"})
+    with pytest.raises(SheetRefused):
+        claim(other, None, THEIRS, {(1, STATUS): "theirs"})
+    assert other.read() == claimed == sheet.read()
+
+
+def test_a_claim_is_changed_from_exactly_the_old_one(rig: tuple[Sheet, Person]):
+    sheet, person = rig
+    claim(sheet, None, MINE)
+    later = MINE._replace(stamp=2)
+    assert claim(sheet, MINE, later, {(1, STATUS): "running"}).claim == later
+    assert claim(person.colleague(), later, THEIRS).claim == THEIRS
+    assert sheet.read().claim == THEIRS
+
+
+@pytest.mark.parametrize(
+    "guess",
+    [
+        THEIRS._replace(stamp=5),
+        THEIRS._replace(epoch=8),
+        THEIRS._replace(owner="their"),
+        THEIRS._replace(where=""),
+        THEIRS._replace(hosts=("00ff",)),
+        MINE,
+    ],
+)
+def test_a_claim_that_is_another_by_now_refuses_the_whole_write(rig: tuple[Sheet, Person], guess: Claim):
+    sheet, _ = rig
+    before = claim(sheet, None, THEIRS)
+    with pytest.raises(SheetRefused):
+        claim(sheet, guess, MINE, {(1, STATUS): "mine"})
+    assert sheet.read() == before
+
+
+def test_or_it_is_passed_over_and_the_answer_shows_whose_the_tab_is(rig_that_passes_over: tuple[Sheet, Person]):
+    sheet, person = rig_that_passes_over
+    claim(sheet, None, MINE)
+    claim(person.colleague(), MINE, THEIRS)
+    answer = claim(sheet, MINE, MINE._replace(stamp=2), {(1, STATUS): "mine"})
+    assert answer.claim == THEIRS
+    assert answer.cell(1, STATUS).value == "mine"
+
+
+def test_also_then_a_tab_of_nobody_is_claimed_once(rig_that_passes_over: tuple[Sheet, Person]):
+    sheet, person = rig_that_passes_over
+    claimed = claim(sheet, None, MINE)
+    with pytest.raises(SheetRefused):
+        claim(person.colleague(), None, THEIRS, {(1, STATUS): "theirs"})
+    assert sheet.read() == claimed
+
+
+def test_a_claim_that_nobody_has_made_cannot_be_changed(rig: tuple[Sheet, Person]):
+    sheet, _ = rig
+    with pytest.raises(SheetRefused):
+        claim(sheet, MINE, THEIRS)
+    assert sheet.read().claim is None
+
+
+def test_a_refused_write_leaves_the_claim_too(rig: tuple[Sheet, Person]):
+    sheet, _ = rig
+    claim(sheet, None, MINE)
+    beyond = (sheet.read().row_count + 5, STATUS)
+    with pytest.raises(SheetRefused):
+        claim(sheet, MINE, THEIRS, {beyond: "beyond the last row"})
+    assert sheet.read().claim == MINE
+
+
+def test_writes_without_a_claim_leave_it(rig: tuple[Sheet, Person]):
+    sheet, _ = rig
+    claim(sheet, None, MINE)
+    assert write_cells(sheet, {(1, STATUS): "running"}).claim == MINE
+
+
+def test_the_claim_stays_with_the_tab_while_people_sort_insert_and_rename(rig: tuple[Sheet, Person]):
+    sheet, person = rig
+    claim(sheet, None, MINE)
+    for row, text in enumerate("cab", start=1):
+        person.enter(row, MESSAGE, text)
+    person.sort(MESSAGE)
+    assert [sheet.read().cell(row, MESSAGE).value for row in (1, 2, 3)] == ["a", "b", "c"]
+    person.insert_row(1)
+    person.rename_tab("Renamed")
+    assert sheet.read().claim == MINE
+    assert claim(sheet, MINE, MINE._replace(stamp=2)).claim == MINE._replace(stamp=2)
+
+
+def test_a_claim_goes_through_once_although_the_tab_is_renamed_under_the_write(rig: tuple[Sheet, Person]):
+    sheet, person = rig
+    tab_id = claim(sheet, None, MINE).tab_id
+    person.rename_tab("Renamed")
+    later = MINE._replace(stamp=2)
+    update = CellUpdate(row=1, column=STATUS, value="running")
+    answer = sheet.write(SheetWrite(tab_id=tab_id, updates=(update,), claim=ClaimChange(old=MINE, new=later)))
+    assert (answer.title, answer.claim, answer.cell(1, STATUS).value) == ("Renamed", later, "running")

@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import gspread
+import pytest
 import requests
 
+from sheetd.sheets.builtin import batch, batch_metadata
+from sheetd.sheets.builtin.draft import Draft
+from sheetd.sheets.builtin.problems import ApiError
 from sheetd.sheets.builtin.server import SheetServer
 from sheetd.sheets.google import GoogleSheet, open_builtin
 from sheetd.sheets.transport import SheetHTTPClient, loopback_session
@@ -69,14 +73,38 @@ def builtin_sheet(folder: Path, tab: str = "Experiments") -> Iterator[tuple[Goog
             sheet.close()
 
 
+@contextmanager
+def lost_updates_passed_over() -> Iterator[None]:
+    """An update of metadata that selects nothing is carried out as nothing, as it may be at Google, not refused."""
+
+    def update(draft: Draft, payload: Any) -> dict[str, Any]:
+        try:
+            return batch_metadata.update(draft, payload)
+        except ApiError as error:
+            if batch_metadata.NOTHING_MATCHES not in error.message:
+                raise
+            return {"updateDeveloperMetadata": {}}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(batch.KINDS, "updateDeveloperMetadata", update)
+        yield
+
+
 class BuiltinPerson:
     """A person who edits over the same API, with gspread as it is."""
 
     def __init__(self, address: Address, tab: str) -> None:
+        self.address = address
         self.http = address.client()
         client = gspread.Client(auth=None, session=self.http.session, http_client=lambda *_: self.http)  # type: ignore[arg-type]
         self.spreadsheet = client.open_by_key(address.key)
         self.tab = self.spreadsheet.worksheet(tab)
+        self.colleagues: list[GoogleSheet] = []
+
+    def close(self) -> None:
+        self.http.close()
+        for sheet in self.colleagues:
+            sheet.close()
 
     def enter(self, row: int, column: int, text: str) -> None:
         self.tab.update_acell(gspread.utils.rowcol_to_a1(row + 1, column + 1), text)
@@ -84,11 +112,18 @@ class BuiltinPerson:
     def insert_row(self, row: int) -> None:
         self.tab.insert_row([], row + 1)
 
+    def sort(self, column: int) -> None:
+        self.tab.sort((column + 1, "asc"), range=f"A2:{gspread.utils.rowcol_to_a1(self.tab.row_count, 26)}")
+
     def rename_tab(self, title: str) -> None:
         self.tab.update_title(title)
 
     def delete_tab(self) -> None:
         self.spreadsheet.del_worksheet(self.tab)
+
+    def colleague(self) -> GoogleSheet:
+        self.colleagues.append(held(self.address.open(self.tab.title)))
+        return self.colleagues[-1]
 
     def batch(self, *requests: dict[str, Any]) -> Any:
         return self.spreadsheet.batch_update({"requests": list(requests)})

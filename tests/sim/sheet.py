@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from sheetd.core.colours import Dress
-from sheetd.core.grid import BLANK, Cell, CellValue, Grid, SheetWrite
+from sheetd.core.grid import BLANK, Cell, CellValue, Claim, Grid, SheetWrite
 from sheetd.errors import SheetError, SheetRefused, SheetUnavailable
 from tests.core.story import cell
 from tests.sim.engine import Engine, Killed
@@ -53,6 +53,9 @@ class Tab:
         self.row_count = row_count
         self.column_count = max(26, len(headers))
         self.is_deleted = False
+        self.claim: Claim | None = None
+        #: What becomes of a write whose claim is another's by now: refused, or applied without its claim.
+        self.refuses_lost_claims = True
         self.dressed: Dress | None = None
         self.blame: list[str] = []
         self.written: list[tuple[Line, Column, CellValue]] = []
@@ -88,6 +91,7 @@ class Tab:
                 rows=tuple(rows),
                 row_count=self.row_count,
                 column_count=self.column_count,
+                claim=self.claim,
             )
             if self._grid is not None and self._grid[1] == grid:
                 grid = self._grid[1]
@@ -103,13 +107,18 @@ class Tab:
 
     # --- as the API sees it --------------------------------------------------------------------------------------
 
-    def apply(self, write: SheetWrite) -> None:  # noqa: C901 - one rule after another
+    def apply(self, write: SheetWrite) -> None:  # noqa: C901, PLR0912 - one rule after another
         """All or nothing, by position on the tab as it is now."""
         if self.is_deleted or write.tab_id != self.tab_id:
             raise SheetRefused("the tab was deleted: restore it")
         beyond = [u for u in write.updates if u.row >= self.row_count or u.column >= self.column_count]
         if beyond:
             raise SheetRefused(f"cell {beyond[0].row},{beyond[0].column} is outside the grid")
+        if write.claim is not None:
+            if self.claim == write.claim.old:
+                self.claim = write.claim.new
+            elif write.claim.old is None or self.refuses_lost_claims:
+                raise SheetRefused("the tab's claim is another by now")
         for replacement in write.replacements:
             column = self.columns[replacement.column]
             for line in self.lines:
@@ -125,7 +134,7 @@ class Tab:
             while update.row > len(self.lines):
                 self.lines.append(Line())
             self._put(self.lines[update.row - 1], column, update.value)
-        if write.updates or write.replacements:
+        if write.updates or write.replacements or write.claim:
             self.changed()
 
     def _put(self, line: Line, column: Column, value: CellValue) -> None:
@@ -174,6 +183,14 @@ class Person:
     def insert_row(self, row: int) -> None:
         self.tab.lines.insert(row - 1, Line())
         self.tab.changed()
+
+    def sort(self, column: int) -> None:
+        by = self.tab.columns[column]
+        self.tab.lines.sort(key=lambda line: str(line.get(by).value))
+        self.tab.changed()
+
+    def colleague(self) -> SimSheet:
+        return SimSheet(self.tab)
 
     def rename_tab(self, title: str) -> None:
         self.tab.title = title
@@ -333,6 +350,7 @@ class SimSheet:
                 rows=kept,
                 row_count=grid.row_count,
                 column_count=grid.column_count,
+                claim=grid.claim,
             )
         if engine.chance(self.rates.get("G12 stale read", 0.0)):
             engine.fault("G12 stale read")

@@ -108,7 +108,7 @@ def copy_file(call: Call) -> Any:
     """POST files/{id}/copy."""
     source = call.store.snapshot(call.path["key"])
     key = call.store.create_spreadsheet(_name_of(call, f"Copy of {source.title}"), sheets=source.sheets)
-    change = {"named_ranges": source.named_ranges, "next_object": source.next_object}
+    change = {"named_ranges": source.named_ranges, "next_object": source.next_object, "metadata": source.metadata}
     call.store.transact(key, "api", ("copy",), lambda draft: draft.change(**change))
     return _answer(call, _file(call, call.store.snapshot(key)), _SHORT)
 

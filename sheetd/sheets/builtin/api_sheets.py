@@ -1,7 +1,7 @@
 """The spreadsheets resource over HTTP: create, get, batchUpdate.
 
 `batchUpdate` answers with the state right after its own transaction, which lets the daemon compare what it wrote with
-what was meant. Methods with data filters and developer metadata are refused by name.
+what was meant. Methods with data filters are refused by name, except those of `api_metadata`.
 """
 
 from __future__ import annotations
@@ -115,11 +115,11 @@ def _updated(call: Call, book: Spreadsheet, ranges: list[str], mask: Mask | None
         raise invalid(f"The requests were applied, but responseRanges is invalid: {error.message}") from error
 
 
-_METADATA = re.compile(r"developerMetadata.*|sheets/.*")
+_GOOGLE_ONLY = re.compile(r"sheets/.*")
 
 
 def refused(call: Call) -> Any:
     """Paths below a spreadsheet that Google has and we do not."""
-    if _METADATA.fullmatch(call.path["rest"]):
+    if _GOOGLE_ONLY.fullmatch(call.path["rest"]):
         raise unimplemented(f"spreadsheets.{call.path['rest'].partition('/')[0]}")
     raise ApiError(404, "Requested entity was not found.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sheetd.sheets.builtin import batch_cells, batch_dimensions, batch_rules, batch_sheets
+from sheetd.sheets.builtin import batch_cells, batch_dimensions, batch_metadata, batch_rules, batch_sheets
 from sheetd.sheets.builtin.draft import Draft
 from sheetd.sheets.builtin.problems import ApiError, allow_only, invalid, unimplemented
 
@@ -18,6 +18,7 @@ Handler = Callable[[Draft, Any], dict[str, Any]]
 KINDS: dict[str, Handler] = {
     **batch_cells.KINDS,
     **batch_dimensions.KINDS,
+    **batch_metadata.KINDS,
     **batch_rules.KINDS,
     **batch_sheets.KINDS,
 }
@@ -26,11 +27,11 @@ GOOGLE_ONLY = frozenset(
     {
         *("addBanding", "addChart", "addDataSource", "addDimensionGroup", "addFilterView", "addSlicer", "addTable"),
         *("appendCells", "autoFill", "autoResizeDimensions", "cancelDataSourceRefresh", "clearBasicFilter"),
-        *("copyPaste", "createDeveloperMetadata", "cutPaste", "deleteBanding", "deleteDataSource"),
-        *("deleteDeveloperMetadata", "deleteDimensionGroup", "deleteDuplicates", "deleteEmbeddedObject"),
+        *("copyPaste", "cutPaste", "deleteBanding", "deleteDataSource"),
+        *("deleteDimensionGroup", "deleteDuplicates", "deleteEmbeddedObject"),
         *("deleteFilterView", "deleteRange", "deleteTable", "duplicateFilterView", "insertRange", "pasteData"),
         *("randomizeRange", "refreshDataSource", "setBasicFilter", "textToColumns", "trimWhitespace", "updateBanding"),
-        *("updateBorders", "updateChartSpec", "updateDataSource", "updateDeveloperMetadata", "updateDimensionGroup"),
+        *("updateBorders", "updateChartSpec", "updateDataSource", "updateDimensionGroup"),
         *("updateEmbeddedObjectBorder", "updateEmbeddedObjectPosition", "updateFilterView", "updateSlicerSpec"),
         *("updateTable", "updateNamedRange", "insertComment", "deleteComment", "addCommentReply"),
         *("deleteCommentReply", "updateCommentPost"),

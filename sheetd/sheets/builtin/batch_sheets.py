@@ -162,6 +162,9 @@ def duplicate_sheet(draft: Draft, payload: Any) -> dict[str, Any]:
     protected = tuple(
         {**item, "protectedRangeId": draft.object_id(), "range": moved(item["range"])} for item in seen.protected
     )
+    # Google's documents do not say that a duplicate takes its metadata along; a copy of a whole file was seen to. Ids
+    # are unique within a spreadsheet, so these are new ones.
+    metadata = tuple(entry._replace(id=draft.metadata_id()) for entry in seen.metadata)
     draft.swap(
         replace(
             seen,
@@ -170,6 +173,7 @@ def duplicate_sheet(draft: Draft, payload: Any) -> dict[str, Any]:
             rules=rules,
             protected=protected,
             merges=tuple(map(moved, seen.merges)),
+            metadata=metadata,
             layout=new_layout(),
         )
     )

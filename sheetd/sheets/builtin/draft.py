@@ -292,6 +292,12 @@ class Draft:
         self.change(next_object=number + 1)
         return number
 
+    def metadata_id(self) -> int:
+        """A random id that no developer metadata of this spreadsheet has."""
+        taken = {entry.id for entry in self.book.metadata}
+        taken.update(entry.id for sheet in self.metas() for entry in sheet.metadata)
+        return next(number for number in iter(lambda: 1 + secrets.randbelow(2**31 - 1), 0) if number not in taken)
+
     def change(self, **changes: Any) -> None:
         self.book = replace(self.book, **changes)
 

@@ -48,9 +48,14 @@ _DATA: dict[str, Any] = {
     "rowMetadata": _ANY,
     "columnMetadata": _ANY,
 }
+METADATA: dict[str, Any] = {
+    **dict.fromkeys(["metadataId", "metadataKey", "metadataValue", "visibility"]),
+    "location": _ANY,
+}
 _SHEET: dict[str, Any] = {
     "properties": _SHEET_PROPERTIES,
     "data": _DATA,
+    "developerMetadata": METADATA,
     **dict.fromkeys(
         [
             *(
@@ -62,7 +67,7 @@ _SHEET: dict[str, Any] = {
                 "charts",
                 "bandedRanges",
             ),
-            *("developerMetadata", "rowGroups", "columnGroups", "slicers", "tables"),
+            *("rowGroups", "columnGroups", "slicers", "tables"),
         ],
         _ANY,
     ),
@@ -72,7 +77,8 @@ SPREADSHEET: dict[str, Any] = {
     "spreadsheetUrl": None,
     "properties": _ANY,
     "sheets": _SHEET,
-    **dict.fromkeys(["namedRanges", "developerMetadata", "dataSources", "dataSourceSchedules"], _ANY),
+    "developerMetadata": METADATA,
+    **dict.fromkeys(["namedRanges", "dataSources", "dataSourceSchedules"], _ANY),
 }
 BATCH_ANSWER: dict[str, Any] = {"spreadsheetId": None, "replies": _ANY, "updatedSpreadsheet": SPREADSHEET}
 ANYTHING = _ANY

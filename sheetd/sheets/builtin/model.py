@@ -67,6 +67,15 @@ class Column(NamedTuple):
     hidden: bool = False
 
 
+class Metadata(NamedTuple):
+    """One entry of developer metadata. Where it is kept says where it is located."""
+
+    id: int
+    key: str
+    value: str
+    visibility: str
+
+
 @dataclass(frozen=True)
 class Sheet:
     """One tab. `rules`, `protected`, `merges` hold Google's JSON (ConditionalFormatRule, ProtectedRange, GridRange)."""
@@ -85,6 +94,7 @@ class Sheet:
     rules: tuple[Json, ...] = ()
     protected: tuple[Json, ...] = ()
     merges: tuple[Json, ...] = ()
+    metadata: tuple[Metadata, ...] = ()
     layout: int = field(default_factory=lambda: next(_layouts), compare=False)
     """Changes when columns come, go or move; values of a row are kept under it."""
 
@@ -116,6 +126,7 @@ class Spreadsheet:
     next_object: int = 1
     named_ranges: tuple[Json, ...] = ()
     permissions: tuple[Json, ...] = ()
+    metadata: tuple[Metadata, ...] = ()
 
     def sheet(self, sheet_id: int) -> Sheet | None:
         return next((sheet for sheet in self.sheets if sheet.id == sheet_id), None)

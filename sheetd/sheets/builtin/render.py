@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from sheetd.sheets.builtin import formats, typed
 from sheetd.sheets.builtin.conditional import Painter, painter_of
 from sheetd.sheets.builtin.fields import Mask, below, cut, has
+from sheetd.sheets.builtin.metadata import resource
 from sheetd.sheets.builtin.model import BLANK, Cell, Sheet, Spreadsheet, canonical, read_json
 from sheetd.sheets.builtin.ranges import Region, parse_a1
 
@@ -96,6 +97,8 @@ def spreadsheet(
             for index, sheet in enumerate(book.sheets)
             if not regions or sheet.id in wanted
         ]
+    if book.metadata:
+        answer["developerMetadata"] = [resource(entry, None) for entry in book.metadata]
     if book.named_ranges:
         answer["namedRanges"] = list(book.named_ranges)
     answer["spreadsheetUrl"] = url
@@ -114,6 +117,7 @@ def _sheet(
         ("merges", sheet.merges),
         ("conditionalFormats", sheet.rules),
         ("protectedRanges", sheet.protected),
+        ("developerMetadata", [resource(entry, sheet.id) for entry in sheet.metadata]),
     ):
         if items:
             parts[name] = list(items)

@@ -10,7 +10,7 @@ import json
 import sqlite3
 from typing import Any
 
-from sheetd.sheets.builtin.model import Cell, Column, Row, Sheet, Spreadsheet, canonical
+from sheetd.sheets.builtin.model import Cell, Column, Metadata, Row, Sheet, Spreadsheet, canonical
 
 SCHEMA_VERSION = 1
 
@@ -93,6 +93,7 @@ def sheet_document(sheet: Sheet) -> str:
             "rules": sheet.rules,
             "protected": sheet.protected,
             "merges": sheet.merges,
+            "metadata": sheet.metadata,
         }
     )
 
@@ -105,6 +106,7 @@ def book_document(book: Spreadsheet) -> str:
             "next_object": book.next_object,
             "named_ranges": book.named_ranges,
             "permissions": book.permissions,
+            "metadata": book.metadata,
         }
     )
 
@@ -131,7 +133,13 @@ def load_spreadsheet(database: sqlite3.Connection, key: str) -> Spreadsheet | No
         document["next_object"],
         tuple(document["named_ranges"]),
         tuple(document["permissions"]),
+        _metadata(document),
     )
+
+
+def _metadata(document: dict[str, Any]) -> tuple[Metadata, ...]:
+    """Files of before there was any have none."""
+    return tuple(Metadata(*entry) for entry in document.get("metadata", ()))
 
 
 def _load_sheet(database: sqlite3.Connection, key: str, sheet_id: int, document: str, runs: str) -> Sheet:
@@ -144,6 +152,7 @@ def _load_sheet(database: sqlite3.Connection, key: str, sheet_id: int, document:
     }
     for name in ("rules", "protected", "merges"):
         fields[name] = tuple(fields[name])
+    fields["metadata"] = _metadata(fields)
     fields["columns"] = tuple(Column(*column) for column in fields["columns"])
     rows = [Row(row_id, cells.get(row_id, {})) for row_id in decode_runs(runs)]
     return Sheet(id=sheet_id, rows=rows, **fields)

@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
-from sheetd.sheets.builtin import api_drive, api_sheets, api_values, calls, live
+from sheetd.sheets.builtin import api_drive, api_metadata, api_sheets, api_values, calls, live
 from sheetd.sheets.builtin.problems import ApiError
 from sheetd.sheets.builtin.render import AnswerCache
 from sheetd.sheets.builtin.security import Guard
@@ -78,6 +78,8 @@ def _sheets_routes() -> list[Route]:
         _route(f"{base}/{{key}}/values/{{range:path}}", "GET", api_values.get),
         _route(f"{base}/{{key}}/values/{{range:path}}", "PUT", api_values.update),
         _route(f"{base}/{{key}}/values/{{range:path}}", "POST", api_values.post),
+        _route(f"{base}/{{key}}/developerMetadata/{{metadata}}", "GET", api_metadata.get),
+        _route(f"{base}/{{key}}/developerMetadata:search", "POST", api_metadata.search),
         _route(f"{base}/{{target}}", "GET", api_sheets.get),
         _route(f"{base}/{{target}}", "POST", api_sheets.post),
         _route(f"{base}/{{key}}/{{rest:path}}", "GET", api_sheets.refused),
