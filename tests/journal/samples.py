@@ -86,7 +86,7 @@ ONE_OF_EACH: tuple[Event, ...] = (
     RowReturned(experiment=K7),
     ExperimentWithdrawn(experiment=K7, why="its row was deleted"),
     RowEdited(experiment=K7, fingerprint="f2"),
-    TakeoverBegun(epoch=9, former_owner="0123456789abcdef", former_epoch=8, former_where="kim@lab1:/home/kim/lab"),
+    TakeoverBegun(epoch=1, former_owner="0123456789abcdef", former_epoch=0, former_where="kim@lab1:/home/kim/lab"),
     AttemptAdopted(
         attempt=AttemptId("k7p2xw.2"),
         host=HostName("gpu2"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import sqlite3
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sheetd.core.events import Event, RowVanished
+from sheetd.core.events import Event, RowVanished, TakeoverBegun
 from sheetd.core.model import ExperimentId
 from sheetd.errors import JournalError
 from sheetd.journal import SqliteJournal, lock, migrations, sqlite
@@ -40,6 +41,26 @@ def test_what_was_appended_is_loaded_in_order_by_the_next_daemon(tmp_path: Path)
         journal.append(ONE_OF_EACH[3:])
     with SqliteJournal(tmp_path) as journal:
         assert tuple(journal.load()) == ONE_OF_EACH
+
+
+def test_a_takeover_raises_the_epoch_for_good(tmp_path: Path) -> None:
+    begun = TakeoverBegun(epoch=41, former_owner="another", former_epoch=40, former_where="elsewhere")
+    with SqliteJournal(tmp_path) as journal:
+        journal.append([begun])
+        assert journal.epoch == 41
+    with SqliteJournal(tmp_path) as journal:
+        assert journal.epoch == 42
+
+
+def test_a_folder_keeps_its_name_and_a_copy_of_it_has_another(tmp_path: Path) -> None:
+    owners = []
+    for _ in range(2):
+        with SqliteJournal(tmp_path / "state") as journal:
+            owners.append(journal.owner)
+    shutil.copytree(tmp_path / "state", tmp_path / "copy")
+    with SqliteJournal(tmp_path / "copy") as journal:
+        owners.append(journal.owner)
+    assert owners[0] == owners[1] != owners[2]
 
 
 def test_each_daemon_has_a_larger_epoch(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_the_history_of_one_experiment_holds_its_attempts_too(tmp_path: Path) ->
     of_m3 = JournalReader(tmp_path).events(experiment=M3)
     of_k7 = JournalReader(tmp_path).events(experiment=K7)
     assert [record.event.kind for record in of_m3] == ["IdAssigned", "IdWithdrawn"]
-    assert len(of_k7) == len(ONE_OF_EACH) - 3, "all but the daemon's own and those of the other experiment"
+    assert len(of_k7) == len(ONE_OF_EACH) - 5, "all but the daemon's own and those of the other experiment"
     assert "AttemptEnded" in {record.event.kind for record in of_k7}
 
 
