@@ -8,6 +8,8 @@ count on; a test that needs more (threads, real files) says so by `real_only`.
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -38,6 +40,9 @@ class HostRig(Protocol):
     def at_once(self, calls: Sequence[Callable[[], Any]]) -> None:
         """Make all of these calls at the same time, and return when all have returned."""
 
+    def kill_agents(self) -> None:
+        """Kill -9 what answers on the machine, and nothing that keeps a job."""
+
 
 class RealRig:
     """The daemon's own machine, or one over SSH. Real processes: whatever is left of them is ended."""
@@ -67,6 +72,21 @@ class RealRig:
         for thread in threads:
             thread.join()
 
+    def kill_agents(self) -> None:
+        numbers = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+        agents = [pid for pid in numbers if self.is_agent(pid)]
+        assert agents
+        for pid in agents:
+            os.kill(pid, signal.SIGKILL)
+
+    def is_agent(self, pid: int) -> bool:
+        process = Path(f"/proc/{pid}")
+        try:
+            name, words = (process / "comm").read_bytes(), (process / "cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        return name == b"sheetd-agent\n" and words.endswith(os.fsencode(self.root) + b"\0")
+
     def end(self) -> None:
         for host in self.hosts:
             host.close()
@@ -91,6 +111,12 @@ class SimulatedRig:
         tasks = [self.engine.spawn("call", call) for call in calls]
         self.engine.run(self.engine.now + PATIENCE_S, lambda: all(task.dead for task in tasks))
         assert all(task.dead for task in tasks), "a call does not return"
+
+    def kill_agents(self) -> None:
+        agents = [process for process in self.machine.processes.values() if process.role == "agent"]
+        assert agents
+        for process in agents:
+            self.machine.signal(None, process, signal.SIGKILL)
 
     def drive(self, call: Callable[[], Value]) -> Value:
         """Let time pass until the call, made by a task, has returned or raised."""

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from sheetd.core.model import AttemptId, MetricRule, Restarts
-from sheetd.core.observation import AttemptReported, HostSeen, MetricsReported, Seen
+from sheetd.core.observation import AttemptReported, HostSeen, HostUnseen, MetricsReported, Seen
 from sheetd.errors import HostRefused, HostUnreachable
 from sheetd.ports import Host
 from tests.contracts import programs
@@ -258,6 +258,20 @@ def test_a_job_outlives_the_connection_and_is_found_again(host: Host, reports: R
     second.watch({A: 0})
     second.stop(A, 1.0)
     assert later.attempt(A, Seen.EXITED).exit is not None
+
+
+def test_an_agent_that_dies_is_missed_at_once_and_another_finds_the_job(
+    host: Host, reports: Reports, rig: HostRig
+) -> None:
+    host.watch({A: 0})
+    host.launch(order(A, *programs.sleeps()))
+    pid = reports.wait(AttemptReported, lambda o: o.seen.pid is not None).seen.pid
+    since = len(reports.all)
+    rig.kill_agents()
+    assert not reports.wait(HostUnseen, since=since, within_s=5.0).lasting
+    assert reports.wait(HostSeen, since=since).attempts[A].pid == pid
+    host.stop(A, 1.0)
+    reports.attempt(A, Seen.EXITED)
 
 
 def test_nothing_is_reported_or_done_once_it_is_closed(host: Host, reports: Reports) -> None:

@@ -75,6 +75,8 @@ class Connection:
         self.facts = HostFacts(boot="")
         self.clock = (0.0, 0.0)
         self.process: Process = host.machine.new_process(None, "agent", self.serve)
+        assert self.process.task is not None
+        self.process.task.on_end = lambda _task: self.agent_ended()
         host.machine.watchers.add(self)
 
     # --- the daemon's end ----------------------------------------------------------------------------------------
@@ -116,7 +118,7 @@ class Connection:
             raise HostRefused(str(reply["error"]["code"]), str(reply["error"]["message"]))
         return read(reply["ok"])
 
-    def in_order(self, way: str, late: float, arrive: Callable[[], None]) -> None:
+    def in_order(self, way: str, late: float, arrive: Callable[[], Any]) -> None:
         """Frames of one direction never overtake each other."""
         engine = self.engine
         when = engine.now + engine.between(0.5, 1.5) * self.host.network.latency + late
@@ -148,6 +150,11 @@ class Connection:
         self.host.machine.end(self.process, 9)
 
     # --- the agent's end -----------------------------------------------------------------------------------------
+
+    def agent_ended(self) -> None:
+        """The kernel closes its end, behind whatever frames are on their way."""
+        self.host.machine.end(self.process, 0)
+        self.in_order("back", 0.0, lambda: self.is_silent() or self.end("the agent has ended"))
 
     def serve(self) -> None:
         """As `agent.serve`, with frames that are whole."""
