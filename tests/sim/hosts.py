@@ -12,7 +12,7 @@ import functools
 import json
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,13 +39,21 @@ ROOT = "/state"
 REQUEST_DEADLINE_S, QUIET_S, PING_DEADLINE_S, HEALTHY_S, TICKET_LIFE_S = 30.0, 15.0, 10.0, 60.0, 120.0
 
 
+REFUSALS = {
+    "H1": "connection refused",
+    "H5": "no banner in time: too many connections that have not logged in",
+    "H10": "the channel could not be opened",
+}
+
+
 @dataclass
 class Network:
     """The way to one host. Probabilities are for each request or connection."""
 
     is_cut: bool = False
     latency: float = 0.02
-    refuses: float = 0.0
+    #: By the kind of refusal, each of `REFUSALS`.
+    refuses: dict[str, float] = field(default_factory=dict)
     drops_request: float = 0.0
     drops_answer: float = 0.0
     delays: float = 0.0
@@ -90,12 +98,12 @@ class Connection:
         self.count += 1
         number = self.count
         request = json.loads(json.dumps({"id": number, "verb": verb, **fields}))
-        if engine.chance(network.drops_request):
+        if engine.chance(network.drops_request, f"H11 there {self.host.name}"):
             engine.fault("H11 request lost", f"{self.host.name} {verb}")
             engine.at(network.latency, lambda: self.end("the connection broke"))
         else:
             late = 0.0
-            if engine.chance(network.delays * (6 if verb == "launch" else 1)):
+            if engine.chance(network.delays * (6 if verb == "launch" else 1), f"H12 {self.host.name}"):
                 late = engine.between(1.0, 150.0)
                 engine.fault("H12 request delivered late", f"{self.host.name} {verb} {late:.1f} s")
             self.in_order("there", late, lambda: self.deliver(request))
@@ -146,6 +154,8 @@ class Connection:
         self.engine.at(linger, self.hang_up)
 
     def hang_up(self) -> None:
+        if any(one.role == "job" and not one.is_zombie for one in self.host.machine.processes.values()):
+            self.engine.fault("H15 a connection ends while a job runs", self.host.name)
         self.host.machine.watchers.discard(self)
         self.host.machine.end(self.process, 9)
 
@@ -201,11 +211,17 @@ class Connection:
         if self.host.machine.loses(request["verb"]):
             self.end("the connection broke before the answer")
             return
-        if engine.chance(network.drops_answer) and request["verb"] in ("launch", "stop", "status", "watch", "hello"):
+        if engine.chance(network.drops_answer, f"H11 back {self.host.name}") and request["verb"] in (
+            "launch",
+            "stop",
+            "status",
+            "watch",
+            "hello",
+        ):
             engine.fault("H11 reply lost", f"{self.host.name} {request['verb']}")
             engine.at(network.latency, lambda: self.end("the connection broke before the answer"))
             return
-        if engine.chance(network.hangs):
+        if engine.chance(network.hangs, f"H7 {self.host.name}"):
             engine.fault("H7 half-open connection", self.host.name)
             self.is_hung = True
         self.in_order("back", 0.0, lambda: self.hear(request["id"], answer))
@@ -224,7 +240,7 @@ class Connection:
             self.engine.wake(self.waiting[number])
 
     def push(self, push: dict[str, Any]) -> None:
-        if self.engine.chance(self.host.network.breaks_push):
+        if self.engine.chance(self.host.network.breaks_push, f"H14 {self.host.name}"):
             self.engine.fault("H14 connection lost in a push", self.host.name)
             self.end("the connection broke")
         self.in_order("back", 0.0, lambda: self.heard_push(push))
@@ -304,9 +320,10 @@ class SimHost:
         if network.is_cut or not self.machine.is_up:
             engine.sleep(engine.random.choice([0.1, 5.0, 20.0]))
             raise HostUnreachable(f"{self.name} cannot be reached: timed out")
-        if engine.chance(network.refuses):
-            engine.fault("H1 connection refused", self.name)
-            raise HostUnreachable(f"{self.name} refused the connection")
+        for kind, rate in network.refuses.items():
+            if engine.chance(rate, f"{kind} {self.name}"):
+                engine.fault(f"{kind} {REFUSALS[kind]}", self.name)
+                raise HostUnreachable(f"{self.name}: {REFUSALS[kind]}")
         if network.refusal is not None:
             raise network.refusal
         connection = self.opening = Connection(self)
