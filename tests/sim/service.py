@@ -6,6 +6,7 @@ before and after each effect. A new `Service` over the same folder is what a res
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
 from collections import deque
@@ -70,10 +71,11 @@ class SimSnapshots:
 
     def pin(self, folder: Path) -> str:
         self.simulation.engine.sleep(0.2)
-        if self.simulation.engine.chance(self.simulation.rates.get("J19 code cannot be read", 0.0)):
+        if self.simulation.engine.chance(self.simulation.rates.get("J19 code cannot be read", 0.0), "J19"):
             self.simulation.engine.fault("J19 code cannot be read")
             raise ConfigError(f"{folder} cannot be read: it is being changed")
-        return "c0de" * 16
+        content = f"{folder} {self.simulation.code_versions[folder]}"
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def archive(self, sha: str) -> Path:
         return Path(f"/{sha}.tar.gz")
@@ -90,7 +92,7 @@ class SimJournal:
     def append(self, events: Sequence[Event]) -> None:
         self.service.boundary("before the journal was written")
         rates = self.service.simulation.rates
-        if self.service.simulation.engine.chance(rates.get("M8 daemon's disk is full", 0.0)):
+        if self.service.simulation.engine.chance(rates.get("M8 daemon's disk is full", 0.0), "M8"):
             self.service.simulation.engine.fault("M8 daemon's disk is full")
             raise JournalError("the disk is full")
         self.real.append(events)
