@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from tests.sim.exhaustive import run_case, run_exhaustive, setting_of
-from tests.sim.faults import KINDS, UNPROTECTED
+from tests.sim.faults import KINDS
 from tests.sim.shrink import shrink, size_of
 from tests.sim.summary import Summary, tell
 from tests.sim.world import HOSTS, Report, Setting, simulate
@@ -31,7 +31,7 @@ EXAMPLES = """examples:
 
 def kinds_of(text: str) -> set[str]:
     kinds = set() if text == "none" else set(text.split(","))
-    unknown = sorted(kinds - set(KINDS) - UNPROTECTED)
+    unknown = sorted(kinds - set(KINDS))
     if unknown:
         raise argparse.ArgumentTypeError(f"no such kind of fault: {', '.join(unknown)}. There are: {' '.join(KINDS)}")
     return kinds

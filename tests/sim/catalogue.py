@@ -68,9 +68,9 @@ INJECTED: dict[str, str] = {
     "J17": "jobs.GARBAGE (a forged frame)",
     "M1": "Service.boundary",
     "M2": "Nemesis.daemon_power (SQLite's own promise of FULL is taken for granted)",
-    "M4": "Nemesis.restore_backup (not in the draw: see Open points)",
+    "M4": "Nemesis.restore_backup",
     "M5": "Nemesis.start_twice",
-    "M6": "Nemesis.restore_backup (not in the draw: see Open points)",
+    "M6": "Nemesis.second_daemon",
     "M7": "Nemesis.step_wall, Simulation.daemon_rate",
     "M8": "faults.RATES",
     "M10": "Nemesis.suspend",
@@ -78,7 +78,7 @@ INJECTED: dict[str, str] = {
     "M14": "Nemesis.cut_all_networks",
 }
 #: Has no name of its own in a run: it is brought about by these.
-WITH_OTHERS = {"M6": "M4", "M12": "S16 to S23, J7, J15 to J17"}
+WITH_OTHERS = {"M12": "S16 to S23, J7, J15 to J17"}
 REASONS: dict[str, str] = {
     "G6": "a cycle is one atomic request; nothing is half applied",
     "S2": "the spreadsheet is opened by key; its title is read nowhere",

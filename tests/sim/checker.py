@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sheetd.core import effect as fx
 from sheetd.core import events as ev
-from sheetd.core.model import AttemptId, ExperimentId, Phase, Reason, Spec, experiment_of
+from sheetd.core.model import AttemptId, ExperimentId, Phase, Proof, Reason, Spec, experiment_of
 from sheetd.core.render import plan_write, row_cells
 from tests.sim.jobs import SECRET
 from tests.sim.machine import Process
@@ -43,6 +43,15 @@ class Execution:
 
 
 @dataclass
+class Books:
+    """What one journal has said. There are several when a folder was copied or restored."""
+
+    accepted: set[ExperimentId] = field(default_factory=set)
+    intents: dict[str, ev.LaunchIntended | ev.AttemptAdopted] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
+
+
+@dataclass
 class Ledger:
     """What is known of one experiment, from its journal and from the machines."""
 
@@ -56,8 +65,10 @@ class Checker:
         self.engine = simulation.engine
         self.ledgers: dict[ExperimentId, Ledger] = {}
         self.by_seed: dict[int, list[ExperimentId]] = defaultdict(list)
-        self.intents: dict[str, ev.LaunchIntended] = {}
-        self.ends: dict[str, ev.AttemptEnded] = {}
+        self.books: dict[str, Books] = defaultdict(Books)
+        #: By whichever journal: what was meant for which host, and what was proven to be over.
+        self.intents: dict[str, list[ev.LaunchIntended | ev.AttemptAdopted]] = defaultdict(list)
+        self.ends: set[str] = set()
         self.executions: dict[str, list[Execution]] = defaultdict(list)
         self.stops: set[str] = set()
         #: Attempts of which the nemesis killed something, or whose host it switched off.
@@ -74,17 +85,20 @@ class Checker:
     def recorded(self, service: Service, events: Sequence[ev.Event]) -> None:
         for event in events:
             self.engine.log(f"d{service.number} {type(event).__name__} {self._short(event)}")
-            if service.folder != self.simulation.folder:
-                continue  # a copy of the journal: only its effects on hosts count
+            books = self.books[service.lineage]
             match event:
                 case ev.RowAccepted():
-                    self._accepted(event.experiment, event.spec)
+                    self._accepted(books, event.experiment, event.spec)
                 case ev.ExperimentReopened():
                     self._reopened(event)
                 case ev.LaunchIntended():
-                    self._intended(event)
+                    self._intended(books, event)
+                case ev.AttemptAdopted():
+                    self._adopted(books, event)
                 case ev.AttemptEnded():
-                    self._ended(event)
+                    self._ended(books, event)
+                case ev.RowEdited():
+                    self._edited(service, event.experiment)
                 case ev.StopIntended():
                     self._stop_intended(event)
                 case _:
@@ -99,9 +113,13 @@ class Checker:
         ]
         return " ".join(parts)[:160]
 
-    def _accepted(self, id_: ExperimentId, spec: Spec) -> None:
-        if id_ in self.ledgers:
+    def _accepted(self, books: Books, id_: ExperimentId, spec: Spec) -> None:
+        if id_ in books.accepted:
             self.blame("I8", f"{id_} was accepted twice")
+        books.accepted.add(id_)
+        if id_ in self.ledgers:
+            self.ledgers[id_].specs.append(spec)
+            return
         self.ledgers[id_] = Ledger(specs=[spec])
         seed = int(spec.params["seed"])
         self.by_seed[seed].append(id_)
@@ -110,6 +128,16 @@ class Checker:
             self.blame("I8", f"{id_} was accepted for a row that nobody typed (seed {seed})")
         if all(not order.is_complete or not order.is_valid for order in orders):
             self.blame("S24", f"{id_} was accepted from a row that was half typed or wrong (seed {seed})")
+
+    def _edited(self, service: Service, id_: ExperimentId) -> None:
+        """An edit that the journal knows is no reason for doubt any more, unless it was edited again meanwhile."""
+        daemon, column = service.daemon, self.simulation.tab.column("lr")
+        view = None if daemon is None else daemon.world.sheet
+        row = None if view is None else view.by_id.get(id_)
+        if view is not None and row is not None and column is not None:
+            for order in self.orders(id_):
+                if order.line.get(column) == row.cell(view.layout.position("lr")):
+                    order.marks.discard("it was edited")
 
     def orders(self, id_: ExperimentId) -> list[Order]:
         seeds = {int(spec.params["seed"]) for spec in self.ledgers[id_].specs}
@@ -129,20 +157,34 @@ class Checker:
         if ledger.reopened > asked and not self._is_doubtful(event.experiment):
             self.blame("I9", f"{event.experiment} was begun again {ledger.reopened} times and asked for {asked} times")
 
-    def _intended(self, event: ev.LaunchIntended) -> None:
+    def _adopted(self, books: Books, event: ev.AttemptAdopted) -> None:
+        """It exists, so those before it are over; whoever recorded that did it in another journal."""
+        id_, _, number = event.attempt.rpartition(".")
+        books.accepted.add(ExperimentId(id_))
+        books.intents[event.attempt] = event
+        self.intents[event.attempt].append(event)
+        ledger = self.ledgers.setdefault(ExperimentId(id_), Ledger())
+        ledger.specs.append(event.spec)
+        for former in (f"{id_}.{n}" for n in range(1, int(number))):
+            self._nothing_lives(former, f"I5: {event.attempt} was adopted")
+            books.ended.add(former)
+            self.ends.add(former)
+
+    def _intended(self, books: Books, event: ev.LaunchIntended) -> None:
         attempt = event.attempt
-        if attempt in self.intents:
+        if attempt in books.intents:
             self.blame("I5", f"{attempt} was intended twice")
-        self.intents[attempt] = event
+        books.intents[attempt] = event
+        self.intents[attempt].append(event)
         id_, number = experiment_of(attempt), int(attempt.rpartition(".")[2])
         if number > 1:
             former = f"{id_}.{number - 1}"
-            if former not in self.ends:
+            if former not in books.ended:
                 self.blame("I5", f"{attempt} follows {former}, which has no proof of its end")
             self._nothing_lives(former, f"I5: {attempt} was intended")
-        for other, intent in self.intents.items():
+        for other, intent in books.intents.items():
             if other != attempt and intent.host == event.host and set(intent.slots) & set(event.slots):
-                if other not in self.ends:
+                if other not in books.ended:
                     self.blame("I4", f"{attempt} gets a slot of {other}, which has not ended")
                 self._nothing_lives(other, f"I4: its slot was given to {attempt}")
 
@@ -166,11 +208,12 @@ class Checker:
         """What agent.py calls its weakness: it hid, after its supervisor or its shim was killed."""
         return not process.environ and self.harmed[process.attempt] > 0
 
-    def _ended(self, event: ev.AttemptEnded) -> None:
+    def _ended(self, books: Books, event: ev.AttemptEnded) -> None:
         attempt = event.attempt
-        if attempt in self.ends:
+        if attempt in books.ended:
             self.blame("I10", f"the end of {attempt} was recorded twice")
-        self.ends[attempt] = event
+        books.ended.add(attempt)
+        self.ends.add(attempt)
         self._nothing_lives(attempt, "I10: its end was recorded")
         runs = self.executions[attempt]
         last = runs[-1] if runs else None
@@ -178,8 +221,16 @@ class Checker:
             self.blame("I10", f"{attempt} is said to have succeeded, and its last run did not")
         if event.reason is Reason.FAILED and last is not None and last.status == 0 and last.ended is not None:
             self.blame("I10", f"{attempt} is said to have failed, and its last run succeeded")
-        if event.reason is Reason.HOST_LOST and not self.harmed[attempt]:
+        if event.proof is Proof.FORCED_BY_OPERATOR:
+            self._given_up(event)
+        elif event.reason is Reason.HOST_LOST and not self.harmed[attempt]:
             self.blame("I12", f"{attempt} is said to be lost ({event.detail}), and nothing happened to it")
+
+    def _given_up(self, event: ev.AttemptEnded) -> None:
+        id_ = experiment_of(event.attempt)
+        asked = sum(order.asked[word] for order in self.orders(id_) for word in ("stop", "restart", "rerun"))
+        if not asked and not self._is_doubtful(id_):
+            self.blame("I12", f"{event.attempt} was given up ({event.detail}), and nobody wanted that")
 
     def _stop_intended(self, event: ev.StopIntended) -> None:
         id_ = experiment_of(event.attempt)
@@ -193,12 +244,13 @@ class Checker:
 
     def recovered(self, service: Service) -> None:
         """I8 after a start: everything that was ever accepted is there."""
-        if service.folder == self.simulation.folder and service.daemon is not None:
-            lost = self.ledgers.keys() - service.daemon.world.state.experiments.keys()
+        if service.daemon is not None:
+            books = self.books[service.lineage]
+            lost = books.accepted - service.daemon.world.state.experiments.keys()
             if lost:
                 self.blame("I8", f"{sorted(lost)} are not in the journal any more")
             gone = [
-                a for a in self.intents if experiment_of(AttemptId(a)) in self.ledgers and not self._has(service, a)
+                a for a in books.intents if experiment_of(AttemptId(a)) in books.accepted and not self._has(service, a)
             ]
             if gone:
                 self.blame("I6", f"the intents of {gone} are not in the journal any more")
@@ -213,14 +265,14 @@ class Checker:
         if isinstance(effect, fx.Launch | fx.Stop):
             if isinstance(effect, fx.Stop):
                 self.stops.add(effect.attempt)
-            if service.folder == self.simulation.folder and effect.attempt not in self.intents:
+            if effect.attempt not in self.intents:
                 self.blame("I6", f"{effect.attempt} is asked for on {effect.host} without a recorded intent")
 
     def turned(self, service: Service) -> None:
         self.turns += 1
         assert service.daemon is not None
         world = service.daemon.world
-        if world.halted and "newer daemon" not in world.halted:
+        if world.halted and "newer daemon" not in world.halted and "another daemon" not in world.halted:
             self.blame("invariants.py", world.halted)
         if len(world.in_flight) > 200 or len(service.inbox) > 5000:
             self.blame("I16", "a queue grows without a bound")
@@ -239,22 +291,20 @@ class Checker:
                 )
         if any(run.k == k and run.life == process.machine.life for run in self.executions[attempt]):
             self.blame("I2", f"run {k} of {attempt} was executed twice")
-        intent = self.intents.get(attempt)
-        if intent is None:
+        intents = self.intents.get(attempt)
+        if not intents:
             self.blame("I6", f"{attempt} runs on {host}, and no intent of it was recorded")
             return
-        if intent.host != host:
-            self.blame("I6", f"{attempt} runs on {host}, and was meant for {intent.host}")
+        intent = next((one for one in intents if one.host == host), None)
+        if intent is None:
+            self.blame("I6", f"{attempt} runs on {host}, and was meant for {intents[-1].host}")
+            return
         if attempt in self.ends:
             self.blame("I10", f"{attempt} is executed after its end was recorded")
         self._right_place(attempt, k, argv, env)
-        for other, held in self.intents.items():
-            if (
-                held.host == host
-                and other != attempt
-                and set(held.slots) & set(intent.slots)
-                and any(not self._may_escape(p) for p in self.living(other))
-            ):
+        for other in {one.attempt for one in self.working() if not self._may_escape(one)} - {attempt}:
+            held = self.intents.get(other, ())
+            if any(one.host == host and set(one.slots) & set(intent.slots) for one in held):
                 self.blame("I4", f"{attempt} starts on a slot that {other} uses")
         self.executions[attempt].append(Execution(host, process, k, self.engine.now, process.machine.life))
 

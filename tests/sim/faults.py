@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sheetd.errors import HostRefused
@@ -73,6 +74,7 @@ class Nemesis:
             "G11": lambda: self.take_sheet("the network is gone", lasting=False),
             "M2": self.daemon_power,
             "M4": self.restore_backup,
+            "M6": self.second_daemon,
             "M5": self.start_twice,
             "M7": self.step_wall,
             "M10": self.suspend,
@@ -121,8 +123,8 @@ class Nemesis:
     def harm(self, machine: Machine) -> None:
         """Note whose end is not their own from here on."""
         checker = self.simulation.checker
-        for attempt, intent in checker.intents.items():
-            if intent.host == machine.name and attempt not in checker.ends:
+        for attempt, intents in checker.intents.items():
+            if attempt not in checker.ends and any(intent.host == machine.name for intent in intents):
                 checker.harmed[attempt] += 1
 
     # --- hosts ---------------------------------------------------------------------------------------------------
@@ -278,23 +280,53 @@ class Nemesis:
         if not self.simulation.service.is_dead and self.simulation.service.journal is not None:
             self.simulation.start_daemon(self.simulation.folder)
 
-    def restore_backup(self) -> None:
-        """Somebody starts a copy of the state folder, as it was a while ago, beside the daemon."""
+    def copy_of_the_folder(self) -> Path | None:
+        """The state folder as it is now, for somebody who brings it back later. Once in a run."""
         simulation = self.simulation
-        copy = simulation.folder.parent / f"copy-{self.engine.steps}"
         if not simulation.folder.exists() or len(simulation.services) != 1 or self.is_copied:
-            return
+            return None
         self.is_copied = True
+        copy = simulation.folder.parent / f"copy-{self.engine.steps}"
         shutil.copytree(simulation.folder, copy)
+        return copy
+
+    def dispute(self) -> None:
+        """There are two journals from here on. What is demanded of rows is that nothing runs twice and all ends."""
+        self.simulation.is_disputed = True
+        for order in self.simulation.people.orders.values():
+            order.is_doubtful = True
+
+    def restore_backup(self) -> None:
+        """The daemon dies, and its folder is replaced by what it was a while ago."""
+        simulation, copy = self.simulation, self.copy_of_the_folder()
+
+        def restore() -> None:
+            if self.is_over or copy is None or len(simulation.services) > 1:
+                return
+            self.dispute()
+            simulation.service.kill()
+            simulation.restored[simulation.folder] += 1
+            shutil.rmtree(simulation.folder)
+            shutil.copytree(copy, simulation.folder)
+
+        if copy is not None:
+            self.engine.at(self.chance.uniform(1.0, 300.0), restore)
+
+    def second_daemon(self) -> None:
+        """Somebody starts another daemon over the sheet: over a copy of the folder, or with nothing known at all."""
+        simulation, copy = self.simulation, self.copy_of_the_folder()
+        if copy is None:
+            return
+        if self.chance.random() < 0.4:
+            copy = copy.with_name("fresh")
 
         def start() -> None:
             if not self.is_over:
-                for order in simulation.people.orders.values():
-                    order.is_doubtful = True
+                self.dispute()
                 other = simulation.start_daemon(copy)
                 self.for_a_while(other.kill)
 
-        self.engine.at(self.chance.uniform(1.0, 100.0), start)
+        self.engine.at(self.chance.uniform(1.0, 300.0), start)
 
 
 EVENTS = [
@@ -315,11 +347,9 @@ EVENTS = [
     "H6",
     "H18",
     "H20",
-    *("G9", "G10", "G11", "M2", "M4", "M5", "M7", "M10", "M14"),
+    *("G9", "G10", "G11", "M2", "M4", "M5", "M6", "M7", "M10", "M14"),
 ]
-#: Injectable, and not survived: nothing but the epoch on each host keeps two daemons over one sheet apart (README).
-UNPROTECTED = {"M4"}
-KINDS = sorted({kind for kind, _ in RATES.values()} | {*PEOPLE, *JOBS, *NETWORK, *DEATHS, *EVENTS} - UNPROTECTED)
+KINDS = sorted({kind for kind, _ in RATES.values()} | {*PEOPLE, *JOBS, *NETWORK, *DEATHS, *EVENTS})
 
 
 def draw_kinds(chance: random.Random) -> set[str]:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import functools
 import json
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from sheetd.core.model import AttemptId, HostName
 from sheetd.core.observation import (
+    AttemptKept,
     AttemptReported,
     AttemptSeen,
     HostFacts,
@@ -29,7 +30,7 @@ from sheetd.core.observation import (
 from sheetd.errors import HostError, HostRefused, HostUnreachable
 from sheetd.hosts import answers
 from sheetd.hosts.host import _chunk as chunk_of
-from sheetd.hosts.host import spec_json
+from sheetd.hosts.host import launch_json
 from sheetd.ports import Chunk, LaunchOrder
 from tests.sim.engine import Engine, Task
 from tests.sim.machine import Folder, Machine, Process
@@ -80,6 +81,7 @@ class Connection:
         self.is_hung = False
         self.attendant: Task | None = None
         self.boot: Any = None
+        self.epoch = 0
         self.facts = HostFacts(boot="")
         self.clock = (0.0, 0.0)
         self.process: Process = host.machine.new_process(None, "agent", self.serve)
@@ -336,7 +338,8 @@ class SimHost:
 
     def _hello(self, connection: Connection) -> HostFacts:
         read = lambda answer: self._read_hello(connection, answer)  # noqa: E731
-        connection.facts = connection.ask("hello", read, protocol=1, epoch=self.epoch)
+        connection.epoch = self.epoch
+        connection.facts = connection.ask("hello", read, protocol=1, epoch=connection.epoch)
         return connection.facts
 
     @staticmethod
@@ -347,9 +350,12 @@ class SimHost:
         return facts
 
     def _greet(self, connection: Connection) -> None:
-        attempts = connection.ask("status", answers.attempts_seen, attempts=None)
-        self.say(HostSeen(host=self.name, facts=connection.facts, attempts=attempts))
+        self.say(self._seen(connection))
         self._tell_wanted(connection)
+
+    def _seen(self, connection: Connection) -> HostSeen:
+        attempts = connection.ask("status", answers.attempts_seen, attempts=None)
+        return HostSeen(host=self.name, facts=connection.facts, attempts=attempts, epoch=connection.epoch)
 
     def _attend(self, connection: Connection) -> None:
         connection.attendant = self.engine.current
@@ -421,7 +427,7 @@ class SimHost:
 
     def launch(self, order: LaunchOrder) -> Any:
         connection = self._now_open()
-        spec = spec_json(order.spec, resume=order.resume, env={})
+        spec = launch_json(order, {})
 
         def ask() -> Any:
             return connection.ask(
@@ -446,6 +452,15 @@ class SimHost:
     def _ticket(self, connection: Connection) -> dict[str, Any]:
         boottime, heard = connection.clock
         return {"boot": connection.boot, "deadline_boottime_s": boottime + self.engine.now - heard + TICKET_LIFE_S}
+
+    def take_over(self, epoch: int) -> HostSeen:
+        self.epoch = epoch
+        connection = self._now_open()
+        self._hello(connection)
+        return self._seen(connection)
+
+    def describe(self, attempts: Sequence[AttemptId]) -> Mapping[AttemptId, AttemptKept]:
+        return self._now_open().ask("describe", answers.attempts_kept, attempts=list(attempts))
 
     def stop(self, attempt: AttemptId, grace_s: float) -> Any:
         return self._now_open().ask("stop", state_of, attempt=attempt, grace_s=grace_s, epoch=self.epoch)

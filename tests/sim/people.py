@@ -134,7 +134,7 @@ class People:
         self.put(line, template=template, lr=self.chance.choice([0.1, 0.25]), seed=seed)
         if self.chance.random() < 0.3:
             self.put(line, tag=self.chance.choice(["a b", "$(reboot)", "; rm -rf ~", "ü\u202e", "%s{lr}", "'\"`"]))
-        self.orders[line] = Order(line, seed)
+        self.orders[line] = Order(line, seed, is_doubtful=self.simulation.is_disputed)
         self.engine.log(f"row {seed} typed")
 
     def many_rows(self) -> None:

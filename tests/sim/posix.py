@@ -599,7 +599,7 @@ def facts_of(machine: Machine, system: Any) -> dict[str, Any]:
         "boot": system.boot(),
         "boottime_s": system.boottime(),
         "hostname": machine.name,
-        "machine_id": machine.name,
+        "machine_id": f"{machine.name} {machine.life}",
         "cores": 8,
         "memory_bytes": 32 << 30,
     }

@@ -21,7 +21,7 @@ from sheetd.core.effect import Effect, lane
 from sheetd.core.events import Event
 from sheetd.core.model import HostName, SlotName
 from sheetd.core.state import State
-from sheetd.core.world import HostView, World
+from sheetd.core.world import HostView, Identity, World
 from sheetd.daemon import Daemon
 from sheetd.effects import Ports, carry_out
 from sheetd.errors import ConfigError, JournalError
@@ -144,6 +144,8 @@ class Service:
         self.simulation = simulation
         self.folder = folder
         self.number = number
+        #: Another after the folder was restored: what was recorded since the backup is unknown to it.
+        self.lineage = f"{folder.name} {simulation.restored[folder]}"
         self.clock = SimClock(simulation, simulation.daemon_rate)
         self.inbox: deque[News | None] = deque()
         self.tasks: list[Task] = []
@@ -158,7 +160,7 @@ class Service:
             simulation.api.calls,
             simulation.api.blame,
         )
-        self.sheet.is_budgeted = "M4" not in simulation.kinds  # two daemons have two budgets
+        self.sheet.is_budgeted = not {"M4", "M6"} & simulation.kinds  # two daemons have two budgets
         self.sheet.fails = simulation.api.fails
         self.sheet.outage, self.sheet.flying = simulation.api.outage, simulation.api.flying
         self.sheet.meddle, self.sheet.before_read = simulation.api.meddle, simulation.api.before_read
@@ -186,7 +188,7 @@ class Service:
         simulation.engine.log(f"daemon {self.number} starts with epoch {self.journal.epoch}")
         for name, machine in simulation.machines.items():
             network, loader = simulation.networks[name], simulation.loader
-            self.hosts[HostName(name)] = SimHost(name, machine, network, loader, simulation.system, self.journal.epoch)
+            self.hosts[HostName(name)] = SimHost(name, machine, network, loader, simulation.system, epoch=0)
         world = World(
             state=State(),
             templates=simulation.templates,
@@ -199,6 +201,8 @@ class Service:
                 )
                 for name, slots in simulation.slots.items()
             },
+            # By its name: the number of a file, which the shipped one goes by, is not of the seed.
+            identity=Identity(owner=self.folder.name, where=f"daemon {self.number} in {self.folder.name}"),
         )
         ports = Ports(
             sheet=self.sheet,

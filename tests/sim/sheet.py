@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from sheetd.core.colours import Dress
 from sheetd.core.grid import BLANK, Cell, CellValue, Claim, Grid, SheetWrite
@@ -298,13 +299,6 @@ class SimSheet:
             self.engine.sleep(60.0)
         raise SheetUnavailable(fault)
 
-    @staticmethod
-    def _words(grid: Grid) -> list[CellValue]:
-        """The action column. A stale read that brings a cleared word back has it obeyed again (README, open points)."""
-        header = [cell.shown for cell in grid.rows[0]]
-        column = header.index("action") if "action" in header else -1
-        return [grid.cell(row, column).value if column >= 0 else None for row in range(1, len(grid.rows))]
-
     def _refuse(self, fault: str) -> None:
         if self.engine is not None and self.engine.chance(self.rates.get(fault, 0.0), fault):
             self.engine.fault(fault)
@@ -321,7 +315,8 @@ class SimSheet:
         def apply() -> None:
             self.flying.pop()
             if columns == self.tab.columns and not self.tab.is_deleted:
-                self.tab.apply(write)
+                with suppress(SheetRefused):  # the tab was claimed by the next one meanwhile
+                    self.tab.apply(write)
 
         engine.at(engine.between(0.0, 2.0), apply)
 
@@ -355,5 +350,5 @@ class SimSheet:
         if engine.chance(self.rates.get("G12 stale read", 0.0), "G12 stale read"):
             engine.fault("G12 stale read")
             old = self.old[0]
-            return old if old.rows[:1] == grid.rows[:1] and self._words(old) == self._words(grid) else grid
+            return old if old.rows[:1] == grid.rows[:1] else grid
         return grid

@@ -98,6 +98,10 @@ class Simulation:
         self.wall_offset = 0.0
         #: What the code of a folder says, as a number.
         self.code_versions: Counter[Path] = Counter()
+        #: How often a folder was replaced by a backup of itself.
+        self.restored: Counter[Path] = Counter()
+        #: Since there were two journals of one sheet: what people may expect of rows is less from then on.
+        self.is_disputed = False
         self.boundaries: dict[str, int] = {}
         self.daemon_rate = engine.stream("M7").uniform(0.98, 1.02) if "M7" in self.kinds else 1.0
         self.rates = {
@@ -291,9 +295,8 @@ class Simulation:
         for service in list(self.services):
             if service is not self.service:
                 service.kill()
-        if "M4" in self.kinds:  # the operator starts the daemon again, until it is the newest
-            for number in range(4):
-                self.engine.at(10.0 * number, self._kill_daemon)
+        if self.is_disputed:  # the operator starts the right daemon again, and it takes over from the other
+            self.engine.at(10.0, self._kill_daemon)
         for network in self.networks.values():
             vars(network).update(vars(Network(latency=network.latency)))
         for machine in self.machines.values():
