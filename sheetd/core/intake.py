@@ -211,12 +211,18 @@ def _actions(world: World, view: SheetView) -> Iterator[ev.Event]:
 
 
 def stop(experiment: Experiment, why: str, then: Afterwards) -> Iterator[ev.Event]:
-    """The event that stops an experiment, wherever it is. None when there is nothing to stop."""
+    """The event that stops an experiment, wherever it is. None when there is nothing to stop.
+
+    A person's wish overrules a relaunch that is under way, and a plain stop overrules every other one.
+    """
     if experiment.phase is Phase.WAITING:
         if then is Afterwards.END:
             yield ev.ExperimentWithdrawn(experiment=experiment.id, why=why)
         return
-    is_overruled = then is Afterwards.END and experiment.afterwards is not Afterwards.END
+    if then is Afterwards.END:
+        is_overruled = experiment.afterwards is not Afterwards.END
+    else:
+        is_overruled = experiment.afterwards is Afterwards.RELAUNCH and then is not Afterwards.RELAUNCH
     is_stoppable = experiment.phase is not Phase.STOPPING or is_overruled
     if experiment.is_live and experiment.attempt is not None and is_stoppable:
         yield ev.StopIntended(attempt=experiment.attempt.id, why=why, then=then)
@@ -232,7 +238,7 @@ def _obey_stop(experiment: Experiment) -> Iterator[ev.Event]:
 
 
 def _obey_restart(experiment: Experiment) -> Iterator[ev.Event]:
-    if experiment.phase is Phase.STOPPING:
+    if experiment.phase is Phase.STOPPING and experiment.afterwards is not Afterwards.RELAUNCH:
         return  # obeyed when it has stopped
     yield _consume(experiment, "restart")
     if experiment.phase is Phase.ENDED:

@@ -26,10 +26,10 @@ from sheetd.core import events as ev
 from sheetd.core.colours import ACTIONS
 from sheetd.core.grid import Claim, ClaimChange, Grid
 from sheetd.core.model import Attempt, AttemptId, ExperimentId, HostName, Phase, SlotName, Spec, experiment_of
-from sheetd.core.observation import AttemptKept
+from sheetd.core.observation import AttemptKept, AttemptSeen
 from sheetd.core.plan import Now
 from sheetd.core.rows import Row, SheetView
-from sheetd.core.world import HostView, World
+from sheetd.core.world import OVER, HostView, World
 
 #: So many old answers in a row, and it is no delay but an older version of the spreadsheet.
 OLD_ANSWERS_MAX = 4
@@ -202,6 +202,7 @@ class _Found(NamedTuple):
     number: int
     attempt: AttemptId
     host: HostView
+    seen: AttemptSeen
     kept: AttemptKept
     spec: Spec
 
@@ -210,10 +211,10 @@ def _adoptable(world: World) -> list[_Found]:
     """Of each experiment the newest unknown attempt; the others are settled by it."""
     newest: dict[ExperimentId, _Found] = {}
     for host in world.hosts.values():
-        for attempt, (_, kept) in host.strangers.items():
+        for attempt, (seen, kept) in host.strangers.items():
             if kept is None or kept.spec is None or not is_stranger(world, attempt):
                 continue
-            found = _Found(int(attempt.rpartition(".")[2]), attempt, host, kept, kept.spec)
+            found = _Found(int(attempt.rpartition(".")[2]), attempt, host, seen, kept, kept.spec)
             best = newest.get(experiment_of(attempt))
             if not _is_known(world, found) and (best is None or found.number > best.number):
                 newest[experiment_of(attempt)] = found
@@ -222,7 +223,7 @@ def _adoptable(world: World) -> list[_Found]:
 
 def _adoptions(world: World, adoptable: list[_Found], now: Now) -> Iterator[ev.Event]:
     holders = _holders(world)
-    for _, attempt, host, kept, spec in adoptable:
+    for _, attempt, host, seen, kept, spec in adoptable:
         id_ = experiment_of(attempt)
         experiment = world.state.experiments.get(id_)
         others = [holders[slot] for slot in kept.slots if slot in holders and experiment_of(holders[slot].id) != id_]
@@ -232,7 +233,7 @@ def _adoptions(world: World, adoptable: list[_Found], now: Now) -> Iterator[ev.E
         yield ev.AttemptAdopted(
             attempt=attempt,
             host=host.name,
-            slots=() if others else kept.slots,
+            slots=() if others or seen.state in OVER else kept.slots,
             nonce=kept.nonce,
             machine=machine_of(host),
             spec=spec if is_trusted else replace(spec, where=str(host.name)),

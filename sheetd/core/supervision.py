@@ -49,7 +49,7 @@ def decide_attempts(world: World, now: Now) -> Iterator[ev.Event]:
         if attempt is None:
             continue
         if world.is_on_another(attempt):
-            if experiment.phase is Phase.STOPPING:
+            if experiment.phase is Phase.STOPPING and experiment.afterwards is not Afterwards.RELAUNCH:
                 yield given_up(experiment, attempt)
         elif seen is not None and seen.state in OVER:
             yield from _decide_end(world, experiment, attempt, seen, now)

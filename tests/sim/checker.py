@@ -68,7 +68,8 @@ class Checker:
         self.books: dict[str, Books] = defaultdict(Books)
         #: By whichever journal: what was meant for which host, and what was proven to be over.
         self.intents: dict[str, list[ev.LaunchIntended | ev.AttemptAdopted]] = defaultdict(list)
-        self.ends: set[str] = set()
+        #: How many intents there were of an attempt when its end was recorded.
+        self.ends: dict[str, int] = {}
         self.executions: dict[str, list[Execution]] = defaultdict(list)
         self.stops: set[str] = set()
         #: Attempts of which the nemesis killed something, or whose host it switched off.
@@ -168,7 +169,7 @@ class Checker:
         for former in (f"{id_}.{n}" for n in range(1, int(number))):
             self._nothing_lives(former, f"I5: {event.attempt} was adopted")
             books.ended.add(former)
-            self.ends.add(former)
+            self.ends[former] = len(self.intents[former])
 
     def _intended(self, books: Books, event: ev.LaunchIntended) -> None:
         attempt = event.attempt
@@ -213,7 +214,7 @@ class Checker:
         if attempt in books.ended:
             self.blame("I10", f"the end of {attempt} was recorded twice")
         books.ended.add(attempt)
-        self.ends.add(attempt)
+        self.ends[attempt] = len(self.intents[attempt])
         self._nothing_lives(attempt, "I10: its end was recorded")
         runs = self.executions[attempt]
         last = runs[-1] if runs else None
@@ -299,7 +300,7 @@ class Checker:
         if intent is None:
             self.blame("I6", f"{attempt} runs on {host}, and was meant for {intents[-1].host}")
             return
-        if attempt in self.ends:
+        if self.ends.get(attempt) == len(intents):  # a restored journal may know of none
             self.blame("I10", f"{attempt} is executed after its end was recorded")
         self._right_place(attempt, k, argv, env)
         for other in {one.attempt for one in self.working() if not self._may_escape(one)} - {attempt}:

@@ -249,6 +249,18 @@ class People:
         self.put(order.line, action=word)
         self.engine.log(f"row {order.seed} action {word!r}")
 
+    def let_go(self) -> None:
+        """Whoever reads that another machine answers in place of theirs, and knows that theirs is gone, says so."""
+        message, action = self.tab.column("message"), self.tab.column("action")
+        if message is None or action is None:
+            return
+        for line in self.tab.lines:
+            if "another machine answers as" in str(line.get(message).value):
+                word = "" if line.get(action).value else "restart"
+                if line in self.orders:
+                    self.orders[line].asked[word] += 1
+                self.put(line, action=word)
+
     def undo(self) -> None:
         """A version restore: every cell as it was, the daemon's too."""
         if not self.history:

@@ -295,12 +295,17 @@ class Simulation:
         for service in list(self.services):
             if service is not self.service:
                 service.kill()
+        self._look_after_rows()
         if self.is_disputed:  # the operator starts the right daemon again, and it takes over from the other
             self.engine.at(10.0, self._kill_daemon)
         for network in self.networks.values():
             vars(network).update(vars(Network(latency=network.latency)))
         for machine in self.machines.values():
             machine.slowness = 0.0
+
+    def _look_after_rows(self) -> None:
+        self.people.let_go()
+        self.engine.at(60.0, self._look_after_rows)
 
     def close(self) -> None:
         for service in list(self.services):
