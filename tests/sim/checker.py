@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sheetd.core import effect as fx
 from sheetd.core import events as ev
-from sheetd.core.model import AttemptId, ExperimentId, Phase, Proof, Reason, Spec, experiment_of
+from sheetd.core.model import Attempt, AttemptId, ExperimentId, Phase, Proof, Reason, Spec, experiment_of
 from sheetd.core.render import plan_write, row_cells
 from tests.sim.jobs import SECRET
 from tests.sim.machine import Process
@@ -47,7 +47,7 @@ class Books:
     """What one journal has said. There are several when a folder was copied or restored."""
 
     accepted: set[ExperimentId] = field(default_factory=set)
-    intents: dict[str, ev.LaunchIntended | ev.AttemptAdopted] = field(default_factory=dict)
+    intents: dict[str, ev.LaunchIntended | ev.AttemptAdopted | Attempt] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
 
 
@@ -246,6 +246,8 @@ class Checker:
     def recovered(self, service: Service) -> None:
         """I8 after a start: everything that was ever accepted is there."""
         if service.daemon is not None:
+            if service.lineage not in self.books:
+                self._read(service, self.books[service.lineage])
             books = self.books[service.lineage]
             lost = books.accepted - service.daemon.world.state.experiments.keys()
             if lost:
@@ -255,6 +257,17 @@ class Checker:
             ]
             if gone:
                 self.blame("I6", f"the intents of {gone} are not in the journal any more")
+
+    @staticmethod
+    def _read(service: Service, books: Books) -> None:
+        """A copy begins with what it is a copy of."""
+        assert service.daemon is not None
+        for id_, experiment in service.daemon.world.state.experiments.items():
+            books.accepted.add(id_)
+            for attempt in experiment.attempts:
+                books.intents[attempt.id] = attempt
+                if attempt.proof is not None:
+                    books.ended.add(attempt.id)
 
     @staticmethod
     def _has(service: Service, attempt: str) -> bool:
@@ -303,7 +316,8 @@ class Checker:
         if self.ends.get(attempt) == len(intents):  # a restored journal may know of none
             self.blame("I10", f"{attempt} is executed after its end was recorded")
         self._right_place(attempt, k, argv, env)
-        for other in {one.attempt for one in self.working() if not self._may_escape(one)} - {attempt}:
+        here = (one for one in self.working() if one.machine is process.machine and not self._may_escape(one))
+        for other in {one.attempt for one in here} - {attempt}:
             held = self.intents.get(other, ())
             if any(one.host == host and set(one.slots) & set(intent.slots) for one in held):
                 self.blame("I4", f"{attempt} starts on a slot that {other} uses")
