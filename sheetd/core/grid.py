@@ -34,7 +34,8 @@ class Claim(NamedTuple):
 
     `owner` names a state folder on a machine, and `epoch` the daemon that runs over it. `stamp` grows with every write
     of that daemon, so an answer that is older than our last write is known for one. `where` is for people. `hosts` are
-    digests of the host names that the owner may start something on.
+    digests of the host names that the owner may start something on. `events` is how long the owner's journal was: a
+    journal over the same folder that is shorter has lost something.
     """
 
     epoch: int
@@ -42,6 +43,7 @@ class Claim(NamedTuple):
     stamp: int
     where: str = ""
     hosts: tuple[str, ...] = ()
+    events: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

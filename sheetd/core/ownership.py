@@ -61,8 +61,9 @@ def _is_ours(world: World, claim: Claim | None) -> bool:
 
 
 def _was_ours(world: World, claim: Claim) -> bool:
-    """Of an earlier daemon over this folder, which is dead: two never hold one folder."""
-    return claim.owner == world.identity.owner and claim.epoch < world.state.epoch
+    """Of an earlier daemon over this folder, which is dead (two never hold one folder), and which knew no more."""
+    is_past = claim.epoch < world.state.epoch and claim.events <= world.state.folded
+    return claim.owner == world.identity.owner and is_past
 
 
 # --- what an answer says -----------------------------------------------------------------------------------------
@@ -125,6 +126,7 @@ def claim_change(world: World) -> ClaimChange | None:
         stamp=max(0 if claim is None else claim.stamp, world.stamp_seen[1]) + 1,
         where=world.identity.where,
         hosts=host_digests(world),
+        events=world.state.folded,
     )
     return ClaimChange(old=claim, new=new)
 

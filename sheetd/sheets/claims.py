@@ -94,7 +94,7 @@ def _read(text: str) -> Claim | None:
         if type(fields.pop("v")) is not int:
             return None
         claim = Claim(**{**fields, "hosts": tuple(fields["hosts"])})
-        numbers, texts = (claim.epoch, claim.stamp), (claim.owner, claim.where, *claim.hosts)
+        numbers, texts = (claim.epoch, claim.stamp, claim.events), (claim.owner, claim.where, *claim.hosts)
         is_typed = all(type(each) is int for each in numbers) and all(type(each) is str for each in texts)
         return claim if is_typed and claim_text(claim) == text else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

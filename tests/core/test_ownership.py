@@ -118,6 +118,21 @@ def test_a_later_life_of_the_same_folder_is_taken_over_from_as_well():
     assert story.world.state.epoch == 3
 
 
+def test_a_journal_that_is_shorter_than_the_sheet_has_seen_it_is_a_restored_one():
+    """A backup of the same day: its epoch alone looks like that of an ordinary restart."""
+    story = Story()
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    backup = story.journal[:2]
+    story.wait(20)
+    story.journal[:] = backup
+    story.restart_daemon()
+    story.wait(10)
+    assert [type(event) for event in story.events[2:]][:2] == [ev.TakeoverBegun, ev.AttemptAdopted]
+    assert story.experiment(line).phase is Phase.RUNNING
+    assert len(story.attempts_started()) == 1
+
+
 def test_nothing_is_begun_before_every_host_has_answered():
     story, _ = taking_over(hosts={"alpha": 2, "beta": 2})
     story.hosts[HostName("beta")].is_reachable = False

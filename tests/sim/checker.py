@@ -65,7 +65,7 @@ class Checker:
         self.engine = simulation.engine
         self.ledgers: dict[ExperimentId, Ledger] = {}
         self.by_seed: dict[int, list[ExperimentId]] = defaultdict(list)
-        self.books: dict[str, Books] = defaultdict(Books)
+        self.books: dict[str, Books] = {}
         #: By whichever journal: what was meant for which host, and what was proven to be over.
         self.intents: dict[str, list[ev.LaunchIntended | ev.AttemptAdopted]] = defaultdict(list)
         #: How many intents there were of an attempt when its end was recorded.
@@ -86,7 +86,7 @@ class Checker:
     def recorded(self, service: Service, events: Sequence[ev.Event]) -> None:
         for event in events:
             self.engine.log(f"d{service.number} {type(event).__name__} {self._short(event)}")
-            books = self.books[service.lineage]
+            books = self._books_of(service)
             match event:
                 case ev.RowAccepted():
                     self._accepted(books, event.experiment, event.spec)
@@ -246,9 +246,7 @@ class Checker:
     def recovered(self, service: Service) -> None:
         """I8 after a start: everything that was ever accepted is there."""
         if service.daemon is not None:
-            if service.lineage not in self.books:
-                self._read(service, self.books[service.lineage])
-            books = self.books[service.lineage]
+            books = self._books_of(service)
             lost = books.accepted - service.daemon.world.state.experiments.keys()
             if lost:
                 self.blame("I8", f"{sorted(lost)} are not in the journal any more")
@@ -258,9 +256,12 @@ class Checker:
             if gone:
                 self.blame("I6", f"the intents of {gone} are not in the journal any more")
 
-    @staticmethod
-    def _read(service: Service, books: Books) -> None:
+    def _books_of(self, service: Service) -> Books:
         """A copy begins with what it is a copy of."""
+        books = self.books.get(service.lineage)
+        if books is not None:
+            return books
+        books = self.books[service.lineage] = Books()
         assert service.daemon is not None
         for id_, experiment in service.daemon.world.state.experiments.items():
             books.accepted.add(id_)
@@ -268,6 +269,7 @@ class Checker:
                 books.intents[attempt.id] = attempt
                 if attempt.proof is not None:
                     books.ended.add(attempt.id)
+        return books
 
     @staticmethod
     def _has(service: Service, attempt: str) -> bool:
