@@ -178,6 +178,7 @@ def make_world(settings: Settings, templates: Mapping[str, Template]) -> World:
             name=HostName(host.name),
             slots=tuple(SlotName(f"{host.name}/{index}") for index in range(host.slots)),
             labels=frozenset(host.labels),
+            may_share=host.local or host.root is not None,
         )
         for host in settings.hosts
     }
