@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sheetd.core import effect as fx
 from sheetd.core import events as ev
-from sheetd.core.model import AttemptId, ExperimentId, Phase, Reason, Spec, experiment_of
+from sheetd.core.model import AttemptId, ExperimentId, HostName, Phase, Reason, Spec, experiment_of
 from sheetd.core.render import plan_write, row_cells
 from tests.sim.jobs import SECRET
 from tests.sim.machine import Process
@@ -83,6 +83,7 @@ class Checker:
                     self._reopened(event)
                 case ev.LaunchIntended():
                     self._intended(event)
+                    self._one_name_only(service, event)
                 case ev.AttemptEnded():
                     self._ended(event)
                 case ev.StopIntended():
@@ -145,6 +146,16 @@ class Checker:
                 if other not in self.ends:
                     self.blame("I4", f"{attempt} gets a slot of {other}, which has not ended")
                 self._nothing_lives(other, f"I4: its slot was given to {attempt}")
+
+    def _one_name_only(self, service: Service, event: ev.LaunchIntended) -> None:
+        """H19: once both names of a machine have answered in one life of it, only the first gets anything."""
+        first = self.simulation.second_names.get(event.host)
+        if first is None or service.daemon is None:
+            return
+        hosts = service.daemon.world.hosts
+        facts = [hosts[HostName(name)].facts for name in (first, event.host)]
+        if facts[0] is not None and facts[0] == facts[1]:
+            self.blame("H19", f"{event.attempt} goes to {event.host}, which is {first} under another name")
 
     def working(self) -> list[Process]:
         """Every process of a job that lives, its children too, wherever it is."""
@@ -244,14 +255,14 @@ class Checker:
         if intent is None:
             self.blame("I6", f"{attempt} runs on {host}, and no intent of it was recorded")
             return
-        if intent.host != host:
+        if self.simulation.machine_of(intent.host) != host:
             self.blame("I6", f"{attempt} runs on {host}, and was meant for {intent.host}")
         if attempt in self.ends:
             self.blame("I10", f"{attempt} is executed after its end was recorded")
         self._right_place(attempt, k, argv, env)
         for other, held in self.intents.items():
             if (
-                held.host == host
+                self.simulation.machine_of(held.host) == host
                 and other != attempt
                 and set(held.slots) & set(intent.slots)
                 and any(not self._may_escape(p) for p in self.living(other))

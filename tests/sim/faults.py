@@ -33,7 +33,7 @@ RATES: dict[str, tuple[str, float]] = {
 }
 PEOPLE = [f"S{n}" for n in (1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, *range(16, 26), 27)]
 JOBS = [f"J{n}" for n in (1, 2, 3, 4, 5, 10, 11, 12, 13, 15, 16, 19)]
-NETWORK = ["H1", "H5", "H7", "H10", "H11", "H12", "H14", "H17"]
+NETWORK = ["H1", "H5", "H7", "H10", "H11", "H12", "H14", "H17", "H19"]
 DEATHS = ["M1", "D4", "D7", "M7", "M12"]
 
 
@@ -116,7 +116,7 @@ class Nemesis:
         """Note whose end is not their own from here on."""
         checker = self.simulation.checker
         for attempt, intent in checker.intents.items():
-            if intent.host == machine.name and attempt not in checker.ends:
+            if self.simulation.machine_of(intent.host) == machine.name and attempt not in checker.ends:
                 checker.harmed[attempt] += 1
 
     # --- hosts ---------------------------------------------------------------------------------------------------
@@ -244,10 +244,10 @@ class Nemesis:
         network.is_cut = True
         self.for_a_while(lambda: vars(network).update(is_cut=False))
 
-    def cut_all_networks(self) -> None:
+    def cut_all_networks(self, seconds: float | None = None) -> None:
         for network in self.simulation.networks.values():
             network.is_cut = True
-            self.for_a_while(lambda network=network: vars(network).update(is_cut=False))
+            self.for_a_while(lambda network=network: vars(network).update(is_cut=False), seconds)
 
     # --- sheet and daemon ----------------------------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ class Setting:
     kinds: set[str] | None = None
     duration: float | None = None
     rows: int | None = None
+    hosts: int | None = None
     #: Kill whoever comes to this boundary, counted from 0, instead of drawing.
     crash_at: int | None = None
     crash_who: str = ""
@@ -94,7 +95,8 @@ class Simulation:
             fresh_s=0.5,
         )
         self.templates = self._templates()
-        names = ["alpha", "beta", "gamma"][: chance.randrange(1, 4)]
+        drawn = chance.randrange(1, 4)
+        names = ["alpha", "beta", "gamma"][: setting.hosts or drawn]
         self.slots = {name: chance.randrange(1, 4) for name in names}
         self.folder = Path(tempfile.mkdtemp(prefix="sheetd-sim-", dir=MEMORY if MEMORY.is_dir() else None)) / "state"
         headers = list(USER_HEADERS + OWNED_HEADERS)
@@ -106,11 +108,18 @@ class Simulation:
         self.checker = Checker(self)
         self.networks = {name: self._network() for name in names}
         self.machines = {name: self._machine(name) for name in names}
+        #: Further names in the configuration, and to which machine each leads.
+        self.second_names = {"omega": names[0]} if "H19" in self.kinds else {}
+        self.slots.update({name: self.slots[first] for name, first in self.second_names.items()})
         self.services: list[Service] = []
         self.count = 0
         self.service = self.start_daemon(self.folder)
         self.nemesis = Nemesis(self)
         engine.check = self.checker.step
+
+    def machine_of(self, host: str) -> str:
+        """The machine that a configured name leads to."""
+        return self.second_names.get(host, host)
 
     @property
     def may_refuse(self) -> bool:
