@@ -22,6 +22,7 @@ from sheetd.daemon import Daemon
 from sheetd.effects import Ports
 from sheetd.errors import ConfigError, SheetRefused
 from sheetd.hosts.host import AgentHost, LocalHost, SshHost
+from sheetd.hosts.pins import PINS_NAME
 from sheetd.journal import SqliteJournal
 from sheetd.ports import Host
 from sheetd.sheets.builtin.model import new_sheet
@@ -190,7 +191,16 @@ def make_host(settings: Settings, host: HostSettings, epoch: int) -> AgentHost:
     if host.local:
         root = Path(host.root) if host.root else settings.daemon.state_dir / "hosts" / host.name
         return LocalHost(host.name, root, epoch=epoch, env=host.env)
-    return SshHost(host.name, host.name, settings.daemon.ssh_config, epoch=epoch, root=host.root, env=host.env)
+    return SshHost(
+        host.name,
+        host.name,
+        settings.daemon.ssh_config,
+        epoch=epoch,
+        pins=settings.daemon.state_dir / PINS_NAME,
+        use_agent=host.use_ssh_agent,
+        root=host.root,
+        env=host.env,
+    )
 
 
 class CodeStore:

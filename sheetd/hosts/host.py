@@ -141,7 +141,8 @@ class AgentHost:
 class SshHost(AgentHost):
     """A machine behind an alias of the operator's SSH configuration.
 
-    `ssh_config` None means `~/.ssh/config`; `root` None means the usual state folder of the user on the host.
+    `ssh_config` None means `~/.ssh/config`, `root` None the usual state folder of the user on the host; `pins` is
+    sheetd's own known_hosts.
     """
 
     def __init__(
@@ -151,12 +152,14 @@ class SshHost(AgentHost):
         ssh_config: Path | None = None,
         *,
         epoch: int,
+        pins: Path | None = None,
+        use_agent: bool = False,
         root: str | None = None,
         env: Mapping[str, str] = _NO_ENV,
         timing: Timing = _USUAL,
     ) -> None:
         host = HostName(name)
-        dial = functools.partial(SshChannel, name, alias, ssh_config)
+        dial = functools.partial(SshChannel, name, alias, ssh_config, pins, use_agent=use_agent)
         super().__init__(host, Session(host, dial, root=root, epoch=epoch, timing=timing), env)
 
 
