@@ -15,6 +15,7 @@ import typer
 from rich.text import Text
 
 from sheetd.build import make_host, sheet_address
+from sheetd.cli.preflight import epoch_of
 from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of
 from sheetd.config import HostSettings, Settings
 from sheetd.core.rows import read_layout
@@ -133,7 +134,7 @@ def _open(settings: Settings) -> GoogleSheet:
 
 
 def _host(settings: Settings, entry: HostSettings) -> Finding:
-    host = make_host(settings, entry, epoch=_epoch(settings))
+    host = make_host(settings, entry, epoch=epoch_of(settings))
     try:
         facts = host.facts()
     except SheetdError as error:
@@ -145,11 +146,3 @@ def _host(settings: Settings, entry: HostSettings) -> Finding:
     if facts.disk_free_bytes < DISK_LOW_BYTES:
         return Finding(f"host {entry.name}", False, f"{seen}: make room, or set root to a larger disk")
     return Finding(f"host {entry.name}", True, seen)
-
-
-def _epoch(settings: Settings) -> int:
-    """The running daemon's own epoch: with a larger one the hosts would refuse the daemon from then on."""
-    try:
-        return JournalReader(settings.daemon.state_dir).epoch()
-    except SheetdError:
-        return 0

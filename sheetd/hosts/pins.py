@@ -81,12 +81,6 @@ class Pins:
             raise ConfigError(f"{self.path} cannot be written: {error.strerror}") from error
 
 
-def fingerprint_of(blob: str) -> str:
-    """As OpenSSH prints it. Raises ValueError for what is no base64."""
-    digest = hashlib.sha256(base64.b64decode(blob, validate=True)).digest()
-    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
-
-
 def _fields(line: str) -> tuple[str, str, str]:
     """Names, kind, key; empty for a comment, a marked line, or what is no entry at all."""
     parts = line.split()

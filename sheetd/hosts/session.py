@@ -54,7 +54,7 @@ class Timing:
 
     @property
     def found_within_s(self) -> float:
-        """After so long at the latest a connection is dropped over which nothing comes any more."""
+        """So soon a silent connection is dropped. One over which an answer is awaited: at that answer's deadline."""
         return self.quiet_s * 1.1 + self.ping_deadline_s
 
 

@@ -57,6 +57,8 @@ def explained(error: Exception, target: Target) -> HostError:
             return HostRefused("auth_failed", f"{name}: {at} does not let us in: {error}. `ssh -v {name}` shows more")
         case socket.gaierror():
             why = f"{name}: the name {target.host} cannot be looked up: {error.strerror}"
+            if target.host == name:
+                why += f". Is there a `Host {name}` with its HostName in the SSH configuration?"
         case ConnectionRefusedError():
             why = f"{name}: {at} refuses connections. Does sshd run there, on this port?"
         case TimeoutError():

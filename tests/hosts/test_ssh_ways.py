@@ -12,6 +12,7 @@ import pytest
 
 from sheetd.core.observation import HostSeen, HostUnseen
 from sheetd.errors import HostError, HostRefused
+from sheetd.hosts.client import REQUEST_DEADLINE_S
 from sheetd.hosts.host import SshHost
 from sheetd.hosts.pins import Pins
 from sheetd.hosts.session import Timing
@@ -261,7 +262,9 @@ def test_hosts_behind_one_jump_host_take_turns_at_it(tmp_path: Path) -> None:
     with LightSshd(tmp_path, "MaxStartups 9:100:9", "MaxSessions 1") as server, ExitStack() as stack:
         server.write_ssh_config(server.port, "ProxyJump first,second")
         with server.ssh_config.open("a") as config:
-            config.writelines(f"Host {name}\n HostName {ADDRESS}\n Port {server.port}\n" for name in ("first", "second"))
+            config.writelines(
+                f"Host {name}\n HostName {ADDRESS}\n Port {server.port}\n" for name in ("first", "second")
+            )
         reports = Reports()
         for number in range(8):
             root = str(server.folder / f"root{number}")
@@ -322,6 +325,7 @@ def test_a_connection_whose_packets_vanish_is_found_by_ping_in_the_time_that_is_
         host = SshHost("gpu1", fleet[0].alias, fleet.ssh_config, epoch=1, timing=timing)
         host.keep(reports.add)
         reports.wait(HostSeen)
+        host.watch({})  # answered: nothing is under way
         fleet[0].cut()
         # Quiet, then a ping without an answer; half a second for the looks in between and a busy machine.
         unseen = reports.wait(HostUnseen, within_s=timing.found_within_s + 3.0)
@@ -334,7 +338,7 @@ def test_a_connection_whose_packets_vanish_is_found_by_ping_in_the_time_that_is_
 
 
 def test_the_usual_patience_with_silence_is_under_half_a_minute() -> None:
-    assert Timing().found_within_s <= 30.0
+    assert max(Timing().found_within_s, REQUEST_DEADLINE_S) <= 30.0
 
 
 @needs_sshd

@@ -110,9 +110,9 @@ def test_when_every_host_vanishes_at_once_the_rows_put_it_down_to_our_own_networ
     assert "vanished" not in before + after
 
 
-def test_one_machine_under_two_names_is_used_under_one(count: int = 40) -> None:
+def test_one_machine_under_two_names_is_used_under_one() -> None:
     """As many seeds as it takes for both names to be tempting: faults change which of them answers first."""
-    for seed in range(count):
+    for seed in range(40):
         fine(simulate(Setting(seed, kinds={"H19", "H6", "M1"})))
 
 
