@@ -87,7 +87,7 @@ def look_over(
             twin = _same_machine(entry, facts, others)
             yield twin
             say("looking for accelerators")
-            yield from _accelerators(host)
+            yield from accelerators(host)
         if twin.verdict == "failed":
             return
         found = survive(dial, closed_s, say)
@@ -204,8 +204,8 @@ def _same_machine(entry: HostSettings, facts: HostFacts, others: Sequence[Known]
     return Check("machine", "ok", f"id {facts.machine_id[:8]}…, no other configured host that answers has it")
 
 
-def _accelerators(host: AgentHost) -> Iterator[Check]:
-    """Nothing, of an agent that does not know the question."""
+def accelerators(host: AgentHost, pause: Callable[[float], None] = time.sleep) -> Iterator[Check]:
+    """What two samples agree on. Nothing, of an agent that does not know the question."""
     until_s = time.monotonic() + ACCELERATORS_S
     while True:
         try:
@@ -214,10 +214,9 @@ def _accelerators(host: AgentHost) -> Iterator[Check]:
             if error.code != "bad_request":
                 raise
             return
-        is_known = answer.get("samples") not in (None, 0, 1) or answer.get("is_probing") is False
-        if is_known or time.monotonic() > until_s:
+        if answer.get("samples") not in (0, 1) or time.monotonic() > until_s:
             break
-        time.sleep(0.5)
+        pause(0.5)
     yield _accelerators_told(answer)
 
 
