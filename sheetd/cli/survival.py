@@ -43,7 +43,7 @@ def ask(*argv):
     return told.stdout.decode("utf-8", "replace").split("\\n")
 
 while True:
-    user = ask("loginctl", "show-user", str(os.geteuid()), "--property=Linger", "--property=Sessions")
+    user = ask("loginctl", "show-user", str(os.geteuid()), "--property=Linger", "--property=State")
     logind = ask("loginctl", "show-user", "--property=KillUserProcesses")
     print(json.dumps({"user": user, "logind": logind}), flush=True)
     time.sleep(1)
@@ -159,10 +159,14 @@ def _property(said: Mapping[str, Any], source: str, name: str) -> str | None:
     return None
 
 
+def _is_logged_in(said: Mapping[str, Any]) -> bool:
+    """Whether the account has an open session. One that is kept only by what it left behind is `closing`."""
+    return _property(said, "user", "State") in ("active", "online")
+
+
 def _lived(before: Mapping[str, Any], lines: list[Mapping[str, Any]], closed_s: float) -> Survival:
     text = f"a job outlived {closed_s:.0f} s without any connection, and was stopped completely"
-    sessions = [_property(line, "user", "Sessions") for line in lines]
-    if _property(before, "user", "Sessions") and all(sessions):
+    if _is_logged_in(before) and all(map(_is_logged_in, lines)):
         who = "somebody was logged in there under this account all the time, so this proves little"
         return Survival("warning", f"{text}; but {who}", "log out there, stop the daemon, and try again")
     if closed_s < CLOSED_S:
@@ -184,15 +188,17 @@ def _died(before: HostFacts, after: HostFacts, seen: AttemptSeen, told: Mapping[
 
 
 def _remedy(user: str, told: Mapping[str, Any]) -> str:
-    linger = _property(told, "user", "Linger")
+    """Tried on a real logind: with KillUserProcesses=yes lingering alone saves nothing, excluding the user does."""
     kills = _property(told, "logind", "KillUserProcesses")
+    enable = f"type `loginctl enable-linger` there as {user} (an administrator: `sudo loginctl enable-linger {user}`)"
     admin = (
         f"an administrator writes `KillExcludeUsers=root {user}` (or `KillUserProcesses=no`) below [Login] in "
         "/etc/systemd/logind.conf, and runs `systemctl restart systemd-logind`"
     )
-    if linger == "yes" and kills != "no":
-        return f"this host ends what a login leaves behind, although lingering is on: {admin}"
-    enable = f"type `loginctl enable-linger` there as {user} (an administrator: `sudo loginctl enable-linger {user}`)"
-    if linger is None and kills is None:
+    if kills == "yes":
+        return f"this host ends what a login leaves behind (KillUserProcesses=yes), even with `enable-linger`: {admin}"
+    if kills is None:
         return f"something there ends what a login leaves behind. Where it is systemd: {enable}; else ask who runs it"
+    if _property(told, "user", "Linger") == "yes":
+        return f"something other than logind ends it there: ask who runs the host; to be sure of logind, {admin}"
     return f"{enable}, and try again; if that is not enough, {admin}"

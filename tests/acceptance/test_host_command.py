@@ -370,15 +370,16 @@ def test_a_host_that_ends_what_a_login_leaves_behind_is_not_added(
 @pytest.mark.parametrize(
     ("linger", "kills", "remedy"),
     [
-        ("no", "yes", "type `loginctl enable-linger` there as root"),
-        ("yes", "yes", "although lingering is on: an administrator writes `KillExcludeUsers=root root`"),
+        ("no", "yes", "even with `enable-linger`: an administrator writes `KillExcludeUsers=root root`"),
+        ("no", "no", "type `loginctl enable-linger` there as root"),
+        ("yes", "no", "something other than logind"),
     ],
 )
 def test_what_logind_says_decides_which_remedy_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linger: str, kills: str, remedy: str
 ) -> None:
     with Fleet(tmp_path, 1) as fleet:
-        tell_as_logind(fleet, linger=linger, kills=kills, sessions="c1")
+        tell_as_logind(fleet, linger=linger, kills=kills)
         while_closed(monkeypatch, lambda: kill_what_was_left(fleet))
         code, said = lab_of(fleet, tmp_path).type("add", "host0", "--quick")
         assert code == 1
@@ -390,11 +391,14 @@ def test_what_logind_says_decides_which_remedy_is_named(
 @pytest.mark.timeout(120)
 def test_a_test_during_which_somebody_was_logged_in_proves_little(tmp_path: Path) -> None:
     with Fleet(tmp_path, 1) as fleet:
-        tell_as_logind(fleet, linger="no", kills="yes", sessions="c1 c2")
-        code, said = lab_of(fleet, tmp_path).type("add", "host0", "--quick")
+        lab = lab_of(fleet, tmp_path)
+        tell_as_logind(fleet, linger="no", kills="yes", state="active")
+        code, said = lab.type("add", "host0", "--quick")
         assert code == 0, said
         assert "warning  survival" in said
         assert "log out there, stop the daemon, and try again" in said
+        tell_as_logind(fleet, linger="no", kills="no", state="closing")
+        assert "ok       survival" in lab.type("check", "host0", "--quick")[1]
 
 
 @needs_rig
@@ -414,12 +418,12 @@ def test_a_host_that_restarts_when_nobody_is_connected_is_told_apart(
         assert "was restarted as soon as nobody was connected" in said
 
 
-def tell_as_logind(fleet: Fleet, *, linger: str, kills: str, sessions: str) -> None:
+def tell_as_logind(fleet: Fleet, *, linger: str, kills: str, state: str = "active") -> None:
     """A `loginctl` in the host's home, before all others on its PATH."""
     programs = fleet[0].home / "programs"
-    programs.mkdir()
+    programs.mkdir(exist_ok=True)
     (programs / "loginctl").write_text(
-        f"#!/bin/sh\necho Linger={linger}\necho Sessions={sessions}\necho KillUserProcesses={kills}\n"
+        f"#!/bin/sh\necho Linger={linger}\necho State={state}\necho KillUserProcesses={kills}\n"
     )
     (programs / "loginctl").chmod(0o755)
     (fleet[0].home / ".bashrc").write_text("export PATH=/root/programs:$PATH\n")

@@ -259,7 +259,7 @@ def test_thirty_hosts_behind_a_strict_sshd_connect_at_once_and_none_is_refused(t
 
 @needs_sshd
 def test_hosts_behind_one_jump_host_take_turns_at_it(tmp_path: Path) -> None:
-    with LightSshd(tmp_path, "MaxStartups 9:100:9", "MaxSessions 1") as server, ExitStack() as stack:
+    with LightSshd(tmp_path, "MaxStartups 5:100:5", "MaxSessions 1") as server, ExitStack() as stack:
         server.write_ssh_config(server.port, "ProxyJump first,second")
         with server.ssh_config.open("a") as config:
             config.writelines(
