@@ -234,9 +234,9 @@ def _teller(name: str, update: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def _print(check: Check) -> None:
-    line = Text(f"  {check.verdict:<8} ", style=_STYLES[check.verdict])
-    line.append(f"{check.what:<13}", style="")
-    line.append(clean_line(check.detail, DETAIL_MAX), style="")
+    line = Text("  ")
+    line.append(f"{check.verdict:<8}", style=_STYLES[check.verdict])
+    line.append(f" {check.what:<13}{clean_line(check.detail, DETAIL_MAX)}")
     out.print(line, soft_wrap=True)
     if check.next:
         out.print(Text(f"{'':<24}next: {clean_line(check.next, DETAIL_MAX)}"), soft_wrap=True)
