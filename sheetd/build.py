@@ -24,6 +24,7 @@ from sheetd.daemon import Daemon
 from sheetd.effects import Ports
 from sheetd.errors import ConfigError, SheetRefused
 from sheetd.hosts.host import AgentHost, LocalHost, SshHost
+from sheetd.hosts.pins import PINS_NAME
 from sheetd.journal import SqliteJournal
 from sheetd.ports import Host
 from sheetd.sheets.builtin.model import new_sheet
@@ -190,6 +191,7 @@ def make_world(settings: Settings, templates: Mapping[str, Template]) -> World:
             name=HostName(host.name),
             slots=tuple(SlotName(f"{host.name}/{index}") for index in range(host.slots)),
             labels=frozenset(host.labels),
+            may_share=host.local or host.root is not None,
         )
         for host in settings.hosts
     }
@@ -201,7 +203,16 @@ def make_host(settings: Settings, host: HostSettings, *, epoch: int) -> AgentHos
     if host.local:
         root = Path(host.root) if host.root else settings.daemon.state_dir / "hosts" / host.name
         return LocalHost(host.name, root, epoch=epoch, env=host.env)
-    return SshHost(host.name, host.name, settings.daemon.ssh_config, epoch=epoch, root=host.root, env=host.env)
+    return SshHost(
+        host.name,
+        host.name,
+        settings.daemon.ssh_config,
+        epoch=epoch,
+        pins=settings.daemon.state_dir / PINS_NAME,
+        use_agent=host.use_ssh_agent,
+        root=host.root,
+        env=host.env,
+    )
 
 
 class CodeStore:

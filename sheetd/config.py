@@ -163,6 +163,8 @@ class HostSettings(Section):
     labels: tuple[str, ...] = ()
     #: Environment of every experiment on this host. Not for secrets: those are named in templates.
     env: Mapping[str, str] = Field(default_factory=dict)
+    #: Also use the keys of the ssh-agent at $SSH_AUTH_SOCK, which then has to outlive your login.
+    use_ssh_agent: StrictBool = False
     #: Where the host keeps what sheetd puts there. Absolute on a remote host. Default: below ~/.local/state there.
     root: str | None = None
 

@@ -62,4 +62,5 @@ def _needs(mark: str, missing: str | None) -> Callable[[Test], Test]:
 
 needs_sshd = _needs("sshd", _missing(("sshd", "ssh-keygen")))
 needs_rig = _needs("rig", _rig_missing())
+needs_shells = _needs("sshd", _missing(("tcsh", "fish", "zsh", "dash")))
 needs_browser = _needs("browser", _missing(("chromium",)))

@@ -30,7 +30,7 @@ NAMELESS = {"util", "utils", "helper", "helpers", "misc", "common", "stuff"}
 
 ROOMS = {
     "gspread": ("sheetd/sheets/google.py", "sheetd/sheets/transport.py"),
-    "paramiko": ("sheetd/hosts/ssh.py",),
+    "paramiko": ("sheetd/hosts/ssh.py", "sheetd/hosts/ssh_errors.py", "sheetd/hosts/ssh_login.py"),
     "torch": (),
 }
 

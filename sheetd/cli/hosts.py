@@ -56,7 +56,7 @@ def _row(picture: Picture, settings: Settings, name: str) -> dict[str, Any]:
     cores, memory = facts.get("cores"), facts.get("memory_bytes")
     return {
         "host": name,
-        "state": "up" if view is not None and view.is_up else "down",
+        "state": "down" if view is None or not view.is_up else "closed" if view.closed else "up",
         "slots": configured.slots,
         "held": held,
         "machine": f"{cores} cores, {memory / 2**30:.0f} GiB" if cores and memory else "",

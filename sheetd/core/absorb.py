@@ -16,6 +16,7 @@ from sheetd.core.metrics import add_points
 from sheetd.core.model import AttemptId, ExperimentId, HostName, experiment_of
 from sheetd.core.observation import AttemptSeen, Observation
 from sheetd.core.ownership import is_old, is_own, is_owner, is_stranger, judge_claim
+from sheetd.core.reachability import close_second_names, note_seen, note_vanished
 from sheetd.core.rows import Layout, SheetView, read_layout, view_grid, without
 from sheetd.core.world import OVER, HostView, Stranger, World
 
@@ -189,8 +190,10 @@ def _host_seen(world: World, news: obs.HostSeen, now_s: float) -> None:
     host.facts = news.facts
     host.epoch = news.epoch
     former, host.strangers = host.strangers, {}
+    close_second_names(world)
+    note_seen(world, host)
     for attempt, seen in news.attempts.items():
-        if attempt in world.state.live:
+        if attempt in world.state.live and _is_there(world, attempt, host):
             _remember(world, host, attempt, seen, now_s)
         if world.state.takeover is not None and is_stranger(world, attempt):
             host.strangers[attempt] = former.get(attempt, Stranger(seen))._replace(seen=seen)
@@ -200,9 +203,18 @@ def _host_seen(world: World, news: obs.HostSeen, now_s: float) -> None:
 
 def _host_unseen(world: World, news: obs.HostUnseen, now_s: float) -> None:
     host = world.hosts[news.host]
-    if host.is_up or not host.since_s:
+    was_up = host.is_up
+    if was_up or not host.since_s:
         host.since_s = now_s
     host.is_up, host.why, host.lasting = False, news.why.removeprefix(f"{host.name}: "), news.lasting
+    if was_up:
+        note_vanished(world, host, now_s)
+
+
+def _is_there(world: World, attempt: AttemptId, host: HostView) -> bool:
+    """Whether it was given to this host: one machine under two names tells both of everything it keeps."""
+    newest = world.state.experiments[experiment_of(attempt)].attempt
+    return newest is not None and newest.id == attempt and newest.host == host.name
 
 
 def _remember(world: World, host: HostView, attempt: AttemptId, seen: AttemptSeen, now_s: float) -> None:

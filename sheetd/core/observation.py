@@ -75,6 +75,10 @@ class HostFacts:
     memory_bytes: int = 0
     disk_free_bytes: int = 0
     agent_sha: str = ""
+    #: Who we are there, where the agent keeps everything, and the host's own idea of the time.
+    user: str = ""
+    root: str = ""
+    wall_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

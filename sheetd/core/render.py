@@ -17,6 +17,7 @@ from sheetd.core.metrics import progress
 from sheetd.core.model import Attempt, Experiment, ExperimentId, Phase, Reason
 from sheetd.core.observation import AttemptSeen, Seen
 from sheetd.core.plan import Now
+from sheetd.core.reachability import why_down
 from sheetd.core.rows import ColumnKind, Row, SheetView
 from sheetd.core.text import cell_text
 from sheetd.core.validation import Refused
@@ -261,7 +262,7 @@ def _story(world: World, experiment: Experiment, now: Now) -> str:
         )
     if not host.is_up:
         what = "launching" if experiment.phase is Phase.LAUNCHING else "presumed running"
-        return f"{attempt.host} {host.why or 'cannot be reached'}; {what}, nothing is started elsewhere"
+        return f"{attempt.host} {why_down(world, host)}; {what}, nothing is started elsewhere"
     if experiment.phase is Phase.LAUNCHING:
         return world.remarks.get(experiment.id, f"asking {attempt.host} to start it")
     if experiment.phase is Phase.STOPPING:

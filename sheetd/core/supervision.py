@@ -161,8 +161,14 @@ def candidates(world: World) -> Iterator[Candidate]:
             slots=host.slots,
             free=tuple(slot for slot in host.slots if slot not in taken),
             labels=host.labels,
-            closed="" if host.is_up else f"cannot be used: {host.why}",
+            closed=_closed(host),
         )
+
+
+def _closed(host: HostView) -> str:
+    if not host.is_up:
+        return f"cannot be used: {host.why}"
+    return f"cannot be used: {host.closed}" if host.closed else ""
 
 
 def decide_launches(world: World, now: Now, chance: Chance) -> Iterator[ev.Event]:
@@ -184,7 +190,8 @@ def decide_launches(world: World, now: Now, chance: Chance) -> Iterator[ev.Event
         else:
             ready.append(experiment)
     placement = place(ready, candidates(world))
-    world.waiting = {**later, **placement.waiting}
+    told = f"; {world.outage}" if world.outage else ""
+    world.waiting = {**later, **{id_: why + told for id_, why in placement.waiting.items()}}
     for id_, (host, slots) in placement.placed.items():
         experiment = world.state.experiments[id_]
         yield ev.LaunchIntended(

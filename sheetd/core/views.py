@@ -11,6 +11,7 @@ from typing import Any
 
 from sheetd.core.model import AttemptId, HostName, SlotName
 from sheetd.core.observation import AttemptSeen, Exit, Seen
+from sheetd.core.reachability import why_down
 from sheetd.core.render import draft_words
 from sheetd.core.world import HostView, World
 
@@ -25,7 +26,8 @@ def hosts_view(world: World) -> dict[str, Any]:
             "slots": list(host.slots),
             "labels": sorted(host.labels),
             "is_up": host.is_up,
-            "why": host.why,
+            "why": host.closed if host.is_up else why_down(world, host),
+            "closed": host.closed,
             "facts": None if host.facts is None else {name: getattr(host.facts, name) for name in _FACTS},
             "attempts": {
                 attempt: _seen_view(seen) for attempt, seen in host.attempts.items() if attempt in world.state.live
@@ -80,6 +82,7 @@ def restore_hosts(view: Mapping[str, Any], *, daemon_alive: bool) -> dict[HostNa
             slots=tuple(SlotName(slot) for slot in told["slots"]),
             labels=frozenset(told["labels"]),
             is_up=told["is_up"] and daemon_alive,
+            closed=told.get("closed", ""),
             why=told["why"] if daemon_alive else "was not asked, because the daemon is not running",
             attempts={AttemptId(attempt): _restore_seen(seen) for attempt, seen in told["attempts"].items()},
         )

@@ -69,6 +69,12 @@ class HostView:
     lasting: bool = False
     since_s: float = 0.0
     facts: HostFacts | None = None
+    #: Why it gets no new attempts although it is up, in words.
+    closed: str = ""
+    #: Whether another entry for the same machine is meant: both are local, or have folders of their own.
+    may_share: bool = False
+    #: When a connection to it was lost that was not opened again since.
+    vanished_s: float | None = None
     attempts: dict[AttemptId, AttemptSeen] = field(default_factory=dict)
     watching: frozenset[AttemptId] = frozenset()
     #: The epoch that it obeys over the present connection; 0 while we only look.
@@ -138,6 +144,9 @@ class World:
     remarks: dict[ExperimentId, str] = field(default_factory=dict)
     #: Launches that a host will not carry out, and why: their attempts are revoked there and given back.
     refusals: dict[AttemptId, str] = field(default_factory=dict)
+    #: What many hosts that vanished at once point to, in words, and which they are (`reachability`).
+    outage: str = ""
+    outage_hosts: set[HostName] = field(default_factory=set)
     #: The sentence of placement for each waiting experiment.
     waiting: Mapping[ExperimentId, str] = field(default_factory=dict)
     metrics: dict[AttemptId, dict[str, MetricSummary]] = field(default_factory=dict)

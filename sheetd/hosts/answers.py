@@ -74,7 +74,8 @@ def _attempt_kept(kept: Mapping[str, Any]) -> AttemptKept:
 
 def host_facts(hello: Mapping[str, Any]) -> HostFacts:
     """The answer to `hello`. The parts of the boot identity become one string to compare. Raises ProtocolError."""
-    known = {key: text(value) if isinstance(value, str) else value for key, value in hello.items()}
+    # What a host does not have, such as a machine id, it tells as null.
+    known = {key: text(value) if isinstance(value, str) else value for key, value in hello.items() if value is not None}
     return _checked(_FACTS, {**known, "boot": _boot_identity(hello)})
 
 

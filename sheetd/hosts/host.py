@@ -69,6 +69,13 @@ def _state(answer: Mapping[str, Any]) -> AttemptSeen:
     return answers.attempt_seen(answer.get("state"))
 
 
+def _one_state(answer: Mapping[str, Any], attempt: AttemptId) -> AttemptSeen:
+    states = answers.attempts_seen(answer)
+    if attempt not in states:
+        raise ProtocolError("no word of the attempt it was asked about")
+    return states[attempt]
+
+
 def _chunk(answer: Mapping[str, Any], max_bytes: int) -> Chunk:
     try:
         data = base64.b64decode(answer.get("data_base64", ""), validate=True)
@@ -154,6 +161,15 @@ class AgentHost:
                 if have <= before and not is_complete:
                     raise HostRefused("bad_code", f"{self.name}: the host keeps losing the code that is sent to it")
 
+    def ask(self, verb: str, **fields: Any) -> Mapping[str, Any]:
+        """Any verb, for those who look a host over. The answer is as the host sent it: unchecked."""
+        return self._session.connection().client.request(verb, dict, epoch=self._session.epoch, **fields)
+
+    def seen(self, attempt: AttemptId) -> AttemptSeen:
+        """What there is of one attempt now, asked for and not waited for."""
+        read = functools.partial(_one_state, attempt=attempt)
+        return self._session.connection().client.request("status", read, attempts=[attempt])
+
     def close(self) -> None:
         self._session.close()
 
@@ -161,7 +177,8 @@ class AgentHost:
 class SshHost(AgentHost):
     """A machine behind an alias of the operator's SSH configuration.
 
-    `ssh_config` None means `~/.ssh/config`; `root` None means the usual state folder of the user on the host.
+    `ssh_config` None means `~/.ssh/config`, `root` None the usual state folder of the user on the host; `pins` is
+    sheetd's own known_hosts.
     """
 
     def __init__(
@@ -171,12 +188,14 @@ class SshHost(AgentHost):
         ssh_config: Path | None = None,
         *,
         epoch: int,
+        pins: Path | None = None,
+        use_agent: bool = False,
         root: str | None = None,
         env: Mapping[str, str] = _NO_ENV,
         timing: Timing = _USUAL,
     ) -> None:
         host = HostName(name)
-        dial = functools.partial(SshChannel, name, alias, ssh_config)
+        dial = functools.partial(SshChannel, name, alias, ssh_config, pins, use_agent=use_agent)
         super().__init__(host, Session(host, dial, root=root, epoch=epoch, timing=timing), env)
 
 

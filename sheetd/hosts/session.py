@@ -11,6 +11,7 @@ the daemon's address banned on many hosts. Weak where a name server hangs: looki
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -25,6 +26,8 @@ from sheetd.errors import HostError, HostRefused, HostUnreachable
 from sheetd.hosts import answers
 from sheetd.hosts.bootstrap import bundle
 from sheetd.hosts.client import REQUEST_DEADLINE_S, AgentClient, Channel
+
+log = logging.getLogger(__name__)
 
 PROTOCOL = 1
 #: sshd starts to refuse at ten connections that have not logged in (MaxStartups), which is what a jump host sees of us.
@@ -48,6 +51,11 @@ class Timing:
     healthy_s: float = 60.0
     retry_max_s: float = 30.0
     auth_retry_max_s: float = 600.0
+
+    @property
+    def found_within_s(self) -> float:
+        """So soon a silent connection is dropped. One over which an answer is awaited: at that answer's deadline."""
+        return self.quiet_s * 1.1 + self.ping_deadline_s
 
 
 def is_lasting(error: BaseException | None) -> bool:
@@ -122,6 +130,7 @@ class Session:
         self._closed = threading.Event()
         self._nudge = threading.Event()
         self._wanted = _Wanted()
+        self._warned = ""
 
     # --- for the host's verbs ------------------------------------------------------------------------------------
 
@@ -229,9 +238,16 @@ class Session:
         except HostError as error:
             if self._client is not None:
                 self._client.close()
+            self._warn(error)
             self._say(HostUnseen(host=self._name, why=str(error), lasting=is_lasting(error)))
             if began_s is None or time.monotonic() - began_s < self._timing.healthy_s:
                 raise
+
+    def _warn(self, error: HostError) -> None:
+        """What only a person can mend, once: rows and `sheetd hosts` say it as long as it lasts."""
+        if is_lasting(error) and str(error) != self._warned:
+            log.error("%s", error)
+        self._warned = str(error) if is_lasting(error) else ""
 
     def _greet(self, connection: Connection) -> None:
         self._say(self._seen(connection))

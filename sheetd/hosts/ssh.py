@@ -1,14 +1,13 @@
-"""Hosts over SSH, reached as the operator's own `ssh` reaches them. The only module that knows paramiko.
+"""Hosts over SSH, reached as the operator's own `ssh` reaches them. The `ssh` modules alone know paramiko.
 
-`~/.ssh/config` says where a host is and how to get there (HostName, Port, User, IdentityFile, UserKnownHostsFile,
-HostKeyAlias, ProxyJump, ProxyCommand). Host keys are verified, and an unknown one is never accepted: the error names
-the fingerprint and the next step. Only key files are used, neither an ssh-agent (a daemon outlives the login that fed
-it) nor passwords, and no agent is ever forwarded.
+`~/.ssh/config` says where a host is and how to get there (HostName, Port, User, IdentityFile, IdentityAgent,
+UserKnownHostsFile, HostKeyAlias, ProxyJump, ProxyCommand). Host keys are verified against sheetd's own known_hosts and
+then the user's, and an unknown one is never accepted: the error names the fingerprint and the next step.
 
 Everything that waits has a deadline. paramiko's `exec_command` has none (measured: still blocked 45 s into a cut, and
 the command ran when the cut healed), so all of `open` stands under one that closes the transport.
 
-Weak: paramiko reads neither `@revoked` nor `@cert-authority` lines of known_hosts.
+Weak: paramiko reads neither `@revoked` nor `@cert-authority` lines nor wildcards of known_hosts.
 """
 
 from __future__ import annotations
@@ -17,22 +16,25 @@ import contextlib
 import dataclasses
 import getpass
 import logging
+import os
 import shlex
-import socket
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import paramiko
+from paramiko.auth_strategy import AuthSource, AuthStrategy
 
 from sheetd.errors import HostError, HostRefused, HostUnreachable
 from sheetd.hosts.bootstrap import REMOTE_COMMAND
 from sheetd.hosts.sockets import through_command, through_tcp
 from sheetd.hosts.ssh_config import expanded
+from sheetd.hosts.ssh_errors import KeyTroubleError, explained
+from sheetd.hosts.ssh_login import KeyLogin
+from sheetd.hosts.target import SSH_PORT, HostKey, Target
 
-SSH_PORT = 22
 BANNER_S = 30.0
 AUTH_S = 30.0
 CHANNEL_S = 20.0
@@ -57,26 +59,16 @@ _LOG = "sheetd.hosts.paramiko"
 logging.getLogger(_LOG).setLevel(logging.CRITICAL + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where an alias leads, according to the SSH configuration."""
-
-    alias: str
-    host: str
-    port: int
-    user: str
-    keys: tuple[str, ...]
-    known_hosts: tuple[Path, ...]
-    host_key_alias: str | None
-    jumps: tuple[str, ...]
-    proxy_command: str | None
-
-    @property
-    def address(self) -> str:
-        return f"{self.user}@{self.host}:{self.port}"
+#: sshd drops connections at random from the tenth on that has not logged in (MaxStartups), and labs set less; a jump
+#: host sees all of ours. Held per address, from connecting until the login is through.
+LOGINS_AT_ONCE = 4
+_gates: defaultdict[tuple[str, int], threading.BoundedSemaphore] = defaultdict(
+    lambda: threading.BoundedSemaphore(LOGINS_AT_ONCE)
+)
+_gates_lock = threading.Lock()
 
 
-def look_up(alias: str, ssh_config: Path | None) -> Target:
+def look_up(alias: str, ssh_config: Path | None, *, use_agent: bool = False) -> Target:
     """Raises HostRefused when the configuration cannot be read or names no key."""
     path = ssh_config or Path("~/.ssh/config").expanduser()
     try:
@@ -87,7 +79,8 @@ def look_up(alias: str, ssh_config: Path | None) -> Target:
         raise HostRefused("bad_ssh_config", f"{alias}: cannot use {path}: {error}") from error
     named = options.get("identityfile") or [f"~/.ssh/{name}" for name in _USUAL_KEYS]
     keys = tuple(str(key) for key in (Path(name).expanduser() for name in named) if key.is_file())
-    if not keys:
+    agent = _agent_of(options.get("identityagent"), use_agent=use_agent)
+    if not keys and agent is None:
         tried = ", ".join(named)
         raise HostRefused("no_key", f"{alias}: no key file: {tried}. Name one as IdentityFile in {path}")
     known_hosts = shlex.split(options.get("userknownhostsfile", _USUAL_KNOWN_HOSTS))
@@ -102,20 +95,33 @@ def look_up(alias: str, ssh_config: Path | None) -> Target:
         host_key_alias=options.get("hostkeyalias"),
         jumps=() if jumps.lower() == "none" else tuple(jump.strip() for jump in jumps.split(",")),
         proxy_command=options.get("proxycommand"),
+        agent=agent,
+        only_named_keys=str(options.get("identitiesonly", "no")).lower() == "yes",
     )
 
 
-def jump_target(jump: str, ssh_config: Path | None) -> Target:
+def _agent_of(wanted: str | None, *, use_agent: bool) -> str | None:
+    """The agent's socket as IdentityAgent of ssh_config(5) names it. Without that word only on sheetd's own option."""
+    if wanted is None:
+        return os.environ.get("SSH_AUTH_SOCK") if use_agent else None
+    if wanted.lower() == "none":
+        return None
+    if wanted == "SSH_AUTH_SOCK":
+        return os.environ.get("SSH_AUTH_SOCK")
+    return os.environ.get(wanted[1:]) if wanted.startswith("$") else str(Path(wanted).expanduser())
+
+
+def jump_target(jump: str, ssh_config: Path | None, *, use_agent: bool = False) -> Target:
     """One `[user@]host[:port]` of a ProxyJump; the host may be an alias itself."""
     user, _, place = jump.removeprefix("ssh://").rpartition("@")
     host, colon, port = place.rpartition(":")
-    target = look_up((host if colon else place).strip("[]"), ssh_config)
+    target = look_up((host if colon else place).strip("[]"), ssh_config, use_agent=use_agent)
     if colon and not port.isdigit():
         raise HostRefused("bad_ssh_config", f"ProxyJump {jump}: {port!r} is no port")
     return dataclasses.replace(target, user=user or target.user, port=int(port) if colon else target.port)
 
 
-class _UnknownHostKey(paramiko.SSHException):
+class _UnknownKeyError(paramiko.SSHException):
     def __init__(self, key: paramiko.PKey) -> None:
         super().__init__("unknown host key")
         self.key = key
@@ -126,92 +132,78 @@ class _Refuse(paramiko.RejectPolicy):
 
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> NoReturn:
         del client, hostname
-        raise _UnknownHostKey(key)
+        raise _UnknownKeyError(key)
 
 
-def _named(key: paramiko.PKey) -> str:
-    return f"{key.get_name()} {key.fingerprint}"
+class _VerifiedError(Exception):
+    """Not a failure: the host key was right, and that was all we wanted to know."""
 
 
-def explained(error: Exception, target: Target) -> HostError:
-    """What happened, to which host, and what to do next. HostRefused when only a person can change it."""
-    name, at = target.alias, target.address
-    match error:
-        case _UnknownHostKey():
-            return HostRefused("host_key_unknown", _unknown_key_advice(target, error.key))
-        case paramiko.BadHostKeyException():
-            return HostRefused("host_key_changed", _changed_key_advice(target, error.key, error.expected_key))
-        case paramiko.PasswordRequiredException():
-            why = (
-                f"{name}: the key {', '.join(target.keys)} has a passphrase, which sheetd cannot type. Make a key of "
-                "its own without one (`ssh-keygen -t ed25519`) and name it as IdentityFile"
-            )
-            return HostRefused("auth_failed", why)
-        case paramiko.AuthenticationException() if not _is_interruption(error):
-            why = (
-                f"{name}: {at} accepts none of the keys {', '.join(target.keys)} ({error}). Try "
-                f"`ssh -o IdentityAgent=none {name}`; the public key belongs into ~/.ssh/authorized_keys there"
-            )
-            return HostRefused("auth_failed", why)
-        case socket.gaierror():
-            why = f"{name}: the name {target.host} cannot be looked up: {error.strerror}"
-        case ConnectionRefusedError():
-            why = f"{name}: {at} refuses connections. Does sshd run there, on this port?"
-        case TimeoutError():
-            why = f"{name}: no answer from {at}. Is the machine on, and the network up?"
-        case paramiko.ChannelException():
-            why = f"{name}: {at} opens no channel: {error.text}. See MaxSessions and AllowTcpForwarding there"
-        case _:
-            cause = str(error) or type(error).__name__
-            why = f"{name}: no SSH connection to {at}: {cause}. `ssh -v {name}` shows more"
-    return HostUnreachable(why)
+class _StopBeforeLogin(AuthStrategy):
+    def __init__(self) -> None:
+        super().__init__(paramiko.SSHConfig())
+
+    def get_sources(self) -> Iterator[AuthSource]:
+        return iter(())
+
+    def authenticate(self, transport: paramiko.Transport) -> NoReturn:
+        raise _VerifiedError(transport.get_remote_server_key())
 
 
-def _unknown_key_advice(target: Target, key: paramiko.PKey) -> str:
-    return (
-        f"{target.alias}: the host key of {target.address} is not known here: {_named(key)}. Compare this fingerprint "
-        "with the host's own (there: `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`), then accept it with "
-        f"`ssh {target.alias}` once, or add what `ssh-keyscan -p {target.port} {target.host}` prints to "
-        f"{target.known_hosts[0]}. sheetd accepts no key by itself"
+def _shown(target: Target, key: paramiko.PKey, expected: paramiko.PKey | None = None) -> HostKey:
+    return HostKey(
+        alias=target.alias,
+        address=target.address,
+        name=target.key_name,
+        kind=key.get_name(),
+        blob=key.get_base64(),
+        fingerprint=key.fingerprint,
+        state="unknown" if expected is None else "changed",
+        expected="" if expected is None else f"{expected.get_name()} {expected.fingerprint}",
     )
-
-
-def _changed_key_advice(target: Target, key: paramiko.PKey, expected: paramiko.PKey) -> str:
-    place = target.host_key_alias or (target.host if target.port == SSH_PORT else f"[{target.host}]:{target.port}")
-    return (
-        f"{target.alias}: the host key of {target.address} has CHANGED: it is {_named(key)} and was "
-        f"{_named(expected)}. Either the machine was set up anew, or somebody is in between. If you are sure "
-        f"of the first: `ssh-keygen -f {target.known_hosts[0]} -R '{place}'`, then `ssh {target.alias}` once"
-    )
-
-
-def _is_interruption(error: paramiko.AuthenticationException) -> bool:
-    """Of paramiko, which says "authentication failed" as well when the connection broke or stalled during login."""
-    return any(word in str(error).lower() for word in ("timeout", "eof", "shut down"))
 
 
 class SshChannel:
     """One SSH connection with one channel, in which the agent runs. Used once."""
 
-    def __init__(self, name: str, alias: str, ssh_config: Path | None) -> None:
+    def __init__(
+        self, name: str, alias: str, ssh_config: Path | None, pins: Path | None = None, *, use_agent: bool = False
+    ) -> None:
         self._name = name
         self._alias = alias
         self._ssh_config = ssh_config
+        self._pins = pins
+        self._use_agent = use_agent
         self._lock = threading.Lock()
         self._closers: list[Callable[[], object]] = []
         self._is_closed = False
         self._transports: list[paramiko.Transport] = []
         self._channel: paramiko.Channel | None = None
         self._said = b""
+        self._turns: set[tuple[str, int]] = set()
 
     def open(self) -> None:
-        target = look_up(self._alias, self._ssh_config)
-        with self._deadline(target):
+        target = look_up(self._alias, self._ssh_config, use_agent=self._use_agent)
+        with self._deadline(target), self._turn_at(target):
             client = self._log_in(target, hops=0)
             channel = _transport(client).open_session(timeout=CHANNEL_S)
             channel.settimeout(SEND_S)
             channel.exec_command(REMOTE_COMMAND)
             self._channel = channel
+
+    def host_key(self) -> HostKey:
+        """The first host key on the way there that is not known here, or else the host's own. Logs in at jumps only."""
+        target = look_up(self._alias, self._ssh_config, use_agent=self._use_agent)
+        with self._deadline(target), self._turn_at(target):
+            try:
+                self._log_in(target, hops=0, login=_StopBeforeLogin())
+            except KeyTroubleError as trouble:
+                self.close()
+                return trouble.key
+            except _VerifiedError as verified:
+                self.close()
+                return dataclasses.replace(_shown(target, verified.args[0]), state="known")
+            raise ConnectionError("logged in without being asked who we are")
 
     def send(self, data: bytes) -> None:
         if self._channel is None:
@@ -283,6 +275,25 @@ class SshChannel:
             timer.cancel()
             timer.join()
 
+    @contextlib.contextmanager
+    def _turn_at(self, target: Target) -> Iterator[None]:
+        """Wait until few enough others log in at this address. Where a ProxyCommand leads is not known."""
+        address = target.host, target.port
+        if target.proxy_command or address in self._turns:  # once is enough for a way that meets an address twice
+            yield
+            return
+        with _gates_lock:
+            gate = _gates[address]
+        while not gate.acquire(timeout=0.1):
+            if self._is_closed:
+                raise ConnectionError("closed while it waited for its turn")
+        self._turns.add(address)
+        try:
+            yield
+        finally:
+            self._turns.discard(address)
+            gate.release()
+
     def _own(self, closer: Callable[[], object]) -> None:
         """Have `close` call this, at once if it has been called already."""
         with self._lock:
@@ -292,31 +303,34 @@ class SshChannel:
         closer()
         raise HostUnreachable(f"{self._name}: the connection was closed while it was being opened")
 
-    def _log_in(self, target: Target, hops: int) -> paramiko.SSHClient:
+    def _log_in(self, target: Target, hops: int, login: AuthStrategy | None = None) -> paramiko.SSHClient:
         sock = self._path_to(target, hops)
         client = paramiko.SSHClient()
         client.set_log_channel(_LOG)
         client.set_missing_host_key_policy(_Refuse())
-        for file in target.known_hosts:
+        for file in (self._pins, *target.known_hosts) if self._pins is not None else target.known_hosts:
             if file.is_file():
                 client.load_system_host_keys(str(file))
         self._own(client.close)
-        client.connect(
-            # The name under which the host key is looked up; the connection itself is `sock`.
-            hostname=target.host_key_alias or target.host,
-            port=SSH_PORT if target.host_key_alias else target.port,
-            username=target.user,
-            key_filename=list(target.keys),  # type: ignore[arg-type] # the stubs know of one, paramiko takes several
-            sock=sock,
-            timeout=BANNER_S,
-            banner_timeout=BANNER_S,
-            auth_timeout=AUTH_S,
-            channel_timeout=CHANNEL_S,
-            allow_agent=False,
-            look_for_keys=False,
-            disabled_algorithms=_DISABLED,
-            transport_factory=self._new_transport,
-        )
+        try:
+            client.connect(
+                # The name under which the host key is looked up; the connection itself is `sock`.
+                hostname=target.host_key_alias or target.host,
+                port=SSH_PORT if target.host_key_alias else target.port,
+                username=target.user,
+                sock=sock,
+                timeout=BANNER_S,
+                banner_timeout=BANNER_S,
+                auth_timeout=AUTH_S,
+                channel_timeout=CHANNEL_S,
+                auth_strategy=login or KeyLogin(target, self._own),
+                disabled_algorithms=_DISABLED,
+                transport_factory=self._new_transport,
+            )
+        except _UnknownKeyError as error:
+            raise KeyTroubleError(_shown(target, error.key), target.known_hosts[0]) from error
+        except paramiko.BadHostKeyException as error:
+            raise KeyTroubleError(_shown(target, error.key, error.expected_key), target.known_hosts[0]) from error
         return client
 
     def _new_transport(self, sock: Any, /, **options: Any) -> paramiko.Transport:
@@ -332,14 +346,15 @@ class SshChannel:
         if hops == _JUMPS_MAX:
             raise HostRefused("bad_ssh_config", f"{self._name}: more than {_JUMPS_MAX} jumps, or jumps in a circle")
         *before, last = target.jumps
-        jump = jump_target(last, self._ssh_config)
+        jump = jump_target(last, self._ssh_config, use_agent=self._use_agent)
         jump = dataclasses.replace(jump, jumps=tuple(before)) if before else jump
         try:
-            transport = _transport(self._log_in(jump, hops + 1))
-            return transport.open_channel(
-                "direct-tcpip", (target.host, target.port), ("127.0.0.1", 0), timeout=CHANNEL_S
-            )
-        except HostError:
+            with self._turn_at(jump):
+                transport = _transport(self._log_in(jump, hops + 1))
+                return transport.open_channel(
+                    "direct-tcpip", (target.host, target.port), ("127.0.0.1", 0), timeout=CHANNEL_S
+                )
+        except (HostError, KeyTroubleError):
             raise
         except Exception as error:
             raise explained(error, jump) from error

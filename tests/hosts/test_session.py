@@ -16,7 +16,7 @@ from sheetd.hosts import session as session_module
 from sheetd.hosts.client import Channel
 from sheetd.hosts.host import AgentHost
 from sheetd.hosts.session import Session, Timing
-from tests.hosts.scripted import Script, ScriptedChannel, idle
+from tests.hosts.scripted import HELLO, Script, ScriptedChannel, idle
 from tests.hosts.seen import Reports, order
 from tests.rig.waiting import wait_for
 
@@ -78,6 +78,13 @@ def test_the_greeting_carries_the_epoch_and_asks_for_every_attempt(kept: Kept, r
     assert dial.requests[0]["epoch"] == 7
     assert dial.requests[1]["attempts"] is None
     assert reports.wait(HostSeen).facts.boot == "b 1 2"
+
+
+def test_a_host_without_a_machine_id_is_a_host(kept: Kept, reports: Reports) -> None:
+    """As containers are; the agent tells it as null."""
+    nameless = {"ok": {**HELLO, "machine_id": None}}
+    kept(Dialer(lambda request: nameless if request["verb"] == "hello" else idle(request)))
+    assert reports.wait(HostSeen).facts.machine_id == ""
 
 
 def test_a_dead_channel_is_reported_at_once_and_opened_again(kept: Kept, reports: Reports) -> None:

@@ -59,7 +59,7 @@ def test_an_unknown_host_key_is_refused_with_its_fingerprint_and_stays_unknown(s
     assert isinstance(error, HostRefused)
     assert error.code == "host_key_unknown"
     assert fingerprint(server.host_key) in str(error)
-    assert f"ssh-keyscan -p {server.port} {ADDRESS}" in str(error)
+    assert f"`sheetd host add {server.alias}`" in str(error)
     assert f"`ssh {server.alias}` once" in str(error)
     assert server.known_hosts.read_text() == ""
 

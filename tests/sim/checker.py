@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sheetd.core import effect as fx
 from sheetd.core import events as ev
-from sheetd.core.model import Attempt, AttemptId, ExperimentId, Phase, Proof, Reason, Spec, experiment_of
+from sheetd.core.model import Attempt, AttemptId, ExperimentId, HostName, Phase, Proof, Reason, Spec, experiment_of
 from sheetd.core.render import plan_write, row_cells
 from tests.sim.jobs import SECRET
 from tests.sim.machine import Process
@@ -94,6 +94,7 @@ class Checker:
                     self._reopened(event)
                 case ev.LaunchIntended():
                     self._intended(books, event)
+                    self._one_name_only(service, event)
                 case ev.AttemptAdopted():
                     self._adopted(books, event)
                 case ev.AttemptEnded():
@@ -188,6 +189,16 @@ class Checker:
                 if other not in books.ended:
                     self.blame("I4", f"{attempt} gets a slot of {other}, which has not ended")
                 self._nothing_lives(other, f"I4: its slot was given to {attempt}")
+
+    def _one_name_only(self, service: Service, event: ev.LaunchIntended) -> None:
+        """H19: once both names of a machine have answered in one life of it, only the first gets anything."""
+        first = self.simulation.second_names.get(event.host)
+        if first is None or service.daemon is None:
+            return
+        hosts = service.daemon.world.hosts
+        facts = [hosts[HostName(name)].facts for name in (first, event.host)]
+        if facts[0] is not None and facts[0] == facts[1]:
+            self.blame("H19", f"{event.attempt} goes to {event.host}, which is {first} under another name")
 
     def working(self) -> list[Process]:
         """Every process of a job that lives, its children too, wherever it is."""
@@ -311,7 +322,8 @@ class Checker:
         if not intents:
             self.blame("I6", f"{attempt} runs on {host}, and no intent of it was recorded")
             return
-        intent = next((one for one in intents if one.host == host), None)
+        machine_of = self.simulation.machine_of
+        intent = next((one for one in intents if machine_of(one.host) == host), None)
         if intent is None:
             self.blame("I6", f"{attempt} runs on {host}, and was meant for {intents[-1].host}")
             return
@@ -321,7 +333,7 @@ class Checker:
         here = (one for one in self.working() if one.machine is process.machine and not self._may_escape(one))
         for other in {one.attempt for one in here} - {attempt}:
             held = self.intents.get(other, ())
-            if any(one.host == host and set(one.slots) & set(intent.slots) for one in held):
+            if any(machine_of(one.host) == host and set(one.slots) & set(intent.slots) for one in held):
                 self.blame("I4", f"{attempt} starts on a slot that {other} uses")
         self.executions[attempt].append(Execution(host, process, k, self.engine.now, process.machine.life))
 

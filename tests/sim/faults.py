@@ -34,7 +34,7 @@ RATES: dict[str, tuple[str, float]] = {
 }
 PEOPLE = [f"S{n}" for n in (1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, *range(16, 26), 27)]
 JOBS = [f"J{n}" for n in (1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 15, 16, 17, 19)]
-NETWORK = ["H1", "H5", "H7", "H10", "H11", "H12", "H14", "H17"]
+NETWORK = ["H1", "H5", "H7", "H10", "H11", "H12", "H14", "H17", "H19"]
 DEATHS = ["M1", "D4", "D7", "M7"]
 
 
@@ -124,7 +124,8 @@ class Nemesis:
         """Note whose end is not their own from here on."""
         checker = self.simulation.checker
         for attempt, intents in checker.intents.items():
-            if attempt not in checker.ends and any(intent.host == machine.name for intent in intents):
+            here = (self.simulation.machine_of(intent.host) == machine.name for intent in intents)
+            if attempt not in checker.ends and any(here):
                 checker.harmed[attempt] += 1
 
     # --- hosts ---------------------------------------------------------------------------------------------------
@@ -252,10 +253,10 @@ class Nemesis:
         network.is_cut = True
         self.for_a_while(lambda: vars(network).update(is_cut=False))
 
-    def cut_all_networks(self) -> None:
+    def cut_all_networks(self, seconds: float | None = None) -> None:
         for network in self.simulation.networks.values():
             network.is_cut = True
-            self.for_a_while(lambda network=network: vars(network).update(is_cut=False))
+            self.for_a_while(lambda network=network: vars(network).update(is_cut=False), seconds)
 
     # --- sheet and daemon ----------------------------------------------------------------------------------------
 

@@ -186,8 +186,9 @@ class Service:
         simulation = self.simulation
         self.journal = SimJournal(self)
         simulation.engine.log(f"daemon {self.number} starts with epoch {self.journal.epoch}")
-        for name, machine in simulation.machines.items():
-            network, loader = simulation.networks[name], simulation.loader
+        for name in simulation.slots:
+            first = simulation.machine_of(name)
+            machine, network, loader = simulation.machines[first], simulation.networks[first], simulation.loader
             self.hosts[HostName(name)] = SimHost(name, machine, network, loader, simulation.system, epoch=0)
         world = World(
             state=State(),

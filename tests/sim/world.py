@@ -135,11 +135,18 @@ class Simulation:
         self.checker = Checker(self)
         self.networks = {name: self._network(name) for name in names}
         self.machines = {name: self._machine(name) for name in names}
+        #: Further names in the configuration, and to which machine each leads.
+        self.second_names = {"omega": names[0]} if "H19" in self.kinds else {}
+        self.slots.update({name: self.slots[first] for name, first in self.second_names.items()})
         self.services: list[Service] = []
         self.count = 0
         self.service = self.start_daemon(self.folder)
         self.nemesis = Nemesis(self)
         engine.check = self.checker.step
+
+    def machine_of(self, host: str) -> str:
+        """The machine that a configured name leads to."""
+        return self.second_names.get(host, host)
 
     @property
     def may_refuse(self) -> bool:
