@@ -23,6 +23,8 @@ from sheetd.core.world import OVER, HostView, Stranger, World
 News: TypeAlias = Observation | fx.Outcome
 
 RETRY_SHEET_MAX_S = 120.0
+#: For so many reads a row that was there is not believed to be gone for good.
+UNSHOWN_POLLS = 6
 
 
 def absorb(world: World, news: News, now_s: float) -> None:
@@ -84,10 +86,19 @@ def _understand(world: World, grid: Grid, before: SheetView | None, now_s: float
     _settle_ids(world, view)
     if not is_own(world, grid.claim):
         return view  # ids are doubted until there is a view that something can be done about
-    binding = bind(world, view)
-    world.shown = (world.state.experiments.keys() & view.by_id.keys()) | (world.state.drafts.keys() & view.by_id.keys())
-    world.shown.update(binding.homes.values(), (ExperimentId(id_) for id_ in binding.undone.values() if id_))
+    _note_shown(world, view, now_s)
     return view
+
+
+def _note_shown(world: World, view: SheetView, now_s: float) -> None:
+    """Which ids have a row. One that is not shown for a moment still has: a read may leave out the end of a tab."""
+    binding = bind(world, view)
+    shown = (world.state.experiments.keys() & view.by_id.keys()) | (world.state.drafts.keys() & view.by_id.keys())
+    shown.update(binding.homes.values(), (ExperimentId(id_) for id_ in binding.undone.values() if id_))
+    gone = (world.shown or set()) - shown
+    world.unshown_since_s = {id_: world.unshown_since_s.get(id_, now_s) for id_ in gone}
+    patience_s = world.limits.poll_s * UNSHOWN_POLLS
+    world.shown = shown | {id_ for id_, since_s in world.unshown_since_s.items() if now_s - since_s < patience_s}
 
 
 def _settle_ids(world: World, view: SheetView) -> None:

@@ -123,8 +123,10 @@ class World:
     confirmed: set[ExperimentId] = field(default_factory=set)
     #: What a row that was edited later says now, by its id: by this it is recognised when its id is lost.
     prints: dict[ExperimentId, str] = field(default_factory=dict)
-    #: Ids that the last read showed or that a row in it gets back. None before the first read.
+    #: Ids that the last reads showed or that a row in them gets back. None before the first read.
     shown: set[ExperimentId] | None = None
+    #: Those of them that the last read did not show, and since when.
+    unshown_since_s: dict[ExperimentId, float] = field(default_factory=dict)
     #: Accepted ids that we wrote again and have not seen in their place since.
     rewritten: set[ExperimentId] = field(default_factory=set)
     #: Ids that stand beside the wrong cells (`binding`): nothing is concluded from those rows, and it is undone.

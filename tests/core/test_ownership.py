@@ -405,6 +405,23 @@ def test_an_edited_row_that_loses_its_id_while_no_daemon_runs_is_recognised():
     assert len(story.told(ev.RowAccepted)) == 1
 
 
+def test_an_ended_row_that_loses_its_id_around_a_read_that_was_cut_short_is_recognised():
+    """Seed 510 of the simulator: the short read counted as the row's deletion, and what was typed as a new row."""
+    story = Story()
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    story.exits(f"{line['id']}.1")
+    story.wait(5)
+    before = line["id"]
+    story.table.delete(line)
+    story.wait(2)
+    line.cells.pop("id")
+    story.table.insert(0, line)
+    story.wait(15)
+    assert line["id"] == before
+    assert len(story.told(ev.RowAccepted)) == 1
+
+
 def test_an_edit_that_is_taken_back_is_recorded_too():
     story = Story()
     line = story.table.type(template="train", lr=0.1)

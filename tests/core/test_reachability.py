@@ -15,7 +15,7 @@ MACHINE = HostFacts(boot="boot 1", machine_id="c0ffee00c0ffee00", hostname="box"
 
 
 def seen(name: str, facts: HostFacts = MACHINE) -> obs.HostSeen:
-    return obs.HostSeen(host=HostName(name), facts=facts, attempts={})
+    return obs.HostSeen(host=HostName(name), facts=facts, attempts={}, epoch=1)
 
 
 def unseen(name: str, why: str = "no answer", *, lasting: bool = False) -> obs.HostUnseen:

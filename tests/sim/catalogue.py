@@ -43,7 +43,7 @@ INJECTED: dict[str, str] = {
     "H15": "Connection.hang_up (while jobs run; nothing of theirs holds it)",
     "H17": "Machine.rate",
     "H19": "Simulation.second_names",
-    "H20": "Nemesis.replace_machine (the old one is gone)",
+    "H20": "Nemesis.replace_machine, Nemesis.swap_machine",
     "D1": "Nemesis.cut_power",
     "D2": "Nemesis.restart_container",
     "D3": "Nemesis.kill_for_memory",

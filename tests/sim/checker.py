@@ -202,7 +202,7 @@ class Checker:
 
     def working(self) -> list[Process]:
         """Every process of a job that lives, its children too, wherever it is."""
-        machines = self.simulation.machines.values()
+        machines = (*self.simulation.machines.values(), *self.simulation.elsewhere)
         found = [one for machine in machines for one in machine.processes.values()]
         return [one for one in found if one.role in ("job", "job child") and one.attempt and not one.is_zombie]
 

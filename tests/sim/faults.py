@@ -68,7 +68,7 @@ class Nemesis:
             "H4": lambda: self.refuse("host_key_unknown", "the host key is not known"),
             "H6": self.cut_network,
             "H18": lambda: self.refuse("no_python", "there is no python3"),
-            "H20": self.replace_machine,
+            "H20": self.replace_or_swap_machine,
             "G9": lambda: self.take_sheet("the sheet is not shared with us any more", lasting=True),
             "G10": lambda: self.take_sheet("the API is disabled", lasting=True),
             "G11": lambda: self.take_sheet("the network is gone", lasting=False),
@@ -158,6 +158,32 @@ class Nemesis:
             self.harm(machine)
             self.drop(machine)
             machine.restart_container()
+
+    def replace_or_swap_machine(self) -> None:
+        if self.chance.random() < 0.5:
+            self.replace_machine()
+        else:
+            self.swap_machine()
+
+    def swap_machine(self) -> None:
+        """For a while the name leads to another machine; the first one runs on, out of reach."""
+        first, simulation = self.machine(), self.simulation
+        if not first.is_up or simulation.elsewhere:
+            return
+        other = simulation.new_machine(first.name)
+        other.life, other.boots = first.life + 1000, 1000
+        self.drop(first)
+        simulation.elsewhere.append(first)
+        simulation.swap(first.name, other)
+
+        def back() -> None:
+            self.harm(other)
+            self.drop(other)
+            other.stop_everything()
+            simulation.elsewhere.remove(first)
+            simulation.swap(first.name, first)
+
+        self.for_a_while(back)
 
     def replace_machine(self) -> None:
         """A new machine under the old name: an empty disk."""

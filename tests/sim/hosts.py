@@ -68,6 +68,8 @@ class Connection:
 
     def __init__(self, host: SimHost) -> None:
         self.host = host
+        #: Whichever answers to the name now.
+        self.machine = host.machine
         self.engine = host.engine
         self.ended = False
         self.why = ""
@@ -84,10 +86,10 @@ class Connection:
         self.epoch = 0
         self.facts = HostFacts(boot="")
         self.clock = (0.0, 0.0)
-        self.process: Process = host.machine.new_process(None, "agent", self.serve)
+        self.process: Process = self.machine.new_process(None, "agent", self.serve)
         assert self.process.task is not None
         self.process.task.on_end = lambda _task: self.agent_ended()
-        host.machine.watchers.add(self)
+        self.machine.watchers.add(self)
 
     # --- the daemon's end ----------------------------------------------------------------------------------------
 
@@ -156,22 +158,22 @@ class Connection:
         self.engine.at(linger, self.hang_up)
 
     def hang_up(self) -> None:
-        if any(one.role == "job" and not one.is_zombie for one in self.host.machine.processes.values()):
+        if any(one.role == "job" and not one.is_zombie for one in self.machine.processes.values()):
             self.engine.fault("H15 a connection ends while a job runs", self.host.name)
-        self.host.machine.watchers.discard(self)
-        self.host.machine.end(self.process, 9)
+        self.machine.watchers.discard(self)
+        self.machine.end(self.process, 9)
 
     # --- the agent's end -----------------------------------------------------------------------------------------
 
     def agent_ended(self) -> None:
         """The kernel closes its end, behind whatever frames are on their way."""
-        self.host.machine.end(self.process, 0)
+        self.machine.end(self.process, 0)
         self.in_order("back", 0.0, lambda: self.is_silent() or self.end("the agent has ended"))
 
     def serve(self) -> None:
         """As `agent.serve`, with frames that are whole."""
         host, agent_module = self.host, self.host.loader.load("agent")
-        system = host.system(host.machine)
+        system = host.system(self.machine)
         try:
             agent = agent_module.Agent(system, ROOT, 0o022)
         except OSError as error:
@@ -180,7 +182,7 @@ class Connection:
         while True:
             while self.requests:
                 request = self.requests.popleft()
-                before = host.machine.epoch_seen
+                before = self.machine.epoch_seen
                 reply = agent.answer(request)
                 self.judge(request, reply, before)
                 self.reply(request, reply)
@@ -199,7 +201,7 @@ class Connection:
 
     def judge(self, request: dict[str, Any], reply: dict[str, Any], newest: int) -> None:
         """I14: a daemon that was overtaken has no effect."""
-        machine, epoch = self.host.machine, request.get("epoch")
+        machine, epoch = self.machine, request.get("epoch")
         if request["verb"] in ("launch", "stop") and "ok" in reply and isinstance(epoch, int) and epoch < newest:
             machine.complaints.append(f"I14: {machine.name} obeyed epoch {epoch} after epoch {newest}")
         if request["verb"] == "hello" and "ok" in reply:
@@ -210,7 +212,7 @@ class Connection:
     def reply(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
         network, engine = self.host.network, self.engine
         answer = json.loads(json.dumps(reply))
-        if self.host.machine.loses(request["verb"]):
+        if self.machine.loses(request["verb"]):
             self.end("the connection broke before the answer")
             return
         if engine.chance(network.drops_answer, f"H11 back {self.host.name}") and request["verb"] in (
@@ -230,7 +232,7 @@ class Connection:
 
     def is_silent(self) -> bool:
         """A frame that finds no way leaves a hole in the stream: nothing behind it arrives either."""
-        self.is_hung = self.is_hung or self.host.network.is_cut or not self.host.machine.is_up
+        self.is_hung = self.is_hung or self.host.network.is_cut or not self.machine.is_up
         return self.ended or self.is_hung
 
     def hear(self, number: int, answer: dict[str, Any]) -> None:

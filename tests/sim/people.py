@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sheetd.core.grid import Cell, CellValue
+from sheetd.core.grid import Cell, CellValue, Claim
 from tests.core.story import cell
 from tests.sim.jobs import Fate, draw_fate
 from tests.sim.sheet import Column, Line
@@ -59,7 +59,7 @@ class People:
         self.orders: dict[Line, Order] = {}
         self.fates: dict[int, Fate] = {}
         self.count = 0
-        self.history: list[tuple[list[Line], list[dict[Column, Cell]]]] = []
+        self.history: list[tuple[list[Line], list[dict[Column, Cell]], Claim | None]] = []
         self.pending_columns: list[Callable[[], None]] = []
         #: What was drawn and left out is chosen too, and not done: all else is done when it would have been.
         drawn = kinds | simulation.drawn
@@ -98,7 +98,8 @@ class People:
 
     def snapshot(self) -> None:
         if "S25" in self.kinds:
-            self.history.append((list(self.tab.lines), [dict(line.cells) for line in self.tab.lines]))
+            cells = [dict(line.cells) for line in self.tab.lines]
+            self.history.append((list(self.tab.lines), cells, self.tab.claim))
             del self.history[:-6]
 
     # --- typing --------------------------------------------------------------------------------------------------
@@ -265,8 +266,10 @@ class People:
         """A version restore: every cell as it was, the daemon's too."""
         if not self.history:
             return
-        lines, cells = self.history[0]
+        lines, cells, claim = self.history[0]
         self.history.clear()
+        if self.chance.random() < 0.5:  # whether Google brings it back too is not known
+            self.tab.claim = claim
         action = self.tab.column("action")
         for line, held in zip(lines, cells, strict=True):
             if action is not None and line.get(action) != held.get(action, cell(None)):

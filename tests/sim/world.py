@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sheetd.core.model import MetricRule, Restarts
 from sheetd.core.template import Param, ParamType, Template
@@ -24,7 +23,7 @@ from tests.sim.engine import Engine
 from tests.sim.faults import RATES, Nemesis, draw_kinds
 from tests.sim.hosts import REFUSALS, Network, ready_machine
 from tests.sim.jobs import Fate, run_job
-from tests.sim.machine import Process
+from tests.sim.machine import Machine, Process
 from tests.sim.people import People
 from tests.sim.service import Service
 from tests.sim.sheet import OWNED_HEADERS, USER_HEADERS, SimSheet, Tab
@@ -134,7 +133,9 @@ class Simulation:
         self.api.meddle, self.api.before_read = self.people.meddle, self._before_read
         self.checker = Checker(self)
         self.networks = {name: self._network(name) for name in names}
-        self.machines = {name: self._machine(name) for name in names}
+        self.machines = {name: self.new_machine(name) for name in names}
+        #: Machines that run, and that no name leads to at the moment.
+        self.elsewhere: list[Machine] = []
         #: Further names in the configuration, and to which machine each leads.
         self.second_names = {"omega": names[0]} if "H19" in self.kinds else {}
         self.slots.update({name: self.slots[first] for name, first in self.second_names.items()})
@@ -143,6 +144,14 @@ class Simulation:
         self.service = self.start_daemon(self.folder)
         self.nemesis = Nemesis(self)
         engine.check = self.checker.step
+
+    def swap(self, name: str, machine: Machine) -> None:
+        """The name leads to another machine from now on."""
+        self.machines[name] = machine
+        for service in self.services:
+            for host_name, host in service.hosts.items():
+                if self.machine_of(host_name) == name:
+                    host.machine = machine
 
     def machine_of(self, host: str) -> str:
         """The machine that a configured name leads to."""
@@ -188,7 +197,7 @@ class Simulation:
             breaks_push=rate("H14", 0.05),
         )
 
-    def _machine(self, name: str) -> Any:
+    def new_machine(self, name: str) -> Machine:
         machine = ready_machine(self.engine, name, self.loader, self.system)
         if "H17" in self.kinds:
             machine.rate = self.engine.stream(f"H17 {name}").uniform(0.97, 1.03)
@@ -302,7 +311,7 @@ class Simulation:
         for service in list(self.services):
             if service is not self.service:
                 service.kill()
-        self._look_after_rows()
+        self.engine.at(100.0, self._look_after_rows)  # not before the daemon has looked again itself
         if self.is_disputed:  # the operator starts the right daemon again, and it takes over from the other
             self.engine.at(10.0, self._kill_daemon)
         for network in self.networks.values():
