@@ -92,13 +92,15 @@ def _understand(world: World, grid: Grid, before: SheetView | None, now_s: float
 
 def _note_shown(world: World, view: SheetView, now_s: float) -> None:
     """Which ids have a row. One that is not shown for a moment still has: a read may leave out the end of a tab."""
+    if world.shown is not None:
+        patience_s = world.limits.poll_s * UNSHOWN_POLLS
+        world.shown -= {id_ for id_, since_s in world.unshown_since_s.items() if now_s - since_s >= patience_s}
     binding = bind(world, view)
     shown = (world.state.experiments.keys() & view.by_id.keys()) | (world.state.drafts.keys() & view.by_id.keys())
     shown.update(binding.homes.values(), (ExperimentId(id_) for id_ in binding.undone.values() if id_))
-    gone = (world.shown or set()) - shown
-    world.unshown_since_s = {id_: world.unshown_since_s.get(id_, now_s) for id_ in gone}
-    patience_s = world.limits.poll_s * UNSHOWN_POLLS
-    world.shown = shown | {id_ for id_, since_s in world.unshown_since_s.items() if now_s - since_s < patience_s}
+    unshown = (world.shown or set()) - shown
+    world.unshown_since_s = {id_: world.unshown_since_s.get(id_, now_s) for id_ in unshown}
+    world.shown = shown | unshown
 
 
 def _settle_ids(world: World, view: SheetView) -> None:

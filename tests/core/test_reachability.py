@@ -81,7 +81,7 @@ def test_what_runs_under_the_second_name_is_kept_and_ends_as_it_does() -> None:
     story.wait(8)
     assert line["host"] == "b"
     attempts = dict(story.hosts[HostName("b")].attempts)
-    everywhere = [obs.HostSeen(host=HostName(name), facts=MACHINE, attempts=attempts) for name in ("a", "b")]
+    everywhere = [obs.HostSeen(host=HostName(name), facts=MACHINE, attempts=attempts, epoch=1) for name in ("a", "b")]
     story.turn(*everywhere)
     story.wait(8)
     assert closed(story) == {"a": False, "b": True}
