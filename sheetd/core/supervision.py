@@ -208,8 +208,7 @@ def is_watch_due(world: World, host: HostView, watch: Watch, now: Now) -> bool:
     """At once for an attempt that is to be watched; those that have ended can be dropped together a little later."""
     lingers_s = world.limits.linger_s
     return not watch.attempts <= host.watching or any(
-        now.s - world.ended_at_s.get(attempt, float("-inf")) >= lingers_s
-        for attempt in host.watching - watch.attempts
+        now.s - world.ended_at_s.get(attempt, float("-inf")) >= lingers_s for attempt in host.watching - watch.attempts
     )
 
 

@@ -111,7 +111,7 @@ def runsv(folder: Path) -> Iterator[int]:
     run.chmod(0o755)
     keeper = subprocess.Popen([str(program("runsv")), str(folder / "service")], start_new_session=True)
     try:
-        wait_for(lambda: (folder / "service" / "supervise" / "pid").exists(), "runsv keeps the service")
+        wait_for((folder / "service" / "supervise" / "pid").exists, "runsv keeps the service")
         yield keeper.pid
     finally:
         keeper.terminate()

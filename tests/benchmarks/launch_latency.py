@@ -84,7 +84,11 @@ def compared(taken: Mapping[str, Mapping[str, Samples]]) -> Comparison:
     ratios = {f"{what}_ratio": sheetd[f"{what}_ms"].median / ssh[f"{what}_ms"].median for what in ("written", "read")}
     names = ("written_ms", "read_ms", "client_cpu_ms")
     rows = [
-        (name, *(told(figures[column]) for column in names), f"{figures['written_ms'].median / ssh['written_ms'].median:.2f}")
+        (
+            name,
+            *(told(figures[column]) for column in names),
+            f"{figures['written_ms'].median / ssh['written_ms'].median:.2f}",
+        )
         for name, figures in taken.items()
     ]
     medians = {name: {figure: samples.median for figure, samples in figures.items()} for name, figures in taken.items()}

@@ -37,7 +37,9 @@ class Samples:
         return max(self.values)
 
 
-def take_turns(rounds: int, contenders: Mapping[str, Callable[[], Mapping[str, float]]]) -> dict[str, dict[str, Samples]]:
+def take_turns(
+    rounds: int, contenders: Mapping[str, Callable[[], Mapping[str, float]]]
+) -> dict[str, dict[str, Samples]]:
     """Each contender once per round, each round beginning with another one. Answers with their figures by name."""
     names = list(contenders)
     taken: dict[str, list[Mapping[str, float]]] = {name: [] for name in names}
@@ -46,7 +48,8 @@ def take_turns(rounds: int, contenders: Mapping[str, Callable[[], Mapping[str, f
         for name in (*names[first:], *names[:first]):
             taken[name].append(contenders[name]())
     return {
-        name: {figure: Samples(tuple(one[figure] for one in ones)) for figure in ones[0]} for name, ones in taken.items()
+        name: {figure: Samples(tuple(one[figure] for one in ones)) for figure in ones[0]}
+        for name, ones in taken.items()
     }
 
 
@@ -61,7 +64,9 @@ class Comparison:
     missing: Mapping[str, str]
 
     def table(self) -> Table:
-        shown = Table(title=self.title, caption="; ".join(f"{name}: {why}" for name, why in self.missing.items()) or None)
+        shown = Table(
+            title=self.title, caption="; ".join(f"{name}: {why}" for name, why in self.missing.items()) or None
+        )
         for number, name in enumerate(self.columns):
             shown.add_column(name, justify="right" if number else "left")
         for row in self.rows:

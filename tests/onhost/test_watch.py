@@ -214,7 +214,10 @@ def test_a_new_watch_replaces_the_old_one(link: Link):
 
 
 def test_a_watch_that_goes_on_costs_nothing_and_repeats_nothing(link: Link, tmp_path: Path):
-    program = f"import sheetd, os, time\nsheetd.log(1, loss=1)\nwhile not os.path.exists('{tmp_path}/go'): time.sleep(0.02)\nsheetd.log(2, loss=1)"
+    program = (
+        "import sheetd, os, time\nsheetd.log(1, loss=1)\n"
+        f"while not os.path.exists('{tmp_path}/go'): time.sleep(0.02)\nsheetd.log(2, loss=1)"
+    )
     link.launch(A, [sys.executable, "-c", program])
     assert list(watch(link, metrics_offset=0)) == [A]
     assert [point["step"] for point in points_until(link, 1)] == [1]

@@ -64,13 +64,15 @@ def systemd_space(folder: Path, units: Mapping[str, str]) -> Iterator[Path]:
         (folder / "units" / name).write_text(text)
     (folder / "boot.sh").write_text(BOOT)
     cgroup.mkdir()
-    space = ("unshare", "--pid", "--fork", "--mount", "--uts", "--ipc", "--net", "--cgroup", "--kill-child")
+    space = (
+        *("unshare", "--pid", "--fork", "--mount", "--uts", "--ipc", "--net", "--cgroup", "--kill-child"),
+        *("sh", str(folder / "boot.sh"), str(folder)),
+    )
     life = None
     try:
         with (folder / "boot.log").open("ab") as log:
             life = subprocess.Popen(
-                ["sh", "-c", 'echo $$ > "$0/cgroup.procs"; exec "$@"', str(cgroup), *space]
-                + ["sh", str(folder / "boot.sh"), str(folder)],
+                ["sh", "-c", 'echo $$ > "$0/cgroup.procs"; exec "$@"', str(cgroup), *space],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
