@@ -105,9 +105,7 @@ class Lab:
         self._write_rows()
         (folder / "templates").mkdir(parents=True)
         (folder / "templates" / "true.toml").write_text(TEMPLATE)
-        hosts = "".join(
-            f'[[hosts]]\nname = "{host.alias}"\nslots = {SLOTS}\nroot = "/root/{folder.name}"\n' for host in fleet
-        )
+        hosts = "".join(f'[[hosts]]\nname = "{host.alias}"\nslots = {SLOTS}\n' for host in fleet)
         (folder / "sheetd.toml").write_text(
             f'[sheet]\nurl = "{address.base_url}"\nkey = "{address.key}"\ntoken = "{address.token}"\ntab = "{tab}"\n'
             f'ready = "explicit"\npoll_s = {POLL_S}\n'
