@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import getpass
 import logging
 import os
@@ -29,7 +30,7 @@ from paramiko.auth_strategy import AuthSource, AuthStrategy
 
 from sheetd.errors import HostError, HostRefused, HostUnreachable
 from sheetd.hosts.bootstrap import REMOTE_COMMAND
-from sheetd.hosts.sockets import through_command, through_tcp
+from sheetd.hosts.sockets import through_command, through_tcp, wake
 from sheetd.hosts.ssh_config import expanded
 from sheetd.hosts.ssh_errors import KeyTroubleError, explained
 from sheetd.hosts.ssh_login import KeyLogin
@@ -44,6 +45,8 @@ OPEN_S = 75.0
 SEND_S = 20.0
 JOIN_S = 5.0
 RECEIVE_BYTES = 65536
+#: How often paramiko's thread wakes on a quiet connection. Its own 0.1 s takes 1.2 % of a core with 50 hosts.
+IDLE_WAKE_S = 5.0
 _COMPLAINT_KEPT_BYTES = 2000
 _JUMPS_MAX = 5
 _USUAL_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
@@ -190,6 +193,7 @@ class SshChannel:
             channel.settimeout(SEND_S)
             channel.exec_command(REMOTE_COMMAND)
             self._channel = channel
+            self._let_sleep()
 
     def host_key(self) -> HostKey:
         """The first host key on the way there that is not known here, or else the host's own. Logs in at jumps only."""
@@ -337,6 +341,14 @@ class SshChannel:
         transport = paramiko.Transport(sock, **options)
         self._transports.append(transport)
         return transport
+
+    def _let_sleep(self) -> None:
+        """Wake paramiko's threads less often, and so by hand when they are to end. A tunnel has no socket to wake."""
+        for transport in self._transports:
+            sock = transport.sock
+            if isinstance(sock, socket.socket):
+                sock.settimeout(IDLE_WAKE_S)
+                self._own(functools.partial(wake, sock))
 
     def _path_to(self, target: Target, hops: int) -> Any:
         if target.proxy_command:

@@ -44,13 +44,13 @@ deaths are noticed within a second, not at once.
 import base64
 import contextlib
 import errno
+import gc
 import hashlib
 import math
 import os
 import select
 import sys
 import time
-import traceback
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .attempt import ATTEMPT, Attempt, Refused
@@ -338,6 +338,8 @@ def with_last_words(attempt: Attempt, life: Callable[[], None]) -> None:
     try:
         life()
     except BaseException:  # noqa: BLE001 - nobody is left to raise it to
+        import traceback  # large, and each of our processes would carry it
+
         with open(attempt.at("supervisor.err"), "w") as file:
             file.write(traceback.format_exc())
     finally:
@@ -360,6 +362,7 @@ def serve(system: System, root: str) -> None:
     os.chdir("/")
     channel, watcher = Channel(), agent.watcher
     watcher.poll.register(0, select.POLLIN)
+    gc.collect()  # here, once: what supervisors share with us they need not look through
     while True:
         if channel.outgoing:
             watcher.poll.register(1, select.POLLOUT)
@@ -369,7 +372,7 @@ def serve(system: System, root: str) -> None:
             watcher.poll.unregister(1)
             channel.flush()
         if 0 in ready:
-            data = os.read(0, 1 << 20)
+            data = os.read(0, 1 << 16)
             if not data:
                 return
             for request in channel.feed(data):

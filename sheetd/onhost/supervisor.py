@@ -17,13 +17,14 @@ import signal
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from .attempt import Attempt
-from .judgement import Identity, as_bytes, environment, how_it_ended, who_to_signal
+from .judgement import Identity, Process, as_bytes, environment, how_it_ended, who_to_signal
 from .restarting import Policy, Step, next_step, words
 from .shim import Command, shim
 from .system import System, close_all_but, dump, read_all
 
 LEFTOVER_GRACE_S = 5.0  # between TERM and KILL for what a finished job left behind
 UNKILLABLE_S = 60.0
+CLOCKS_APART_S = 2.0  # the kernel's start ticks of a process may lag behind boottime by a tick; be generous
 
 Json = Dict[str, Any]
 
@@ -61,6 +62,7 @@ class Supervisor:
         self.terminated = False  # SIGTERM came to us: the host is going down, or somebody wants us gone
         self.reaper = False
         self.run: Optional[Run] = None
+        self.noted: Optional[Json] = None
         self.orphan_status: Optional[int] = None  # the job's, when its shim was killed and we inherited it
 
     def keep(self, ready: int) -> None:
@@ -89,8 +91,7 @@ class Supervisor:
 
     def settle_in(self, ready: int) -> None:
         """Nothing of the connection is kept: no descriptor, no directory, no signal of the terminal."""
-        gc.collect()
-        getattr(gc, "freeze", gc.collect)()  # Python 3.7: forked pages stay shared
+        getattr(gc, "freeze", gc.disable)()  # a collection would write to every page that is shared with the agent
         null = os.open(os.devnull, os.O_RDWR)
         for handle in (0, 1, 2):
             os.dup2(null, handle)
@@ -107,7 +108,7 @@ class Supervisor:
         self.knock = os.open(self.attempt.at("wake"), os.O_RDWR | os.O_NONBLOCK)  # both ends: never at end of file
         self.reaper = self.system.reap_orphans()
         former = self.attempt.load("supervisor.json") or {}  # whom we replace was where we go on
-        self.note(former.get("phase", "starting"), former.get("restart_at"), former.get("reason"))
+        self.note(former.get("phase", "running"), former.get("restart_at"), former.get("reason"))
 
     def on_terminate(self, *_: Any) -> None:
         self.terminated = True
@@ -121,8 +122,11 @@ class Supervisor:
             "restart_at": restart_at,
             "reason": reason,
         }
+        if content == self.noted:
+            return
         with contextlib.suppress(OSError):  # a full disk must not stop the one who writes down the end
             self.system.replace(self.attempt.at("supervisor.json"), dump(content))
+            self.noted = content
 
     def stop_wanted(self) -> Optional[Json]:
         """The order to stop, if there is one by now."""
@@ -210,8 +214,8 @@ class Supervisor:
         end["witness"] = "supervisor" if run.mine else "shim"
         end["ended"] = (testimony or {}).get("at", ended)
         end["duration_s"] = max(0.0, end["ended"] - started.get("at", ended))
-        grown = self.system.oom_kills() > started.get("oom_kills", 0)
-        end["oom"] = end["signal"] == signal.SIGKILL and grown and signal.SIGKILL not in self.told.values()
+        is_strange = end["signal"] == signal.SIGKILL and signal.SIGKILL not in self.told.values()
+        end["oom"] = is_strange and self.system.oom_kills() > started.get("oom_kills", 0)
         self.clear(run, thorough=False)
         path = self.attempt.at("exit.{}.json".format(run.k))
         self.surely(lambda: self.system.replace(path, dump(end)))
@@ -233,7 +237,7 @@ class Supervisor:
         run = self.run
         children = self.system.children()
         if children is None:
-            table = self.system.table(self.marker)
+            table = self.table()
             children = [process.identity.pid for process in table if process.parent == os.getpid()]
         living = []
         for pid in children:
@@ -263,7 +267,10 @@ class Supervisor:
 
     def targets(self, run: Run) -> List[Identity]:
         known = {one for one in (run.shim, run.job) if one}
-        return who_to_signal(self.system.table(self.marker), known, os.getpid())
+        return who_to_signal(self.table(), known, os.getpid())
+
+    def table(self) -> List[Process]:
+        return self.system.table(self.marker, self.claim["at"] - CLOCKS_APART_S)
 
     def send(self, targets: List[Identity], number: int) -> None:
         for one in targets:
