@@ -19,6 +19,7 @@ import getpass
 import logging
 import os
 import shlex
+import socket
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
