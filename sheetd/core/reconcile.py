@@ -177,5 +177,6 @@ def _wake(world: World, now: Now) -> float:
         experiment = world.state.experiments[id_]
         if experiment.phase is Phase.WAITING:
             moments.append(experiment.not_before_s)
-    moments += [ended_s + world.limits.linger_s for ended_s in world.ended_at_s.values()]
+    for ended_s in world.ended_at_s.values():
+        moments += [ended_s + world.limits.linger_s, ended_s + world.limits.told_within_s]
     return min((moment for moment in moments if moment > now.s), default=now.s + world.limits.poll_s)

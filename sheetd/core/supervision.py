@@ -76,7 +76,7 @@ def _decide_end(
 
 def is_all_told(world: World, experiment: Experiment, attempt: Attempt, seen: AttemptSeen, now: Now) -> bool:
     """Whether an ended attempt's last metrics have arrived. They are waited for, but not for ever."""
-    if now.s - world.ended_at_s.get(attempt.id, now.s) >= world.limits.linger_s:
+    if now.s - world.ended_at_s.get(attempt.id, now.s) >= world.limits.told_within_s:
         return True
     reads_log = any(rule.regex is not None for rule in experiment.spec.metrics)
     is_searched = not reads_log or world.scan_offset.get(attempt.id, 0) >= seen.log_bytes

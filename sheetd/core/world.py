@@ -36,6 +36,8 @@ class Limits:
     dress_every_s: float = 300.0
     #: How long an ended attempt stays watched, for the metrics it wrote last.
     linger_s: float = 5.0
+    #: For so long an end is not recorded while the last metrics that its host counted have not arrived.
+    told_within_s: float = 60.0
     rows_max: int = 20_000
 
 

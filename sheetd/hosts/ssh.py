@@ -241,7 +241,8 @@ class SshChannel:
             self._is_closed = True
             closers, self._closers = self._closers, []
         for closer in reversed(closers):
-            closer()
+            with contextlib.suppress(EOFError, OSError):  # what it would end has ended with what carried it
+                closer()
         for transport in self._transports:  # paramiko's `close` does not wait for its thread
             if transport.is_alive():
                 transport.join(JOIN_S)

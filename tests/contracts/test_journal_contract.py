@@ -22,7 +22,7 @@ from sheetd.journal import SqliteJournal
 from sheetd.journal.requests import RequestStore
 from sheetd.ports import Journal
 from tests.daemon.fakes import FakeJournal, Request
-from tests.sim.service import SimJournal
+from tests.sim.service import SimJournal, apart
 from tests.sim.world import Setting, Simulation
 
 A, B = AttemptId("bcdfgh.1"), AttemptId("bcdfgh.2")
@@ -100,9 +100,10 @@ def sqlite(folder: Path) -> Iterator[Rig]:
 
 @contextmanager
 def simulated(_folder: Path) -> Iterator[Rig]:
-    simulation = Simulation(Setting(0, kinds=set(), rows=0))
-    yield SimulatedRig(simulation)
-    simulation.close()
+    with apart():
+        simulation = Simulation(Setting(0, kinds=set(), rows=0))
+        yield SimulatedRig(simulation)
+        simulation.close()
 
 
 @contextmanager

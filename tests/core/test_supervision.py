@@ -330,7 +330,9 @@ def test_an_end_whose_last_metrics_are_waited_for_cannot_be_taken_back_either():
     story.exits(attempt, rc=0, metrics_bytes=100)
     assert story.told(ev.AttemptEnded) == []
     story.report(attempt, AttemptSeen(state=Seen.RUNNING))
-    story.wait(8)
+    story.wait(30)
+    assert story.told(ev.AttemptEnded) == [], "its last numbers would never be asked for again"
+    story.wait(40)
     assert line["status"] == "succeeded"
 
 

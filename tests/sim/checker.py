@@ -273,8 +273,8 @@ class Checker:
         if books is not None:
             return books
         books = self.books[service.lineage] = Books()
-        assert service.daemon is not None
-        for id_, experiment in service.daemon.world.state.experiments.items():
+        known = {} if service.daemon is None else service.daemon.world.state.experiments
+        for id_, experiment in known.items():
             books.accepted.add(id_)
             for attempt in experiment.attempts:
                 books.intents[attempt.id] = attempt

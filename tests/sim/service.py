@@ -10,7 +10,8 @@ import hashlib
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +35,25 @@ from tests.sim.sheet import SimSheet
 if TYPE_CHECKING:
     from tests.sim.world import Simulation
 
-#: A lock that is held stays held here: nobody but daemons looks at it, and real time does not pass.
-lock.stop_after_delay = lambda _seconds: tenacity.stop_after_attempt(1)  # type: ignore[attr-defined,assignment]
-logging.getLogger("sheetd").setLevel(logging.CRITICAL + 1)
 COALESCE_S = 0.02
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """What a simulated daemon shares with real ones in this process, as it needs it, and then as it was.
+
+    It says nothing to the log; and a lock that is held stays held: nobody but daemons looks at it, and real time does
+    not pass.
+    """
+    logger, patience = logging.getLogger("sheetd"), lock.stop_after_delay  # type: ignore[attr-defined]
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    lock.stop_after_delay = lambda _seconds: tenacity.stop_after_attempt(1)  # type: ignore[attr-defined,assignment]
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        lock.stop_after_delay = patience  # type: ignore[attr-defined]
 
 
 class SimClock:

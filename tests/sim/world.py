@@ -25,7 +25,7 @@ from tests.sim.hosts import REFUSALS, Network, ready_machine
 from tests.sim.jobs import Fate, run_job
 from tests.sim.machine import Machine, Process
 from tests.sim.people import People
-from tests.sim.service import Service
+from tests.sim.service import Service, apart
 from tests.sim.sheet import OWNED_HEADERS, USER_HEADERS, SimSheet, Tab
 
 HOSTS = ("alpha", "beta", "gamma")
@@ -354,7 +354,11 @@ class Simulation:
 
 def simulate(setting: Setting) -> Report:
     """Run one seed. What is wrong is in the report; nothing is raised."""
-    simulation = Simulation(setting)
+    with apart():
+        return _simulate(Simulation(setting))
+
+
+def _simulate(simulation: Simulation) -> Report:
     try:
         simulation.run()
     except Violation as violation:
