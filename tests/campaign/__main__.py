@@ -17,10 +17,10 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from tests.campaign import kills
+from tests.campaign import absence, kills
 from tests.campaign.progress import Telling
 
-CAMPAIGNS = {"kills": kills}
+CAMPAIGNS = {"kills": kills, "absence": absence}
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:

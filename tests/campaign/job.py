@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-PROGRAM = """\
+_TELLING = """\
 import fcntl, os, signal, sys, time
 
 ledger, alive, token, seconds, ending = sys.argv[1:6]
@@ -27,6 +27,11 @@ def note(word, more="-"):
     os.close(handle)
 
 
+def end(rc):
+    note("exit", rc)
+    os._exit(rc)
+
+
 note("start")
 only_one = os.open(os.path.join(alive, token), os.O_RDWR | os.O_CREAT, 0o644)
 try:
@@ -36,7 +41,12 @@ except BlockingIOError:
 os.pwrite(only_one, "{} {} {:<60}".format(attempt, k, os.uname()[1]).encode(), 0)
 
 import sheetd
+"""
 
+#: For a storm: short, and over whatever happens.
+SHORT = (
+    _TELLING
+    + """
 if ending == "leave-child" and os.fork() == 0:
     os.setsid()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -44,10 +54,34 @@ if ending == "leave-child" and os.fork() == 0:
 for step in range(1, 6):
     sheetd.log(step=step, loss=1.0 / step)
     time.sleep(float(seconds) / 5)
-rc = 4 if ending == "fail" else 3 if ending == "crash-once" and k == "0" else 0
-note("exit", rc)
-os._exit(rc)
+end(4 if ending == "fail" else 3 if ending == "crash-once" and k == "0" else 0)
 """
+)
+
+#: For an absence: what happens is told by two files beside the ledger, `away` and `back`.
+PATIENT = (
+    _TELLING
+    + """
+def wait_for(name):
+    while not os.path.exists(os.path.join(os.path.dirname(ledger), name)):
+        time.sleep(0.1)
+
+
+sheetd.log(step=1, loss=1.0)
+wait_for("away")
+sheetd.log(step=2, loss=0.01)
+note("away")
+if ending == "fail":
+    end(4)
+if ending == "end":
+    end(0)
+if int(k) < {"crash-once": 1, "crash-twice": 2}.get(ending, 0):
+    end(3)
+wait_for("back")
+sheetd.log(step=3, loss=0.5)
+end(0)
+"""
+)
 
 _TEMPLATE = """\
 command = ["python3", "{program}", "{{home}}/ledger", "{alive}", "{{{{token}}}}", "{{{{seconds}}}}", "{{{{ending}}}}"]
@@ -61,9 +95,7 @@ type = "text"
 [params.seconds]
 type = "number"
 [params.ending]
-type = "choice"
-choices = ["succeed", "fail", "crash-once", "leave-child"]
-default = "succeed"
+type = "text"
 
 [metrics]
 loss = {{{{}}}}

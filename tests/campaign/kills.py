@@ -19,7 +19,7 @@ from typing import Any
 from sheetd.journal import JournalReader
 from tests.campaign.checker import Evidence, judge, read_ledger
 from tests.campaign.decoy import offences
-from tests.campaign.job import ENDINGS, PROGRAM, STATUS_OF_ENDING, template_of, templates
+from tests.campaign.job import ENDINGS, SHORT, STATUS_OF_ENDING, template_of, templates
 from tests.campaign.laboratory import Laboratory
 from tests.campaign.nemesis import DaemonNemesis, HostNemesis, Thread
 from tests.campaign.tally import Tally
@@ -122,7 +122,7 @@ class Typist:
 def run(storm: Storm, outcome: Outcome, tell: Tell) -> None:
     """The whole campaign. Raises what broke the rig; what broke sheetd is in the outcome."""
     began_s = time.monotonic()
-    with Laboratory(hosts=storm.hosts, slots=storm.slots, program=PROGRAM, templates=templates) as lab:
+    with Laboratory(hosts=storm.hosts, slots=storm.slots, program=SHORT, templates=templates) as lab:
         typist = Typist(lab, storm.seed, storm.hosts * storm.slots * ROWS_FOR_EACH_SLOT)
         try:
             rage(storm, lab, typist, outcome, tell)

@@ -22,8 +22,8 @@ from tests.rig.fleet import SSH_PORT, FleetHost
 from tests.rig.light_sshd import greets
 
 #: How often each is drawn.
-KILLS = {"job": 24, "shim": 20, "supervisor": 24, "agent": 8, "sshd": 5, "launcher": 3}
-FAULTS = {"reboot": 3, "reset": 3, "stall": 3, "lost answers": 3, "lost bytes": 3, "delay": 3}
+KILLS = {"job": 26, "shim": 22, "supervisor": 26, "agent": 5, "sshd": 4, "launcher": 3}
+FAULTS = {"reboot": 2, "reset": 2, "stall": 2, "lost answers": 2, "lost bytes": 2, "delay": 2}
 WEIGHTS = KILLS | FAULTS
 AMBUSH = 0.4
 AMBUSH_S = 0.5
