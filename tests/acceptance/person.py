@@ -40,6 +40,14 @@ class Person:
         self.tab.update(values, f"A{first}", raw=True)
         self.typed += [tuple(str(value) for value in row) for row in values]
 
+    def type_cell(self, token: str, name: str, value: str) -> None:
+        """Into the row of this token, in a sheet that nobody moves about."""
+        index = next(n for n, row in enumerate(self.typed) if row[self.columns.index("token")] == token)
+        self.tab.update([[value]], gspread.utils.rowcol_to_a1(index + 2, self.header.index(name) + 1), raw=True)
+        row = list(self.typed[index])
+        row[self.columns.index(name)] = value
+        self.typed[index] = tuple(row)
+
     # --- moving rows about -----------------------------------------------------------------------------------------
 
     def sort(self) -> None:

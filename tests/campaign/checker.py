@@ -17,7 +17,7 @@ the first witness had already been replaced.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,6 +77,7 @@ class Evidence:
     events: Iterable[Event]
     rows: list[dict[str, str]]
     endings: Mapping[str, str]  # of the typed tokens
+    stopped: Collection[str] = ()  # tokens that a person wanted stopped
     by_attempt: dict[str, list[Line]] = field(default_factory=lambda: defaultdict(list))
     claims: dict[str, AttemptEnded] = field(default_factory=dict)
     attempts: int = 0
@@ -146,6 +147,8 @@ def untrue_end(evidence: Evidence, attempt: str) -> Iterator[str]:
     last = max(written, key=lambda line: line.k, default=None)
     if last is not None and last.k == claim.restarts:
         true = claim.reason is Reason.SUCCEEDED if last.rc == 0 else claim.exit_code == last.rc
+        # A stop that struck between a job's last line and its last instruction.
+        true |= last.token in evidence.stopped and claim.reason is Reason.STOPPED_BY_USER and claim.exit_code is None
         if not true and not is_excused(evidence, last):
             yield f"lost exit: {last}\n    {evidence.about(attempt)}"
     elif claim.reason is Reason.SUCCEEDED or claim.exit_code is not None:
@@ -177,6 +180,8 @@ def wrong_rows(evidence: Evidence) -> Iterator[str]:
         row = rows.get(token)
         if row is None:
             yield f"wrong row: the row of {token} is gone"
+        elif row["status"] == "stopped" and token in evidence.stopped:
+            continue
         elif row["status"] != STATUS_OF_ENDING[ending]:
             attempt = f"{row['id']}.{row['attempt']}"
             said = f"{row['status']}: {row['message']}"

@@ -28,6 +28,8 @@ LOOK_S = 0.5
 #: Rows that are not at their end, for each slot: so that none is ever idle for want of work.
 ROWS_FOR_EACH_SLOT = 3
 AT_REST = frozenset(STATUS_OF_ENDING.values()) | {"stopped", "invalid"}
+#: How likely somebody is to stop a row, at each look.
+STOP = 0.06
 Tell = Callable[[int, int, str], None]
 
 
@@ -57,6 +59,7 @@ class Outcome:
     statuses: Counter[str] = field(default_factory=Counter)
     storm_s: float = 0.0
     seconds: float = 0.0
+    cpu_s: float = 0.0
     violations: list[str] = field(default_factory=list)
     kept: str | None = None
     is_interrupted: bool = False
@@ -76,6 +79,7 @@ class Outcome:
             "statuses": dict(sorted(self.statuses.items())),
             "storm_seconds": round(self.storm_s, 1),
             "seconds": round(self.seconds, 1),
+            "cpu_seconds": round(self.cpu_s, 1),
             "violations_total": len(self.violations),
             "violations": [violation[:2000] for violation in self.violations[:20]],
             "kept": self.kept,
@@ -91,6 +95,7 @@ class Typist:
         self.draw = random.Random(f"{seed} rows")
         self.open_rows = open_rows
         self.endings: dict[str, str] = {}
+        self.stopped: set[str] = set()
         self.statuses: Counter[str] = Counter()
 
     def look(self) -> int:
@@ -103,6 +108,14 @@ class Typist:
         missing = self.open_rows - (len(self.endings) - at_rest)
         if missing > self.open_rows // 6:
             self.person.type_rows([self.row() for _ in range(missing)])
+
+    def stop_one(self) -> None:
+        """Somebody does not want a row any more, whatever it is doing."""
+        left = [token for token in self.endings if token not in self.stopped]
+        if left and self.draw.random() < STOP:
+            token = self.draw.choice(left[-self.open_rows :])
+            self.stopped.add(token)
+            self.person.type_cell(token, "action", "stop")
 
     def row(self) -> dict[str, Any]:
         ending = self.draw.choices(list(ENDINGS), list(ENDINGS.values()))[0]
@@ -134,6 +147,7 @@ def run(storm: Storm, outcome: Outcome, tell: Tell) -> None:
             raise
         finally:
             outcome.seconds = time.monotonic() - began_s
+            outcome.cpu_s = lab.cpu_s()
             if outcome.violations:
                 outcome.kept = str(lab.folder)
             lab.keep_folder = outcome.kept is not None
@@ -154,6 +168,7 @@ def rage(storm: Storm, lab: Laboratory, typist: Typist, outcome: Outcome, tell: 
             at_rest = typist.look()
             if not outcome.tally.is_enough:
                 typist.type_more(at_rest)
+                typist.stop_one()
             tell(min(outcome.tally.total, storm.count), storm.count, words_of(typist))
             stop.wait(LOOK_S)
     finally:
@@ -189,7 +204,7 @@ def examine(lab: Laboratory, typist: Typist, outcome: Outcome) -> Iterator[str]:
     """The judgement, and the numbers for the summary."""
     lines = [line for host in lab.fleet for line in read_ledger(host.alias, host.home / "ledger")]
     events = [recorded.event for recorded in JournalReader(lab.project.state).events()]
-    evidence = Evidence(lines, outcome.tally, events, lab.person.rows(), typist.endings)
+    evidence = Evidence(lines, outcome.tally, events, lab.person.rows(), typist.endings, typist.stopped)
     outcome.experiments = len(typist.endings)
     outcome.attempts = evidence.attempts
     outcome.executions = sum(line.word == "start" for line in lines)

@@ -7,6 +7,7 @@ the folder.
 from __future__ import annotations
 
 import contextlib
+import resource
 import shutil
 import tempfile
 import time
@@ -25,7 +26,7 @@ TAB = "Experiments"
 PATIENCE_S = 20.0
 OF_EVERY_HOST = ("sshd", "tini", "sleep", "nsenter", "ps")
 HEADER = [
-    *("template", "token", "seconds", "ending", "notes"),
+    *("template", "token", "seconds", "ending", "notes", "action"),
     *("id", "status", "message", "host", "attempt", "loss", "loss:min"),
 ]
 DEVICES = ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "accel0", "accel1")
@@ -104,6 +105,11 @@ class Laboratory:
         while (found := self._strays()) and time.monotonic() < until_s:
             time.sleep(0.1)
         return found
+
+    def cpu_s(self) -> float:
+        """What the campaign has used up to now: hosts, daemons that have ended, and this process with the sheet."""
+        here = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return self.fleet.cpu_s() + sum(one.ru_utime + one.ru_stime for one in here)
 
     def _strays(self) -> list[str]:
         return [

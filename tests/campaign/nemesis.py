@@ -21,8 +21,10 @@ from tests.campaign.victims import FAMILY, Victim, strike, victims
 from tests.rig.fleet import SSH_PORT, FleetHost
 from tests.rig.light_sshd import greets
 
+#: All that keeps one attempt, and its job, and perhaps the agent: then decoys have their numbers before anybody looks.
+FAMILY_AT_ONCE = "family"
 #: How often each is drawn.
-KILLS = {"job": 26, "shim": 22, "supervisor": 26, "agent": 5, "sshd": 4, "launcher": 3}
+KILLS = {"job": 26, "shim": 22, "supervisor": 26, "agent": 5, "sshd": 4, "launcher": 3, FAMILY_AT_ONCE: 8}
 FAULTS = {"reboot": 2, "reset": 2, "stall": 2, "lost answers": 2, "lost bytes": 2, "delay": 2}
 WEIGHTS = KILLS | FAULTS
 AMBUSH = 0.4
@@ -102,17 +104,24 @@ class HostNemesis(Thread):
         there = [one for one in victims(self.host) if one.attempt or one.role not in FAMILY]
         wanted = [one for one in there if one.role == role] or [one for one in there if one.role in FAMILY]
         fresh = [one for one in wanted if is_new(one)] or wanted
-        if fresh:
-            self.strike(self.draw.choice(fresh))
-
-    def strike(self, victim: Victim) -> None:
-        if not strike(victim):
+        if not fresh:
             return
-        self.tally.kill(self.host.alias, victim.role, victim.inner_pid, victim.attempt, victim.k)
-        if victim.role == "sshd":
+        chosen = self.draw.choice(fresh)
+        dead = [one for one in self.struck_with(chosen, there, role) if strike(one)]
+        for one in dead:
+            self.tally.kill(self.host.alias, one.role, one.inner_pid, one.attempt, one.k)
+        if any(one.role == "sshd" for one in dead):
             self.mend_sshd()
-        elif self.draw.random() < DECOY and self.decoys.plant(victim.inner_pid, victim.role):
-            self.tally.decoy(victim.role)
+        elif self.draw.random() < DECOY or role == FAMILY_AT_ONCE:
+            for one in dead:
+                if self.decoys.plant(one.inner_pid, one.role):
+                    self.tally.decoy(one.role)
+
+    def struck_with(self, chosen: Victim, there: list[Victim], role: str) -> list[Victim]:
+        if role != FAMILY_AT_ONCE:
+            return [chosen]
+        with_agent = self.draw.random() < 0.7
+        return [one for one in there if one.attempt == chosen.attempt or (with_agent and one.role == "agent")]
 
     def lie_in_ambush(self) -> Callable[[Victim], bool]:
         """Return soon after the host forked something, with what tells the new from the old."""
