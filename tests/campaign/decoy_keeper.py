@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-DECOYS_MAX = 12
+DECOYS_MAX = 24
 TRIES = 100
 WATCHED = sorted(set(range(1, signal.NSIG)) - {signal.SIGKILL, signal.SIGSTOP, 32, 33})  # those two are glibc's own
 

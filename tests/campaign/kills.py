@@ -8,6 +8,7 @@ blow falls is decided by real processes.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 import threading
 import time
@@ -138,10 +139,10 @@ def run(storm: Storm, outcome: Outcome, tell: Tell) -> None:
     with Laboratory(hosts=storm.hosts, slots=storm.slots, program=SHORT, templates=templates) as lab:
         typist = Typist(lab, storm.seed, storm.hosts * storm.slots * ROWS_FOR_EACH_SLOT)
         try:
-            rage(storm, lab, typist, outcome, tell)
-            stuck = rest(storm, lab, typist, tell)
-            lab.project.stop()
-            outcome.violations += [*stuck, *examine(lab, typist, outcome)]
+            with contextlib.ExitStack() as decoys:
+                rage(storm, lab, typist, outcome, tell, decoys)
+                stuck = rest(storm, lab, typist, tell)
+                outcome.violations += [*stuck, *examine(lab, typist, outcome)]
         except Exception:
             outcome.kept = str(lab.folder)
             raise
@@ -153,13 +154,19 @@ def run(storm: Storm, outcome: Outcome, tell: Tell) -> None:
             lab.keep_folder = outcome.kept is not None
 
 
-def rage(storm: Storm, lab: Laboratory, typist: Typist, outcome: Outcome, tell: Tell) -> None:
+def rage(
+    storm: Storm, lab: Laboratory, typist: Typist, outcome: Outcome, tell: Tell, decoys: contextlib.ExitStack
+) -> None:
     """Until the wanted kills are delivered. In the end every fault is mended, and the daemon is another one."""
     began_s = time.monotonic()
     stop = threading.Event()
     typist.type_more(0)
     lab.project.start()
-    threads: list[Thread] = [HostNemesis(lab, host, storm.seed, storm.gap_s, outcome.tally, stop) for host in lab.fleet]
+    threads: list[Thread] = []
+    for host in lab.fleet:
+        nemesis = HostNemesis(lab, host, storm.seed, storm.gap_s, outcome.tally, stop)
+        decoys.callback(nemesis.close_decoys)
+        threads.append(nemesis)
     threads.append(DaemonNemesis(lab.project, storm.seed, storm.daemon_gap_s, outcome.tally, stop))
     for thread in threads:
         thread.start()
@@ -202,6 +209,8 @@ def rest(storm: Storm, lab: Laboratory, typist: Typist, tell: Tell) -> list[str]
 
 def examine(lab: Laboratory, typist: Typist, outcome: Outcome) -> Iterator[str]:
     """The judgement, and the numbers for the summary."""
+    if lab.project.stop() != 0:
+        yield "the daemon did not end in peace"
     lines = [line for host in lab.fleet for line in read_ledger(host.alias, host.home / "ledger")]
     events = [recorded.event for recorded in JournalReader(lab.project.state).events()]
     evidence = Evidence(lines, outcome.tally, events, lab.person.rows(), typist.endings, typist.stopped)

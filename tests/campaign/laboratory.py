@@ -116,7 +116,7 @@ class Laboratory:
             f"{host.alias}: {line.strip()}"
             for host in self.fleet
             for line in host.run("ps", "-e", "-o", "comm=,pid=,args=").splitlines()
-            if line.split()[0] not in OF_EVERY_HOST
+            if line.split()[0] not in OF_EVERY_HOST and self.keeper.name not in line
         ]
 
     def _remove_folder(self) -> None:

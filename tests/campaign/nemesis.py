@@ -24,7 +24,7 @@ from tests.rig.light_sshd import greets
 #: All that keeps one attempt, and its job, and perhaps the agent: then decoys have their numbers before anybody looks.
 FAMILY_AT_ONCE = "family"
 #: How often each is drawn.
-KILLS = {"job": 26, "shim": 22, "supervisor": 26, "agent": 5, "sshd": 4, "launcher": 3, FAMILY_AT_ONCE: 8}
+KILLS = {"job": 26, "shim": 22, "supervisor": 26, "agent": 5, "sshd": 4, "launcher": 3, FAMILY_AT_ONCE: 12}
 FAULTS = {"reboot": 2, "reset": 2, "stall": 2, "lost answers": 2, "lost bytes": 2, "delay": 2}
 WEIGHTS = KILLS | FAULTS
 AMBUSH = 0.4
@@ -89,11 +89,16 @@ class HostNemesis(Thread):
             self.make_whole()
 
     def make_whole(self) -> None:
-        """No fault outlives the storm. Connections that may be half open are reset, as by a network that comes back."""
+        """No fault outlives the storm; the decoys stay, for what rests next to them must come to rest all the same.
+
+        Connections that may be half open are reset, as by a network that comes back.
+        """
         self.proxy.cut()
         self.proxy.heal()
         if not self.is_listening:
             self.host.start_sshd()
+
+    def close_decoys(self) -> None:
         self.decoys.close()
 
     # --- kills -----------------------------------------------------------------------------------------------------
