@@ -29,6 +29,7 @@ LOOK_S = 0.5
 #: Rows that are not at their end, for each slot: so that none is ever idle for want of work.
 ROWS_FOR_EACH_SLOT = 3
 AT_REST = frozenset(STATUS_OF_ENDING.values()) | {"stopped", "invalid"}
+LAST_LOSS = "0.2"
 #: How likely somebody is to stop a row, at each look.
 STOP = 0.06
 Tell = Callable[[int, int, str], None]
@@ -58,6 +59,7 @@ class Outcome:
     executions: int = 0
     restarts: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
+    numbers_missing: int = 0
     storm_s: float = 0.0
     seconds: float = 0.0
     cpu_s: float = 0.0
@@ -77,6 +79,7 @@ class Outcome:
             "attempts": self.attempts,
             "executions": self.executions,
             "restarts": self.restarts,
+            "numbers_missing": self.numbers_missing,
             "statuses": dict(sorted(self.statuses.items())),
             "storm_seconds": round(self.storm_s, 1),
             "seconds": round(self.seconds, 1),
@@ -219,6 +222,7 @@ def examine(lab: Laboratory, typist: Typist, outcome: Outcome) -> Iterator[str]:
     outcome.executions = sum(line.word == "start" for line in lines)
     outcome.restarts = sum(claim.restarts for claim in evidence.claims.values())
     outcome.statuses = typist.statuses
+    outcome.numbers_missing = sum(row["status"] == "succeeded" and row["loss"] != LAST_LOSS for row in evidence.rows)
     yield from judge(evidence)
     if Counter(lab.person.typed_now()) != Counter(lab.person.typed):
         yield "wrong row: what people typed has changed"
