@@ -7,9 +7,10 @@ import subprocess
 from pathlib import Path
 from typing import final
 
-from tests.rig.fleet import FleetHost
+from tests.rig.fleet import HOME, FleetHost
 
 KEEPER = Path(__file__).with_name("decoy_keeper.py")
+LEDGER = "decoys"
 ANSWER_S = 10.0
 
 
@@ -19,7 +20,7 @@ class Decoys:
 
     def __init__(self, host: FleetHost, program: Path) -> None:
         """`program` is a copy of the keeper where the host can see it."""
-        argv = host.console("/usr/bin/python3", "-I", "-S", str(program), "/root/decoys")
+        argv = host.console("/usr/bin/python3", "-I", "-S", str(program), f"{HOME}/{LEDGER}")
         self._keeper = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
 
     def plant(self, pid: int, role: str) -> bool:
@@ -41,6 +42,7 @@ class Decoys:
         self._keeper.communicate()
 
 
-def offences(ledger: Path) -> list[str]:
+def offences(host: FleetHost) -> list[str]:
     """What was done to decoys. Nobody may do anything to them."""
+    ledger = host.home / LEDGER
     return ledger.read_text().splitlines() if ledger.exists() else []

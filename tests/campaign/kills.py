@@ -227,7 +227,7 @@ def examine(lab: Laboratory, typist: Typist, outcome: Outcome) -> Iterator[str]:
     if Counter(lab.person.typed_now()) != Counter(lab.person.typed):
         yield "wrong row: what people typed has changed"
     for host in lab.fleet:
-        yield from (f"decoy signalled on {host.alias}: {line}" for line in offences(host.home / "decoys"))
+        yield from (f"decoy signalled on {host.alias}: {line}" for line in offences(host))
     yield from (f"left behind: {stray}" for stray in lab.strays_at_rest())
 
 

@@ -19,7 +19,7 @@ from tests.acceptance.person import Person
 from tests.acceptance.project import Project
 from tests.campaign.decoy import KEEPER
 from tests.rig.fault_proxy import FaultProxy
-from tests.rig.fleet import SSH_PORT, Fleet, FleetHost
+from tests.rig.fleet import HOME, SSH_PORT, Fleet, FleetHost
 from tests.sheets.builtin_rig import builtin_server
 
 TAB = "Experiments"
@@ -75,7 +75,7 @@ class Laboratory:
         self.person.write_header()
         self.project = Project(
             self.folder / "lab",
-            home="/root",
+            home=HOME,
             sheet=f'url = "{address.base_url}"\nkey = "{address.key}"\ntoken = "{address.token}"\n'
             "poll_s = 0.3\nsettle_s = 0.2",
             hosts="".join(f'[[hosts]]\nname = "{host.alias}"\nslots = {self._slots}\n' for host in self.fleet),
@@ -115,7 +115,7 @@ class Laboratory:
         return [
             f"{host.alias}: {line.strip()}"
             for host in self.fleet
-            for line in host.run("ps", "-e", "-o", "comm=,pid=,args=").splitlines()
+            for line in host.run("ps", "-e", "-ww", "-o", "comm=,pid=,args=").splitlines()
             if line.split()[0] not in OF_EVERY_HOST and self.keeper.name not in line
         ]
 

@@ -28,6 +28,8 @@ from tests.rig.light_sshd import greets, make_key
 from tests.rig.waiting import wait_for
 
 SSH_PORT = 22
+#: Where a host's own disk is mounted there.
+HOME = "/root"
 FLEETS_MAX = 250
 
 #: What a host does when it is switched on. Arguments: its folder and sshd. All that is mounted goes with the namespace.
