@@ -10,8 +10,7 @@ Against these are held the rows of the sheet and what the journal claims of each
     stuck row           after the faults have stopped a row does not come to its end
     wrong row           a row ends as its program never could, or a cell that a person typed has changed
 
-Weak: an exit is excused by *any* two blows against shim and supervisor during its run, also where the second came when
-the first witness had already been replaced.
+Weak: times are compared with a slack of a second, so a blow that came just too late excuses as well.
 """
 
 from __future__ import annotations
@@ -74,21 +73,23 @@ class Evidence:
 
     lines: list[Line]
     tally: Tally
-    events: Iterable[Event]
+    events: Iterable[tuple[float, Event]]  # and when each was recorded
     rows: list[dict[str, str]]
     endings: Mapping[str, str]  # of the typed tokens
     stopped: Collection[str] = ()  # tokens that a person wanted stopped
     by_attempt: dict[str, list[Line]] = field(default_factory=lambda: defaultdict(list))
     claims: dict[str, AttemptEnded] = field(default_factory=dict)
+    known_s: dict[str, float] = field(default_factory=dict)
     attempts: int = 0
 
     def __post_init__(self) -> None:
         for line in self.lines:
             self.by_attempt[line.attempt].append(line)
-        for event in self.events:
+        for at_s, event in self.events:
             self.attempts += isinstance(event, LaunchIntended)
             if isinstance(event, AttemptEnded):
                 self.claims[event.attempt] = event
+                self.known_s[event.attempt] = at_s + SLACK_S
 
     def about(self, attempt: str) -> str:
         """Everything known of an attempt, in order of time."""
@@ -130,12 +131,15 @@ def is_excused(evidence: Evidence, exit_: Line) -> bool:
     """Whether nobody is left who could know of this end, or it did not come to it."""
     run = [line for line in evidence.by_attempt[exit_.attempt] if line.k == exit_.k and line.word == "start"]
     since_s = min((line.at_s for line in run), default=exit_.at_s) - SLACK_S
+    known_s = evidence.known_s.get(exit_.attempt, float("inf"))
     tally = evidence.tally
-    if any(tally.power_losses(exit_.host, since_s)):
+    if any(tally.power_losses(exit_.host, since_s, known_s)):
         return True
-    if any(blow.pid == exit_.pid for blow in tally.struck(exit_.attempt, "job", since_s)):
+    if any(blow.pid == exit_.pid for blow in tally.struck(exit_.attempt, "job", since_s, known_s)):
         return True  # between its last line and its last instruction
-    return any(tally.struck(exit_.attempt, "shim", since_s)) and any(tally.struck(exit_.attempt, "supervisor", since_s))
+    had_shim = not any(tally.struck(exit_.attempt, "shim", since_s, exit_.at_s + SLACK_S))
+    had_supervisor = not any(tally.struck(exit_.attempt, "supervisor", since_s, known_s))
+    return not had_shim and not had_supervisor
 
 
 def untrue_end(evidence: Evidence, attempt: str) -> Iterator[str]:

@@ -25,7 +25,7 @@ from tests.campaign.laboratory import Laboratory
 from tests.campaign.nemesis import DaemonNemesis, HostNemesis, Thread
 from tests.campaign.tally import Tally
 
-LOOK_S = 0.5
+LOOK_S = 1.0
 #: Rows that are not at their end, for each slot: so that none is ever idle for want of work.
 ROWS_FOR_EACH_SLOT = 3
 AT_REST = frozenset(STATUS_OF_ENDING.values()) | {"stopped", "invalid"}
@@ -215,7 +215,8 @@ def examine(lab: Laboratory, typist: Typist, outcome: Outcome) -> Iterator[str]:
     if lab.project.stop() != 0:
         yield "the daemon did not end in peace"
     lines = [line for host in lab.fleet for line in read_ledger(host.alias, host.home / "ledger")]
-    events = [recorded.event for recorded in JournalReader(lab.project.state).events()]
+    monotonic = time.monotonic() - time.time()  # what turns the journal's wall times into those of ledgers and blows
+    events = [(one.wall_s + monotonic, one.event) for one in JournalReader(lab.project.state).events()]
     evidence = Evidence(lines, outcome.tally, events, lab.person.rows(), typist.endings, typist.stopped)
     outcome.experiments = len(typist.endings)
     outcome.attempts = evidence.attempts

@@ -65,9 +65,11 @@ class Tally:
     def is_enough(self) -> bool:
         return self.total >= self.wanted
 
-    def struck(self, attempt: str, kind: str, since_s: float) -> Iterator[Blow]:
-        """The blows against one attempt's processes of a kind, from a moment on."""
-        return (blow for blow in self.blows if (blow.attempt, blow.kind) == (attempt, kind) and blow.at_s >= since_s)
+    def struck(self, attempt: str, kind: str, since_s: float, until_s: float = float("inf")) -> Iterator[Blow]:
+        """The blows against one attempt's processes of a kind, between two moments."""
+        blows = (blow for blow in self.blows if (blow.attempt, blow.kind) == (attempt, kind))
+        return (blow for blow in blows if since_s <= blow.at_s <= until_s)
 
-    def power_losses(self, host: str, since_s: float) -> Iterator[Blow]:
-        return (blow for blow in self.blows if (blow.host, blow.kind) == (host, "reboot") and blow.at_s >= since_s)
+    def power_losses(self, host: str, since_s: float, until_s: float) -> Iterator[Blow]:
+        blows = (blow for blow in self.blows if (blow.host, blow.kind) == (host, "reboot"))
+        return (blow for blow in blows if since_s <= blow.at_s <= until_s)

@@ -39,7 +39,8 @@ def found(
     tally.blows += blows
     row = {"token": "t0", "id": "abcd", "attempt": "1", "status": status, "message": ""}
     launch = LaunchIntended(attempt=AttemptId(A), host=HostName("host0"), slots=(), nonce="n")
-    evidence = Evidence(list(lines), tally, (launch, *claims), [row], {"t0": ending})
+    events = [(9.0, launch), *((30.0, claim) for claim in claims)]
+    evidence = Evidence(list(lines), tally, events, [row], {"t0": ending})
     return [violation.partition(":")[0] for violation in judge(evidence)]
 
 
@@ -78,6 +79,13 @@ def test_a_blow_from_before_the_run_excuses_nothing() -> None:
     lost = (ended(Reason.HOST_LOST),)
     early = (blow("shim", 5.0), blow("supervisor", 5.0))
     assert found(start(), exit_(0), claims=lost, blows=early) == ["lost exit"]
+
+
+def test_a_blow_when_the_end_was_known_or_told_excuses_nothing() -> None:
+    lost = (ended(Reason.HOST_LOST),)
+    assert found(start(), exit_(0), claims=lost, blows=(blow("reboot", 40.0),)) == ["lost exit"]
+    testified = (blow("shim", 25.0), blow("supervisor", 25.0))
+    assert found(start(), exit_(0), claims=lost, blows=testified) == ["lost exit"]
 
 
 def test_the_death_of_another_process_of_the_job_excuses_nothing() -> None:
