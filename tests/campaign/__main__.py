@@ -4,7 +4,8 @@ python -m tests.campaign kills --count 1000 --seed 1
 python -m tests.campaign absence --minutes 10
 
 The exit status is 0 when nothing was violated, 1 when something was (it is in the summary, and the folder with all
-ledgers, logs and the journal is kept), and 130 after Ctrl-C. A further campaign is a module with `add_to` and `main`.
+ledgers, logs and the journal is kept), 2 when the rig itself broke, and 130 after Ctrl-C. A further campaign is a
+module with `add_to` and `main`.
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(json.dumps(outcome.summary()), flush=True)
     if outcome.is_interrupted:
         return 130
+    if outcome.broken:
+        print(outcome.broken, file=sys.stderr)
+        return 2
     return 1 if outcome.violations else 0
 
 

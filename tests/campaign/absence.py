@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -56,6 +57,8 @@ class Outcome:
     violations: list[str] = field(default_factory=list)
     kept: str | None = None
     is_interrupted: bool = False
+    #: The rig or the campaign itself failed: nothing can be said of sheetd.
+    broken: str | None = None
 
     def summary(self) -> dict[str, Any]:
         return {
@@ -70,6 +73,7 @@ class Outcome:
             "violations": self.violations[:20],
             "kept": self.kept,
             "interrupted": self.is_interrupted,
+            "broken": self.broken,
         }
 
 
@@ -225,4 +229,6 @@ def main(chosen: argparse.Namespace, tell: Tell) -> Outcome:
         run(outcome, chosen.slots, tell)
     except KeyboardInterrupt:
         outcome.is_interrupted = True
+    except Exception:  # noqa: BLE001 - told in the summary, which must come whatever happens
+        outcome.broken = traceback.format_exc()
     return outcome

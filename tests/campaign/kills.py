@@ -12,6 +12,7 @@ import contextlib
 import random
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
@@ -46,6 +47,7 @@ class Storm:
     gap_s: float = 0.5
     daemon_gap_s: float = 9.0
     rest_s: float = 300.0
+    keep: bool = False
 
 
 @dataclass
@@ -59,13 +61,16 @@ class Outcome:
     executions: int = 0
     restarts: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
-    numbers_missing: int = 0
+    #: Rows that succeeded and do not show the number that their job reported last.
+    numbers_missing: list[str] = field(default_factory=list)
     storm_s: float = 0.0
     seconds: float = 0.0
     cpu_s: float = 0.0
     violations: list[str] = field(default_factory=list)
     kept: str | None = None
     is_interrupted: bool = False
+    #: The rig or the campaign itself failed: nothing can be said of sheetd.
+    broken: str | None = None
 
     def summary(self) -> dict[str, Any]:
         return {
@@ -79,7 +84,8 @@ class Outcome:
             "attempts": self.attempts,
             "executions": self.executions,
             "restarts": self.restarts,
-            "numbers_missing": self.numbers_missing,
+            "numbers_missing_total": len(self.numbers_missing),
+            "numbers_missing": self.numbers_missing[:20],
             "statuses": dict(sorted(self.statuses.items())),
             "storm_seconds": round(self.storm_s, 1),
             "seconds": round(self.seconds, 1),
@@ -88,6 +94,7 @@ class Outcome:
             "violations": [violation[:2000] for violation in self.violations[:20]],
             "kept": self.kept,
             "interrupted": self.is_interrupted,
+            "broken": self.broken,
         }
 
 
@@ -152,7 +159,7 @@ def run(storm: Storm, outcome: Outcome, tell: Tell) -> None:
         finally:
             outcome.seconds = time.monotonic() - began_s
             outcome.cpu_s = lab.cpu_s()
-            if outcome.violations:
+            if outcome.violations or storm.keep:
                 outcome.kept = str(lab.folder)
             lab.keep_folder = outcome.kept is not None
 
@@ -223,7 +230,11 @@ def examine(lab: Laboratory, typist: Typist, outcome: Outcome) -> Iterator[str]:
     outcome.executions = sum(line.word == "start" for line in lines)
     outcome.restarts = sum(claim.restarts for claim in evidence.claims.values())
     outcome.statuses = typist.statuses
-    outcome.numbers_missing = sum(row["status"] == "succeeded" and row["loss"] != LAST_LOSS for row in evidence.rows)
+    outcome.numbers_missing = [
+        "{token} ({id}.{attempt}) on {host} shows {loss}".format(**row)
+        for row in evidence.rows
+        if row["status"] == "succeeded" and row["loss"] != LAST_LOSS
+    ]
     yield from judge(evidence)
     if Counter(lab.person.typed_now()) != Counter(lab.person.typed):
         yield "wrong row: what people typed has changed"
@@ -240,6 +251,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gap-s", type=float, default=Storm.gap_s, help="mean time between two blows on a host")
     parser.add_argument("--daemon-gap-s", type=float, default=Storm.daemon_gap_s, help="between kills of the daemon")
     parser.add_argument("--rest-s", type=float, default=Storm.rest_s, help="after this long at rest a row is stuck")
+    parser.add_argument("--keep", action="store_true", help="keep the folder, whatever was found")
 
 
 def main(chosen: argparse.Namespace, tell: Tell) -> Outcome:
@@ -249,4 +261,6 @@ def main(chosen: argparse.Namespace, tell: Tell) -> Outcome:
         run(storm, outcome, tell)
     except KeyboardInterrupt:
         outcome.is_interrupted = True
+    except Exception:  # noqa: BLE001 - told in the summary, which must come whatever happens
+        outcome.broken = traceback.format_exc()
     return outcome

@@ -193,7 +193,8 @@ class FleetHost:
     def _await_sshd(self) -> None:
         life = self._life
         assert life is not None
-        wait_for(lambda: life.poll() is not None or greets(self.address, SSH_PORT), f"sshd of {self.alias} answers")
+        what = f"sshd of {self.alias} answers"
+        wait_for(lambda: life.poll() is not None or greets(self.address, SSH_PORT), what, within_s=60.0)
         if life.poll() is not None:
             raise RuntimeError(f"{self.alias} did not boot: {(self._folder / 'boot.log').read_text()[-500:]}")
 
