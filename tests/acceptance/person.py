@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import gspread
@@ -12,28 +13,40 @@ from tests.sheets.builtin_rig import Address
 
 HEADER = ["token", "seconds", "ending", "notes", "id", "status", "message", "host", "attempt", "loss", "loss:min"]
 OWNED = frozenset({*SYSTEM_HEADERS, "loss", "loss:min"})
-TYPED = [name for name in HEADER if name not in OWNED]
 
 
 class Person:
     """Keeps a book of what was typed, row by row, to compare with at the end."""
 
-    def __init__(self, address: Address, tab: str) -> None:
+    def __init__(self, address: Address, tab: str, header: Sequence[str] = HEADER) -> None:
         client = gspread.Client(auth=None, http_client=lambda *_a, **_k: address.client())  # type: ignore[arg-type]
         self.spreadsheet = client.open_by_key(address.key)
         self.tab: gspread.Worksheet = self.spreadsheet.worksheet(tab)
+        self.header = list(header)
+        self.columns = [name for name in header if name not in OWNED]
         self.typed: list[tuple[Any, ...]] = []
         self.rng = random.Random(20)
 
     def write_header(self) -> None:
-        self.tab.update([HEADER], "A1", raw=True)
+        self.tab.update([self.header], "A1", raw=True)
 
     def type_rows(self, rows: list[dict[str, Any]]) -> None:
         """Below everything that is there, as a person would."""
         first = len(self.tab.get_all_values()) + 1
-        values = [[row.get(name, "") for name in TYPED] for row in rows]
+        values = [[row.get(name, "") for name in self.columns] for row in rows]
+        missing = first + len(values) - 1 - self.tab.row_count
+        if missing > 0:
+            self.tab.add_rows(missing)
         self.tab.update(values, f"A{first}", raw=True)
         self.typed += [tuple(str(value) for value in row) for row in values]
+
+    def type_cell(self, token: str, name: str, value: str) -> None:
+        """Into the row of this token, in a sheet that nobody moves about."""
+        index = next(n for n, row in enumerate(self.typed) if row[self.columns.index("token")] == token)
+        self.tab.update([[value]], gspread.utils.rowcol_to_a1(index + 2, self.header.index(name) + 1), raw=True)
+        row = list(self.typed[index])
+        row[self.columns.index(name)] = value
+        self.typed[index] = tuple(row)
 
     # --- moving rows about -----------------------------------------------------------------------------------------
 
@@ -68,14 +81,14 @@ class Person:
 
     def typed_now(self) -> list[tuple[str, ...]]:
         """The user's cells as they stand, for comparing with `typed`."""
-        return [tuple(row.get(name, "") for name in TYPED) for row in self.rows()]
+        return [tuple(row.get(name, "") for name in self.columns) for row in self.rows()]
 
     def colours(self) -> dict[str, dict[str, float]]:
         """The background that each row's status cell is shown with, by token."""
         got = self.spreadsheet.fetch_sheet_metadata(
             {"includeGridData": "true", "ranges": self.tab.title, "fields": "sheets.data.rowData.values"}
         )
-        token, status = HEADER.index("token"), HEADER.index("status")
+        token, status = self.header.index("token"), self.header.index("status")
         shown = {}
         for row in got["sheets"][0]["data"][0]["rowData"][1:]:
             cells = row.get("values", [])
@@ -85,4 +98,4 @@ class Person:
         return shown
 
     def _last_cell(self) -> str:
-        return gspread.utils.rowcol_to_a1(len(self.tab.get_all_values()) + 3, len(HEADER))
+        return gspread.utils.rowcol_to_a1(len(self.tab.get_all_values()) + 3, len(self.header))

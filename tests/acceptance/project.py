@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from sheetd.cli.picture import take_picture
 from sheetd.config import load_settings
@@ -52,18 +54,31 @@ default = "succeed"
 loss = {{}}
 """
 
+_TEMPLATES: Mapping[str, str] = MappingProxyType({"job": TEMPLATE})
+
 
 class Project:
     """Files in a folder, and at most one daemon process."""
 
-    def __init__(self, folder: Path, *, home: str, sheet: str, hosts: str, daemon: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        home: str,
+        sheet: str,
+        hosts: str,
+        daemon: str = "",
+        program: str = PROGRAM,
+        templates: Mapping[str, str] = _TEMPLATES,
+    ) -> None:
         self.folder = folder
         self.config = folder / "sheetd.toml"
         self.state = folder / "state"
         (folder / "templates").mkdir(parents=True)
         (folder / "code").mkdir()
-        (folder / "code" / "job.py").write_text(PROGRAM)
-        (folder / "templates" / "job.toml").write_text(TEMPLATE.format(home=home))
+        (folder / "code" / "job.py").write_text(program)
+        for name, template in templates.items():
+            (folder / "templates" / f"{name}.toml").write_text(template.format(home=home))
         self.config.write_text(f'[sheet]\n{sheet}\n[daemon]\nstate_dir = "state"\n{daemon}\n{hosts}')
         self.log = (folder / "daemon.log").open("ab")
         self.process: subprocess.Popen[bytes] | None = None

@@ -3,6 +3,7 @@
     stall()      connections stay open and nothing passes, as when a host freezes or a cable is pulled; later bytes wait
     stall_answers()  the same, but only what the server says waits: requests arrive and are obeyed
     cut()        every connection is reset, and new ones are refused service, until `heal`
+    lose(n)      the next n bytes vanish, as in a broken middlebox: what follows them arrives
     latency_s    how late each piece of data arrives
 
 Threads and plain sockets, one thread per direction: small numbers of connections only.
@@ -17,17 +18,18 @@ import threading
 import time
 from typing import final
 
+LOOPBACK = "127.0.0.1"
 _RECEIVE_BYTES = 65536
 _RESET = struct.pack("ii", 1, 0)
 
 
 @final
 class FaultProxy:
-    """`with FaultProxy(port) as proxy:` and connect to `proxy.port`."""
+    """`with FaultProxy(port) as proxy:` and connect to `proxy.port` on loopback, wherever the server is."""
 
-    def __init__(self, port: int, address: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, address: str = LOOPBACK) -> None:
         self._target = (address, port)
-        self._listener = socket.create_server((address, 0))
+        self._listener = socket.create_server((LOOPBACK, 0))
         self.port: int = self._listener.getsockname()[1]
         self.latency_s = 0.0
         self.connections = 0
@@ -36,6 +38,7 @@ class FaultProxy:
         self._requests_flow.set()
         self._answers_flow.set()
         self._is_cut = False
+        self._to_lose = 0
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._threads = [threading.Thread(target=self._accept, name="fault-proxy", daemon=True)]
@@ -54,8 +57,15 @@ class FaultProxy:
         self._reset_all()
         self._flow()
 
+    def lose(self, count: int) -> None:
+        """Of whatever passes next, in either direction."""
+        with self._lock:
+            self._to_lose = count
+
     def heal(self) -> None:
         self._is_cut = False
+        self.latency_s = 0.0
+        self.lose(0)
         self._flow()
 
     def close(self) -> None:
@@ -116,13 +126,19 @@ class FaultProxy:
                 if self.latency_s:
                     time.sleep(self.latency_s)
                 flow.wait()
-                sink.sendall(data)
+                sink.sendall(self._what_is_left_of(data))
             flow.wait()
             sink.shutdown(socket.SHUT_WR)
         except OSError:
             for sock in (source, sink):
                 with contextlib.suppress(OSError):  # the other direction may have been here first
                     sock.shutdown(socket.SHUT_RDWR)
+
+    def _what_is_left_of(self, data: bytes) -> bytes:
+        with self._lock:
+            lost = min(self._to_lose, len(data))
+            self._to_lose -= lost
+        return data[lost:]
 
     def __enter__(self) -> FaultProxy:
         return self

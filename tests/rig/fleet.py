@@ -28,6 +28,8 @@ from tests.rig.light_sshd import greets, make_key
 from tests.rig.waiting import wait_for
 
 SSH_PORT = 22
+#: Where a host's own disk is mounted there.
+HOME = "/root"
 FLEETS_MAX = 250
 
 #: What a host does when it is switched on. Arguments: its folder and sshd. All that is mounted goes with the namespace.
@@ -41,6 +43,15 @@ test ! -e /etc/machine-id || mount --bind "$1/machine_id" /etc/machine-id
 mount --bind "$1/root" /root
 mount -t tmpfs -o size=16m tmpfs /run
 mkdir /run/sshd
+test ! -d "$1/bin" || mount --bind "$1/bin" /usr/local/bin
+if test -e "$1/devices"; then
+  mount -t tmpfs -o mode=755 tmpfs /dev
+  for node in null:3 zero:5 full:7 random:8 urandom:9; do mknod -m 666 "/dev/${node%:*}" c 1 "${node#*:}"; done
+  mkdir /dev/pts /dev/shm
+  mount -t devpts devpts /dev/pts
+  ln -s /proc/self/fd /dev/fd
+  while read -r name; do mknod -m 666 "/dev/$name" c 1 3; done < "$1/devices"
+fi
 cd /
 "$2" -f "$1/sshd_config" -E "$1/sshd.log"
 exec tini -s -- sleep infinity
@@ -164,9 +175,13 @@ class FleetHost:
 
     def run(self, *argv: str) -> str:
         """What a command prints when root types it at the host's own console."""
+        return _do(*self.console(*argv))
+
+    def console(self, *argv: str) -> tuple[str, ...]:
+        """The command that, executed on this machine, executes the given one on the host."""
         (init,) = self._pids_of("tini")
         enter = ("nsenter", "--target", str(init), *("--mount", "--uts", "--ipc", "--net", "--pid", "--time"))
-        return _do("sh", "-c", 'echo $$ > "$0/cgroup.procs"; exec "$@"', str(self._cgroup), *enter, *argv)
+        return ("sh", "-c", 'echo $$ > "$0/cgroup.procs"; exec "$@"', str(self._cgroup), *enter, *argv)
 
     def pids(self) -> list[int]:
         """Every process of the host, by its number outside."""
@@ -183,7 +198,8 @@ class FleetHost:
     def _await_sshd(self) -> None:
         life = self._life
         assert life is not None
-        wait_for(lambda: life.poll() is not None or greets(self.address, SSH_PORT), f"sshd of {self.alias} answers")
+        what = f"sshd of {self.alias} answers"
+        wait_for(lambda: life.poll() is not None or greets(self.address, SSH_PORT), what, within_s=60.0)
         if life.poll() is not None:
             raise RuntimeError(f"{self.alias} did not boot: {(self._folder / 'boot.log').read_text()[-500:]}")
 
@@ -199,6 +215,14 @@ class FleetHost:
         (self._folder / "boot.sh").write_text(BOOT)
         config = SSHD_CONFIG.format(address=self.address, port=SSH_PORT, folder=self._folder)
         (self._folder / "sshd_config").write_text(config)
+
+    def equip(self, nvidia_smi: str, devices: Sequence[str]) -> None:
+        """From the next boot on: this program, alone in /usr/local/bin, and a /dev of its own with these devices."""
+        (self._folder / "bin").mkdir()
+        program_file = self._folder / "bin" / "nvidia-smi"
+        program_file.write_text(nvidia_smi)
+        program_file.chmod(0o755)
+        (self._folder / "devices").write_text("".join(f"{device}\n" for device in devices))
 
     def _plug_in(self) -> None:
         _do("ip", "netns", "add", self._namespace)
@@ -244,11 +268,13 @@ def _removed(cgroup: Path) -> bool:
 class Fleet(Sequence[FleetHost]):
     """`with Fleet(tmp_path, 3) as fleet:` has three hosts up; `fleet.ssh_config` leads to `fleet[i].alias`."""
 
-    def __init__(self, folder: Path, count: int) -> None:
+    def __init__(self, folder: Path, count: int, *, prepare: Callable[[FleetHost], object] | None = None) -> None:
+        """`prepare` sees each host before it is switched on for the first time."""
         self.folder = folder / "fleet"
         self.ssh_config = self.folder / "ssh_config"
         self.known_hosts = self.folder / "known_hosts"
         self._count = count
+        self._prepare = prepare
         self._hosts: list[FleetHost] = []
         self._undo = contextlib.ExitStack()
 
@@ -270,6 +296,11 @@ class Fleet(Sequence[FleetHost]):
     def __iter__(self) -> Iterator[FleetHost]:
         return iter(self._hosts)
 
+    def cpu_s(self) -> float:
+        """What all processes of all hosts have used up to now, also those that have ended."""
+        usage = next(line for line in (self._cgroup / "cpu.stat").read_text().splitlines() if "usage_usec" in line)
+        return int(usage.split()[1]) / 1e6
+
     def _set_up(self, on_exit: Callable[..., object]) -> None:
         self.folder.mkdir()
         key = make_key(self.folder / "id_ed25519")
@@ -279,7 +310,7 @@ class Fleet(Sequence[FleetHost]):
         _do("ip", "link", "set", bridge, "up")
         root = cgroup_root()
         assert root is not None, "needs cgroup v2"
-        cgroup = root / bridge
+        cgroup = self._cgroup = root / bridge
         cgroup.mkdir()
         on_exit(wait_for, lambda: _removed(cgroup), "the cgroup of the fleet is empty")
         for number in range(self._count):
@@ -290,6 +321,8 @@ class Fleet(Sequence[FleetHost]):
             )
             on_exit(host.scrap)
             host.make_disk(key)
+            if self._prepare is not None:
+                self._prepare(host)
             self._hosts.append(host)
         self._write_ssh_config(key)
         for host in self._hosts:

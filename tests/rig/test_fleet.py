@@ -83,6 +83,16 @@ def test_a_frozen_host_still_takes_connections_and_answers_when_thawed(fleet: Fl
 
 
 @needs_rig
+def test_an_equipped_host_has_its_own_programs_and_devices(tmp_path: Path) -> None:
+    with Fleet(tmp_path, 1, prepare=lambda host: host.equip("#!/bin/sh\necho two cards\n", ["accel0"])) as fleet:
+        assert over_ssh(fleet, fleet[0], "nvidia-smi; ls /dev/accel*") == "two cards\n/dev/accel0"
+        fleet[0].power_off()
+        fleet[0].boot()
+        assert over_ssh(fleet, fleet[0], "nvidia-smi") == "two cards"
+        assert fleet.cpu_s() > 0
+
+
+@needs_rig
 def test_nothing_is_left_even_when_setting_up_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names: list[str] = []
 
