@@ -55,7 +55,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from .attempt import ATTEMPT, Attempt, Refused
 from .channel import Channel
 from .claim import make_claim, prepare
-from .collecting import collect_agents
+from .collecting import collect_agents, collect_cgroups
 from .fence import Fence
 from .granting import grant
 from .hostfacts import NETWORK_FILESYSTEMS, filesystem_of, host_facts
@@ -296,7 +296,7 @@ class Agent:
     def order_stop(self, attempt: Attempt, grace: float) -> None:
         """Stop.json; a second order may only shorten the grace."""
         now = self.system.boottime()
-        order = {"at": now, "grace_s": grace, "asked": True, "reason": None}
+        order = {"at": now, "grace_s": grace, "asked": True, "reason": None, "gently": grace > 0}
         former = attempt.load("stop.json")
         if former is not None:
             left = former["at"] + former["grace_s"] - now
@@ -350,6 +350,7 @@ def serve(system: System, root: str) -> None:
     system.become("agent")
     os.chdir("/")
     collect_agents(root, bundle_sha())
+    collect_cgroups()
     channel, watcher, probes = Channel(), agent.watcher, agent.probes
     watcher.poll.register(0, select.POLLIN)
     while True:

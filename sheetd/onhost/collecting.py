@@ -1,17 +1,21 @@
-"""Old agents: each version that ever spoke for this root lies in agents/<sha>, and those that nobody uses go.
+"""What nobody uses any more: old agents, and cgroups whose supervisors were killed.
 
-The running one stays, and so does one that any process still has in its command line or environment: a supervisor that
-was forked from it restarts its job with its library. The age is by the wall clock, for it spans reboots; where that
-clock jumps, an agent is removed too early and sent again at the next connection.
+Each version of the agent that ever spoke for this root lies in agents/<sha>. The running one stays, and so does one
+that any process still has in its command line or environment: a supervisor that was forked from it restarts its job
+with its library. The age is by the wall clock, for it spans reboots; where that clock jumps, an agent is removed too
+early and sent again at the next connection.
 """
 
 import contextlib
 import os
 import time
 
+from . import cgroup
+
 from .system import remove_tree, slurp
 
 UNUSED_DAYS = 30.0
+EMPTY_DAYS = 1.0
 
 
 def collect_agents(root: str, own: str, now: "float | None" = None) -> "list[str]":
@@ -33,6 +37,17 @@ def collect_agents(root: str, own: str, now: "float | None" = None) -> "list[str
                 remove_tree(path)
                 removed.append(name)
     return removed
+
+
+def collect_cgroups(now: "float | None" = None) -> None:
+    """Remove the empty ones below our own. The kernel keeps those with members, and a restart makes its own again."""
+    place = cgroup.here()
+    now = time.time() if now is None else now
+    with contextlib.suppress(OSError):
+        for name in os.listdir(place) if place is not None else []:
+            path = os.path.join(place or "", name)
+            if name.startswith(cgroup.PREFIX) and now - os.lstat(path).st_mtime > EMPTY_DAYS * 86400:
+                cgroup.remove(path)
 
 
 def in_use(folder: str) -> bytes:

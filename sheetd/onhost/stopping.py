@@ -61,7 +61,7 @@ class Stopping:
         if left > 0:
             self.send(others or targets, signal.SIGTERM)
             return left
-        pause = self.abort(now) if stop["grace_s"] > 0 else 0.0
+        pause = self.abort(now) if stop.get("gently", True) else 0.0
         if pause > 0:
             return pause
         self.send(others if others or left > -2.0 - ABORT_PAUSE_S else targets, signal.SIGKILL)
