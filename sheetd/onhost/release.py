@@ -35,6 +35,7 @@ class Release:
         self.begun = system.boottime()
         self.since = self.begun
         self.probe: Optional[int] = None
+        self.said: Optional[str] = None
 
     def age_s(self) -> float:
         return self.system.boottime() - self.begun
@@ -63,15 +64,17 @@ class Release:
             mine = {one["id"] for one in self.wanted}
             for device in held:
                 for holder in device.holders if device.id in mine else ():
-                    if holder.attempt == self.attempt.name or holder.pid in seen:
+                    is_gone = holder.pid in seen and self.system.process(holder.pid) is None
+                    if holder.attempt == self.attempt.name or is_gone:
                         self.since = self.system.boottime()  # and ask again
-                        return "its driver still lists process {} on {}".format(holder.pid, device.id)
+                        self.said = "its driver still lists process {} on {}".format(holder.pid, device.id)
+                        return self.said
             return None
         if self.system.boottime() - self.since > PATIENCE_S:
             return None
         if self.probe is None or self.is_over(self.probe):
             self.probe = start_probe(self.system, self.attempt.root, 0)
-        return "its accelerators are being looked at"
+        return self.said or "its accelerators are being looked at"
 
     def is_over(self, probe: int) -> bool:
         os.set_blocking(probe, False)

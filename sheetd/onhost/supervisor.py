@@ -71,7 +71,7 @@ class Supervisor:
         )
         self.lease = lease or Lease(system, self.spec.get("accelerators") or [])
         self.stopping = Stopping(system, self.marker, os.getpid())
-        self.unkillable = False
+        self.complaint: Optional[str] = None
         self.terminated = False  # SIGTERM came to us: the host is going down, or somebody wants us gone
         self.reaper = False
         self.run: Optional[Run] = None
@@ -137,7 +137,7 @@ class Supervisor:
             "phase": phase,
             "restart_at": restart_at,
             "reason": reason,
-            "unkillable": self.unkillable,
+            "unkillable": self.complaint is not None,
         }
         with contextlib.suppress(OSError):  # a full disk must not stop the one who writes down the end
             self.system.replace(self.attempt.at("supervisor.json"), dump(content))
@@ -283,8 +283,8 @@ class Supervisor:
 
     def complain(self, phase: str, reason: str) -> None:
         """Nothing helps against what still lives: say so, and go on keeping it."""
-        if not self.unkillable:
-            self.unkillable = True
+        if self.complaint != reason:
+            self.complaint = reason
             self.note(phase, reason=reason)
 
     def clear(self, run: Run, thorough: bool) -> None:
@@ -370,7 +370,7 @@ class Supervisor:
 
     def release(self, run: Run) -> None:
         """Return only when the accelerators are given back: whoever hears of the end may hand them out again."""
-        release, self.unkillable = Release(self.system, self.attempt, self.spec), False
+        release, self.complaint = Release(self.system, self.attempt, self.spec), None
         reason = release.hindrance(self.stopping.seen)
         while reason is not None:
             if release.age_s() > stopping.UNKILLABLE_S:
