@@ -197,7 +197,7 @@ def test_a_card_that_is_gone_without_a_word_is_sick():
 F6 = [
     ("No devices were found", 6, "sick", "finds no card, and 2 are plugged in"),
     (
-        "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA",
+        "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest",
         9,
         "sick",
         "the NVIDIA driver is not loaded",
