@@ -39,7 +39,8 @@ class SimTools:
         process = enter("tool")
         machine = self.machine
         is_beside = any(one.role == "tool" and not one.is_zombie for one in machine.processes.values())
-        machine.tools_beside_each_other += is_beside
+        if is_beside:
+            machine.complaints.append(f"a tool was asked on {machine.name} beside one that had not ended")
         hangs = machine.smi_hangs
         tool = machine.new_process(process, "tool", lambda: self._work(machine))
         for number in [number for number in tool.fds if number != lock]:
