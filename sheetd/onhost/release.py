@@ -7,9 +7,9 @@ answer hinders nothing here: what it would have to say before the accelerator is
 
 import contextlib
 import os
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Optional, Set
 
-from . import tpu
+from . import stopping, tpu
 from .accelerators import unpacked
 from .attempt import Attempt
 from .owners import Owners
@@ -39,6 +39,15 @@ class Release:
 
     def age_s(self) -> float:
         return self.system.boottime() - self.begun
+
+    def settle(self, seen: Set[int], complain: Callable[[str, str], None], wait: Callable[..., None]) -> None:
+        """Wait until nothing hinders it, and complain of what does so for long."""
+        reason = self.hindrance(seen)
+        while reason is not None:
+            if self.age_s() > stopping.UNKILLABLE_S:
+                complain("releasing", reason)
+            wait([], 0.2 if self.age_s() < 5.0 else 1.0)
+            reason = self.hindrance(seen)
 
     def hindrance(self, seen: Set[int]) -> Optional[str]:
         """A sentence while something of ours still holds one. `seen` are all processes that were ever ours."""
@@ -72,8 +81,11 @@ class Release:
             return None
         if self.system.boottime() - self.since > PATIENCE_S:
             return None
-        if self.probe is None or self.is_over(self.probe):
-            self.probe = start_probe(self.system, self.attempt.root, 0)
+        try:
+            if self.probe is None or self.is_over(self.probe):
+                self.probe = start_probe(self.system, self.attempt.root, 0)
+        except OSError:  # no process or no disk space left for a second witness
+            return None
         return self.said or "its accelerators are being looked at"
 
     def is_over(self, probe: int) -> bool:

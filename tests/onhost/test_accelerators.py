@@ -339,7 +339,7 @@ def test_ours_is_only_what_nobody_else_holds():
 def test_a_lease_holds_an_accelerator_that_nobody_uses_yet():
     idle = Device("nvidia", "GPU-1", 0, used_mb=4)
     mine = idle._replace(leased_by=("abcd.1",))
-    assert judge(mine, mine, IDLE_MB) == ("ours", "leased by abcd.1, which does not use it at this moment")
+    assert judge(mine, mine, IDLE_MB) == ("ours", "leased by abcd.1")
     others = idle._replace(leased_by=())
     assert judge(others, others, IDLE_MB) == ("foreign", "leased by another sheetd on this host")
 
