@@ -198,10 +198,12 @@ class Agent:
             lease, refusal = grant(self.system, attempt, self.boot, spec)
             if refusal is not None:
                 self.bury(attempt, refusal)
-                raise Refused(*tomb_words(attempt))
-        except (OSError, Refused):
+        except OSError:
             os.close(lock)
             raise
+        if refusal is not None:
+            os.close(lock)
+            raise Refused(*tomb_words(attempt))
         return True, self.detach(attempt, lock, secrets, lease)
 
     def await_start(self, ready: int) -> None:

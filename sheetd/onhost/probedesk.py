@@ -14,7 +14,7 @@ from .accelerators import Device, blank, described, hung, judge, unpacked
 from .attempt import Refused
 from .points import is_number
 from .prober import DEADLINE_S, Prober, load
-from .system import System, close_all_but, with_last_words
+from .system import System, close_all_but, dump, with_last_words
 from .tools import KILL_AFTER_S
 
 STUCK_S = DEADLINE_S + KILL_AFTER_S + 5.0  # a tool that was asked longer ago hangs, whatever became of its prober
@@ -42,6 +42,12 @@ def start_probe(system: System, root: str, idle_memory_mb: int) -> Optional[int]
     lock = lock_probe(root)
     if lock is None:
         return None
+    try:
+        begun = {"at": system.boottime(), "tool": "", "boot": system.boot()}  # whoever finds the lock held reads this
+        system.replace(os.path.join(root, "probe", "begun.json"), dump(begun))
+    except OSError:
+        os.close(lock)
+        raise
     done, done_in = os.pipe()
 
     def probe() -> None:
@@ -189,6 +195,8 @@ class ProbeDesk:
         if self.is_lock_free():
             return devices, []
         tool = load(self.root, "begun.json").get("tool", "")
+        if not tool:
+            return devices, []
         times = max(int((kept.get("hangs") or {}).get(tool, 0)), int(stuck_s // DEADLINE_S))
         trouble = hung(tool, times, DEADLINE_S)
         kind = KIND_OF.get(tool)
