@@ -29,6 +29,21 @@ class Cell(NamedTuple):
 BLANK = Cell()
 
 
+class Claim(NamedTuple):
+    """Who serves the tab: kept with the tab where no person types, and changed by comparison only.
+
+    `owner` names a state folder on a machine, and `epoch` the daemon that runs over it. `stamp` grows with every write
+    of that daemon, so an answer that is older than our last write is known for one. `where` is for people. `hosts` are
+    digests of the host names that the owner may start something on.
+    """
+
+    epoch: int
+    owner: str
+    stamp: int
+    where: str = ""
+    hosts: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
     """A whole tab at one moment. Rows may be ragged: what is not there is blank. `rows[0]` is the header."""
@@ -38,6 +53,7 @@ class Grid:
     rows: tuple[tuple[Cell, ...], ...]
     row_count: int
     column_count: int
+    claim: Claim | None = None
 
     def cell(self, row: int, column: int) -> Cell:
         if row < len(self.rows) and column < len(self.rows[row]):
@@ -64,9 +80,24 @@ class Replacement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimChange:
+    """Put `new` in the place of `old`, and only of `old`: None where nobody has claimed the tab yet.
+
+    Whether it went through is seen in the answer. Of any number of daemons that try from the same `old`, one succeeds.
+    """
+
+    old: Claim | None
+    new: Claim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SheetWrite:
-    """Everything one cycle changes, sent as one atomic request. Replacements are carried out first."""
+    """Everything one cycle changes, sent as one atomic request. Replacements are carried out first.
+
+    Where the claim is another's by now, either nothing of the write is applied (SheetRefused), or all but the claim.
+    """
 
     tab_id: int
     updates: tuple[CellUpdate, ...] = ()
     replacements: tuple[Replacement, ...] = ()
+    claim: ClaimChange | None = None
