@@ -182,8 +182,8 @@ def plan_hosts(world: World, now: Now) -> Iterator[Effect]:
             continue
         yield effect
     for host in world.hosts.values():
-        watch = Watch(host=host.name, attempts=watched(world, host, now))
-        if not host.is_up or watch.attempts == host.watching or watch.key in world.in_flight:
+        watch = Watch(host=host.name, attempts=watched(world, host))
+        if not host.is_up or not is_watch_due(world, host, watch, now) or watch.key in world.in_flight:
             continue
         if world.hold_until_s.get(watch.key, 0.0) <= now.s:
             yield watch
@@ -204,13 +204,20 @@ def _request(experiment: Experiment, attempt: Attempt, seen: AttemptSeen | None)
     return None
 
 
-def watched(world: World, host: HostView, now: Now) -> frozenset[AttemptId]:
-    """The attempts whose news the host should send: those it was asked to start, and those that have just ended."""
-    wanted = set()
-    for attempt in host.attempts:
-        ended_s = world.ended_at_s.get(attempt)
-        if attempt in world.state.live or (ended_s is not None and now.s - ended_s < world.limits.linger_s):
-            wanted.add(attempt)
+def is_watch_due(world: World, host: HostView, watch: Watch, now: Now) -> bool:
+    """At once for an attempt that is to be watched; those that have ended can be dropped together a little later."""
+    lingers_s = world.limits.linger_s
+    return not watch.attempts <= host.watching or any(
+        now.s - world.ended_at_s.get(attempt, float("-inf")) >= lingers_s for attempt in host.watching - watch.attempts
+    )
+
+
+def watched(world: World, host: HostView) -> frozenset[AttemptId]:
+    """The live attempts whose news the host should send: those it was asked to start.
+
+    None that has ended: an end is recorded when everything of it has been told.
+    """
+    wanted = {attempt for attempt in host.attempts if attempt in world.state.live}
     for id_ in world.state.live.values():
         live = world.state.experiments[id_].attempt
         if live is not None and live.host == host.name and live.started:

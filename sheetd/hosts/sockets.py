@@ -74,10 +74,15 @@ def through_command(command: str, own: Own) -> socket.socket:
     return ours
 
 
-def shut(sock: socket.socket) -> None:
-    """Close, and wake every thread that waits on it."""
+def wake(sock: socket.socket) -> None:
+    """End what every thread waits for that reads or writes here."""
     with contextlib.suppress(OSError):  # not connected (any more): there is nothing to wake
         sock.shutdown(socket.SHUT_RDWR)
+
+
+def shut(sock: socket.socket) -> None:
+    """Close, and wake every thread that waits on it."""
+    wake(sock)
     sock.close()
 
 

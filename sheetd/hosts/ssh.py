@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import getpass
 import logging
 import shlex
@@ -29,7 +30,7 @@ import paramiko
 
 from sheetd.errors import HostError, HostRefused, HostUnreachable
 from sheetd.hosts.bootstrap import REMOTE_COMMAND
-from sheetd.hosts.sockets import through_command, through_tcp
+from sheetd.hosts.sockets import through_command, through_tcp, wake
 from sheetd.hosts.ssh_config import expanded
 
 SSH_PORT = 22
@@ -42,6 +43,8 @@ OPEN_S = 75.0
 SEND_S = 20.0
 JOIN_S = 5.0
 RECEIVE_BYTES = 65536
+#: How often paramiko's thread wakes on a quiet connection. Its own 0.1 s takes 1.2 % of a core with 50 hosts.
+IDLE_WAKE_S = 5.0
 _COMPLAINT_KEPT_BYTES = 2000
 _JUMPS_MAX = 5
 _USUAL_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
@@ -212,6 +215,7 @@ class SshChannel:
             channel.settimeout(SEND_S)
             channel.exec_command(REMOTE_COMMAND)
             self._channel = channel
+            self._let_sleep()
 
     def send(self, data: bytes) -> None:
         if self._channel is None:
@@ -323,6 +327,14 @@ class SshChannel:
         transport = paramiko.Transport(sock, **options)
         self._transports.append(transport)
         return transport
+
+    def _let_sleep(self) -> None:
+        """Wake paramiko's threads less often, and so by hand when they are to end. A tunnel has no socket to wake."""
+        for transport in self._transports:
+            sock = transport.sock
+            if isinstance(sock, socket.socket):
+                sock.settimeout(IDLE_WAKE_S)
+                self._own(functools.partial(wake, sock))
 
     def _path_to(self, target: Target, hops: int) -> Any:
         if target.proxy_command:

@@ -51,6 +51,7 @@ shim were killed, escapes a stop. The account that jobs share with us could forg
 import base64
 import contextlib
 import errno
+import gc
 import hashlib
 import math
 import os
@@ -365,6 +366,7 @@ def serve(system: System, root: str) -> None:
     collect_cgroups()
     channel, watcher, probes = Channel(), agent.watcher, agent.probes
     watcher.poll.register(0, select.POLLIN)
+    gc.collect()  # here, once: what supervisors share with us they need not look through
     while True:
         if channel.outgoing:
             watcher.poll.register(1, select.POLLOUT)
@@ -375,7 +377,7 @@ def serve(system: System, root: str) -> None:
             watcher.poll.unregister(1)
             channel.flush()
         if 0 in ready:
-            data = os.read(0, 1 << 20)
+            data = os.read(0, 1 << 16)
             if not data:
                 return
             for request in channel.feed(data):

@@ -86,8 +86,10 @@ def kill(folder: str) -> None:
             os.close(handle)
 
 
-def remove(folder: str) -> bool:
-    """Take it away. False while somebody is in it."""
+def remove(folder: Optional[str]) -> bool:
+    """Take it away, if there is one. False while somebody is in it."""
+    if folder is None:
+        return True
     try:
         for place, _, _ in os.walk(folder, topdown=False):
             os.rmdir(place)

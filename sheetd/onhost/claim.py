@@ -34,7 +34,10 @@ def prepare(attempt: Attempt, spec: Json) -> None:
 def make_claim(
     system: System, attempt: Attempt, boot: Json, nonce: Optional[str], spec: Optional[Json], secrets: Json
 ) -> None:
-    """Make the attempt exist, whole, by one rename. Without a spec it is made revoked: nothing was ever to start."""
+    """Make the attempt exist, whole, by one rename. Without a spec it is made revoked: nothing was ever to start.
+
+    After a power cut the spec executes nothing any more, and the claim holds its hash: it need not be durable itself.
+    """
     fresh = os.path.join(attempt.root, "a", "." + attempt.name)
     remove_tree(fresh)
     os.mkdir(fresh, 0o700)
@@ -45,7 +48,7 @@ def make_claim(
     content.update({"params.json": dump((spec or {}).get("params") or {}), "log": b"", "metrics.jsonl": b""})
     content.update({"sup.lock": b"", **({"tomb": b"stopped before its claim\n"} if spec is None else {})})
     for name, data in content.items():
-        system.replace(os.path.join(fresh, name), data, durable=name in ("spec.json", "claim.json", "tomb"))
+        system.write(os.path.join(fresh, name), data, durable=name in ("claim.json", "tomb"))
     os.mkfifo(os.path.join(fresh, "wake"), 0o600)
     sync_folder(fresh)
     system.claim(fresh, attempt.folder)

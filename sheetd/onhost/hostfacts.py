@@ -3,7 +3,6 @@
 import os
 import pwd
 import re
-import socket
 import sys
 import time
 from typing import Any, Dict
@@ -22,7 +21,7 @@ def host_facts(system: System, root: str) -> Json:
     return {
         "python": ".".join(map(str, sys.version_info[:3])),
         "machine_id": machine or None,
-        "hostname": socket.gethostname(),
+        "hostname": os.uname().nodename,
         "boot": system.boot(),
         "boottime_s": system.boottime(),
         "wall_s": time.time(),

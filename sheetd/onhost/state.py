@@ -5,7 +5,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from .attempt import Attempt
 from .judgement import Facts, Identity, judge
-from .system import System, read_range
+from .system import System, read_range, read_tail
 
 LINES_MAX = 5
 LINE_BYTES_MAX = 500
@@ -56,7 +56,7 @@ def describe(attempt: Attempt, observed: Observed, now: float) -> Json:
     """The AttemptState, as JSON."""
     facts, verdict, note, job = observed.facts, observed.verdict, observed.note, observed.job
     first = attempt.load("started.0") if facts.runs else None
-    this = attempt.load("started.{}".format(facts.runs - 1)) if facts.runs else None
+    this = attempt.load("started.{}".format(facts.runs - 1)) if facts.runs > 1 else first
     end = facts.ending
     if verdict == "restarting":
         end = attempt.load("exit.{}.json".format(facts.runs - 1))
@@ -100,15 +100,11 @@ def tomb_words(attempt: Attempt) -> Tuple[str, str]:
 
 def whole_lines(path: str) -> int:
     """Up to where the file consists of finished lines, as pushes count them."""
-    size = read_range(path, 0, 0)[1]
-    begin = max(0, size - CHUNK_BYTES)
-    tail = read_range(path, begin, CHUNK_BYTES)[0]
+    begin, tail = read_tail(path, CHUNK_BYTES)
     cut = max(tail.rfind(b"\n"), tail.rfind(b"\r")) + 1
-    return begin + cut if cut or size < CHUNK_BYTES else size
+    return begin + cut if cut or len(tail) < CHUNK_BYTES else begin + len(tail)
 
 
 def last_lines(path: str) -> List[str]:
-    size = read_range(path, 0, 0)[1]
-    tail = read_range(path, max(0, size - 4096), 4096)[0]
-    lines = [line.strip() for line in re.split(rb"[\r\n]+", tail)]
+    lines = [line.strip() for line in re.split(rb"[\r\n]+", read_tail(path, 4096)[1])]
     return [line[:LINE_BYTES_MAX].decode("utf-8", "replace") for line in lines if line][-LINES_MAX:]

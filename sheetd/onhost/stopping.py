@@ -8,11 +8,12 @@ import signal
 from typing import Any, Dict, List, Optional, Set
 
 from . import cgroup
-from .judgement import Identity, who_to_signal
+from .judgement import Identity, Process, who_to_signal
 from .system import System
 
 ABORT_PAUSE_S = 1.0  # for Python's faulthandler to write where every thread is
 UNKILLABLE_S = 60.0
+CLOCKS_APART_S = 2.0  # the kernel's start ticks of a process may lag behind boottime by a tick; be generous
 
 Json = Dict[str, Any]
 
@@ -20,10 +21,11 @@ Json = Dict[str, Any]
 class Stopping:
     """What was sent to whom, during the life of one run."""
 
-    def __init__(self, system: System, marker: bytes, keeper: int) -> None:
+    def __init__(self, system: System, marker: bytes, keeper: int, claimed_at: float) -> None:
         self.system = system
         self.marker = marker
         self.keeper = keeper
+        self.since = claimed_at - CLOCKS_APART_S  # the marker is no older
         self.shim: Optional[Identity] = None
         self.job: Optional[Identity] = None
         self.cgroup: Optional[str] = None
@@ -40,9 +42,12 @@ class Stopping:
         """Everything of the run that lives."""
         known = {one for one in (self.shim, self.job) if one}
         contained = set(cgroup.members(self.cgroup)) if self.cgroup else set()
-        found = who_to_signal(self.system.table(self.marker), known, self.keeper, contained)
+        found = who_to_signal(self.table(), known, self.keeper, contained)
         self.seen.update(one.pid for one in found)
         return found
+
+    def table(self) -> List[Process]:
+        return self.system.table(self.marker, self.since)
 
     def send(self, targets: List[Identity], number: int) -> None:
         if number == signal.SIGKILL and self.cgroup and targets:

@@ -70,11 +70,12 @@ class Supervisor:
             float(restarts.get("healthy_s", 600)),
         )
         self.lease = lease or Lease(system, self.spec.get("accelerators") or [])
-        self.stopping = Stopping(system, self.marker, os.getpid())
+        self.stopping = Stopping(system, self.marker, os.getpid(), self.claim["at"])
         self.complaint: Optional[str] = None
         self.terminated = False  # SIGTERM came to us: the host is going down, or somebody wants us gone
         self.reaper = False
         self.run: Optional[Run] = None
+        self.noted: Optional[Json] = None
         self.orphan_status: Optional[int] = None  # the job's, when its shim was killed and we inherited it
 
     def keep(self, ready: int) -> None:
@@ -108,8 +109,7 @@ class Supervisor:
 
     def settle_in(self, ready: int) -> None:
         """Nothing of the connection is kept: no descriptor, no directory, no signal of the terminal."""
-        gc.collect()
-        getattr(gc, "freeze", gc.collect)()  # Python 3.7: forked pages stay shared
+        getattr(gc, "freeze", gc.disable)()  # a collection would write to every page that is shared with the agent
         null = os.open(os.devnull, os.O_RDWR)
         for handle in (0, 1, 2):
             os.dup2(null, handle)
@@ -127,7 +127,7 @@ class Supervisor:
         self.reaper = self.system.reap_orphans()
         self.lease.take()  # where we replace another, what its shim does not still have
         former = self.attempt.load("supervisor.json") or {}  # whom we replace was where we go on
-        self.note(former.get("phase", "starting"), former.get("restart_at"), former.get("reason"))
+        self.note(former.get("phase", "running"), former.get("restart_at"), former.get("reason"))
 
     def on_terminate(self, *_: Any) -> None:
         self.terminated = True
@@ -142,8 +142,11 @@ class Supervisor:
             "reason": reason,
             "unkillable": self.complaint is not None,
         }
+        if content == self.noted:
+            return
         with contextlib.suppress(OSError):  # a full disk must not stop the one who writes down the end
             self.system.replace(self.attempt.at("supervisor.json"), dump(content))
+            self.noted = content
 
     def stop_wanted(self) -> Optional[Json]:
         """The order to stop, if there is one by now."""
@@ -242,8 +245,8 @@ class Supervisor:
         end["witness"] = "supervisor" if run.mine else "shim"
         end["ended"] = (testimony or {}).get("at", ended)
         end["duration_s"] = max(0.0, end["ended"] - started.get("at", ended))
-        grown = self.system.oom_kills() > started.get("oom_kills", 0)
-        end["oom"] = end["signal"] == signal.SIGKILL and grown and not self.stopping.was_killed_by_us()
+        is_strange = end["signal"] == signal.SIGKILL and not self.stopping.was_killed_by_us()
+        end["oom"] = is_strange and self.system.oom_kills() > started.get("oom_kills", 0)
         self.clear(run, thorough=False)
         path = self.attempt.at("exit.{}.json".format(run.k))
         self.surely(lambda: self.system.replace(path, dump(end)))
@@ -265,7 +268,7 @@ class Supervisor:
         run = self.run
         children = self.system.children()
         if children is None:
-            table = self.system.table(self.marker)
+            table = self.stopping.table()
             children = [process.identity.pid for process in table if process.parent == os.getpid()]
         living = []
         for pid in children:
@@ -377,8 +380,7 @@ class Supervisor:
         """Return only when the accelerators are given back: whoever hears of the end may hand them out again."""
         self.complaint = None
         Release(self.system, self.attempt, self.spec).settle(self.stopping.seen, self.complain, self.wait)
-        if run.cgroup is not None:
-            cgroup.remove(run.cgroup)
+        cgroup.remove(run.cgroup)
         self.lease.give_back()
 
     def surely(self, write: Callable[[], Any]) -> None:

@@ -28,6 +28,7 @@ class System:
     def __init__(self) -> None:
         self.libc = ctypes.CDLL(None, use_errno=True)
         self.tools = Tools()
+        self.ticks_per_s = os.sysconf("SC_CLK_TCK")
         probe = self.pidfd(os.getpid())
         self.has_pidfd = probe is not None
         if probe is not None:
@@ -47,20 +48,30 @@ class System:
             "pid1_ticks": first.identity.ticks if first else None,  # hidden by hidepid=2
         }
 
-    def process(self, pid: int, marker: Optional[bytes] = None) -> Optional[Process]:
+    def process(self, pid: int, marker: Optional[bytes] = None, since: float = 0.0) -> Optional[Process]:
+        """One process; `marked` can only be one that began after the boottime `since`."""
         try:
-            fields = slurp("/proc/{}/stat".format(pid)).rpartition(b")")[2].split()  # the name before may hold anything
+            handle = os.open("/proc/{}/stat".format(pid), os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None
+        try:
+            said = os.read(handle, 4096)  # whole: procfs answers one read with everything that fits
+        except OSError:
+            return None
+        finally:
+            os.close(handle)
+        fields = said.rpartition(b")")[2].split()  # the name before may hold anything
         if len(fields) < 20:
             return None
+        ticks = int(fields[19])
+        is_young = marker is not None and ticks >= int(since * self.ticks_per_s)
         return Process(
-            identity=Identity(pid, int(fields[19])),
+            identity=Identity(pid, ticks),
             parent=int(fields[1]),
             session=int(fields[3]),
             # A zombie that leads living threads has not ended: they may be stuck in a driver, and hold an accelerator.
             dead=fields[0] in (b"Z", b"X", b"x") and int(fields[17]) <= 1,
-            marked=marker is not None and self.is_marked(pid, marker),
+            marked=marker is not None and is_young and self.is_marked(pid, marker),
         )
 
     def is_marked(self, pid: int, marker: bytes) -> bool:
@@ -90,8 +101,12 @@ class System:
     def open_files(self, prefixes: Tuple[str, ...]) -> Iterator[Tuple[str, int]]:
         return holders.open_files(prefixes)
 
-    def table(self, marker: bytes) -> List[Process]:
-        found = (self.process(int(name), marker) for name in os.listdir("/proc") if name.isdigit())
+    def table(self, marker: bytes, since: float) -> List[Process]:
+        """Every process. A marker that was made at the boottime `since` is looked for in none that is older.
+
+        To read the environments of a whole host costs more than everything else that the end of a job does.
+        """
+        found = (self.process(int(name), marker, since) for name in os.listdir("/proc") if name.isdigit())
         return [process for process in found if process is not None]
 
     def alive(self, identity: Optional[Identity]) -> bool:
@@ -226,14 +241,18 @@ class System:
     def beside(self, path: str, content: bytes, durable: bool) -> str:
         folder, name = os.path.split(path)
         fresh = os.path.join(folder, ".{}.{}".format(name, os.getpid()))
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self.write(fresh, content, durable)
+        return fresh
+
+    def write(self, path: str, content: bytes, durable: bool) -> None:
+        """Where nobody looks yet: under another name, or in a folder that has not got its own."""
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             write_all(handle, content)
             if durable:
                 os.fsync(handle)
         finally:
             os.close(handle)
-        return fresh
 
     def claim(self, fresh: str, folder: str) -> None:
         """The rename that makes an attempt exist. OSError ENOTEMPTY when it does already."""
@@ -277,6 +296,19 @@ def read_range(path: str, offset: int, size: int) -> Tuple[bytes, int]:
         return b"", 0
     try:
         return os.pread(handle, size, offset), os.fstat(handle).st_size
+    finally:
+        os.close(handle)
+
+
+def read_tail(path: str, size: int) -> Tuple[int, bytes]:
+    """The last bytes of a file, and where they begin; a file that is not there is empty."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0, b""
+    try:
+        begin = max(0, os.fstat(handle).st_size - size)
+        return begin, os.pread(handle, size, begin)
     finally:
         os.close(handle)
 

@@ -22,6 +22,8 @@ from .system import System, read_range
 
 COALESCE_S = 0.12  # at most one push for each growing file in this time
 CHUNK_BYTES = 64 << 10
+STATED = re.compile(r"(?!\.|rc\.|started\.|exit\.[0-9])")  # what a state is read from, and nothing else announces
+OFFSETS = {"file": "metrics_offset", "log": "scan_offset", "text": "log_offset"}  # kind of growth: how a watch names it
 
 Json = Dict[str, Any]
 
@@ -43,6 +45,9 @@ class Inotify:
         if number < 0:
             raise OSError(ctypes.get_errno(), "inotify_add_watch", path)
         return int(number)
+
+    def drop(self, number: int) -> None:
+        self.libc.inotify_rm_watch(self.handle, number)  # it fails for a folder that is gone, and so is its watch
 
     def read(self) -> List[Tuple[int, str]]:
         """What happened, as (watch, file name)."""
@@ -83,14 +88,17 @@ class Watched:
         self.again_at: Optional[float] = None  # look once more then: a supervisor is being replaced
         spec = attempt.load("spec.json") or {}
         self.patterns = [(one["name"], re.compile(one["regex"].encode("utf-8"))) for one in spec.get("metrics") or []]
-        kinds = (
-            ("file", "metrics_offset", "metrics.jsonl"),
-            ("log", "scan_offset", "log"),
-            ("text", "log_offset", "log"),
-        )
+        files = {"file": "metrics.jsonl", "log": "log", "text": "log"}
         self.growths = [
-            Growth(kind, attempt.at(file), int(wish[key])) for kind, key, file in kinds if wish.get(key) is not None
+            Growth(kind, attempt.at(files[kind]), int(wish[key]))
+            for kind, key in OFFSETS.items()
+            if wish.get(key) is not None
         ]
+
+    def grants(self, wish: Json) -> bool:
+        """Whether what is pushed already is all that is wished for."""
+        wished = {kind for kind, key in OFFSETS.items() if wish.get(key) is not None}
+        return wished == {growth.kind for growth in self.growths}
 
 
 class Watcher:
@@ -110,25 +118,33 @@ class Watcher:
         self.poll = select.poll()
 
     def follow(self, wishes: Json) -> Json:
-        """Replace the watch set; returns each attempt's state."""
-        self.drop()
-        with contextlib.suppress(OSError):
-            self.inotify = Inotify(self.system.libc)
-            self.poll.register(self.inotify.handle, select.POLLIN)
-            self.places[self.inotify.add(os.path.join(self.root, "a"), Inotify.MOVED_TO)] = ("", "")
-        for name, wish in wishes.items():
-            self.watched[name] = Watched(Attempt(self.root, name), wish)
-            self.listen(name)
-        return {name: self.look(watched) for name, watched in self.watched.items()}
+        """Make these the watch set; returns the state of each attempt that is new in it.
 
-    def drop(self) -> None:
-        if self.inotify is not None:
-            self.poll.unregister(self.inotify.handle)
-            os.close(self.inotify.handle)
-            self.inotify = None
-        for handle in list(self.keepers):
+        One that was watched already goes on behind its last push, whatever offset is named for it: what was pushed
+        into this channel is on its way. So a watch costs what changes, however many attempts are watched.
+        """
+        if self.inotify is None:
+            with contextlib.suppress(OSError):
+                self.inotify = Inotify(self.system.libc)
+                self.poll.register(self.inotify.handle, select.POLLIN)
+                self.places[self.inotify.add(os.path.join(self.root, "a"), Inotify.MOVED_TO)] = ("", "")
+        kept = {name for name, wish in wishes.items() if name in self.watched and self.watched[name].grants(wish)}
+        self.drop(set(self.watched) - kept)
+        fresh = [name for name in wishes if name not in kept]
+        for name in fresh:
+            self.watched[name] = Watched(Attempt(self.root, name), wishes[name])
+            self.listen(name)
+        return {name: self.look(self.watched[name]) for name in fresh}
+
+    def drop(self, names: Set[str]) -> None:
+        for number in [number for number, (name, _) in self.places.items() if name in names]:
+            del self.places[number]
+            if self.inotify is not None:
+                self.inotify.drop(number)
+        for handle in [handle for handle, name in self.keepers.items() if name in names]:
             self.forget_keeper(handle)
-        self.watched, self.places = {}, {}
+        for name in names:
+            del self.watched[name]
 
     def forget_keeper(self, handle: int) -> str:
         self.poll.unregister(handle)
@@ -149,9 +165,8 @@ class Watcher:
     def appeared(self, name: str) -> None:
         """An attempt of the watch set was made or changed by a verb of ours."""
         if name in self.watched:
-            wish = {"text": "log_offset", "log": "scan_offset", "file": "metrics_offset"}
             former = self.watched[name]
-            again = Watched(former.attempt, {wish[growth.kind]: growth.offset for growth in former.growths})
+            again = Watched(former.attempt, {OFFSETS[growth.kind]: growth.offset for growth in former.growths})
             again.shown, again.changed = former.shown, True
             self.watched[name] = again  # its spec is there by now
             self.listen(name)
@@ -181,17 +196,20 @@ class Watcher:
         for handle in ready & set(self.keepers):
             self.watched[self.forget_keeper(handle)].changed = True
         for number, file in self.inotify.read() if self.inotify is not None else []:
-            name, path = self.places.get(number, ("", ""))
             if number < 0:  # more happened than the kernel kept for us: look at everything
                 self.heed_without_inotify()
-            elif not name:
-                self.appeared(file)
-            elif path:
-                for growth in self.watched[name].growths:
-                    if growth.path == path:
-                        growth.touched(now)
-            elif not file.startswith("."):
-                self.watched[name].changed = True
+            elif number in self.places:  # else it was dropped a moment ago
+                self.happened(*self.places[number], file, now)
+
+    def happened(self, name: str, path: str, file: str, now: float) -> None:
+        if not name:
+            self.appeared(file)
+        elif path:
+            for growth in self.watched[name].growths:
+                if growth.path == path:
+                    growth.touched(now)
+        elif STATED.match(file):
+            self.watched[name].changed = True
 
     def heed_without_inotify(self) -> None:
         now = self.system.boottime()

@@ -373,7 +373,7 @@ def watched(story: Story) -> set[str]:
     return set(story.world.hosts[HostName("alpha")].watching)
 
 
-def test_live_attempts_are_watched_and_ended_ones_for_as_long_as_they_may_have_something_to_say():
+def test_live_attempts_are_watched_and_ended_ones_only_until_it_is_worth_a_request():
     story, line = running()
     attempt = f"{line['id']}.1"
     assert watched(story) == {attempt}
@@ -382,6 +382,16 @@ def test_live_attempts_are_watched_and_ended_ones_for_as_long_as_they_may_have_s
     assert watched(story) == {attempt}
     story.wait(10)
     assert watched(story) == set()
+
+
+def test_who_has_ended_is_dropped_when_somebody_else_is_to_be_watched():
+    story, first = running()
+    second = story.table.type(template="train", lr=0.2, seed=2)
+    story.wait(8)
+    story.exits(f"{first['id']}.1")
+    story.wait(4)
+    assert second["status"] == "running"
+    assert watched(story) == {f"{second['id']}.1"}
 
 
 def test_a_host_that_cannot_be_reached_is_not_asked_to_watch():

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from sheetd.onhost.agent import serve
 from sheetd.onhost.system import System
 
-EFFECTS = ("publish", "replace", "claim", "fork", "open_gate", "signal")
+EFFECTS = ("publish", "replace", "write", "claim", "fork", "open_gate", "signal")
 
 
 class Crashing(System):

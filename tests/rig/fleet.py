@@ -172,6 +172,11 @@ class FleetHost:
         """Every process of the host, by its number outside."""
         return [int(pid) for pid in (self._cgroup / "cgroup.procs").read_text().split()]
 
+    def cpu_s(self) -> float:
+        """What every process that ever ran on the host has used of a CPU."""
+        usage = (self._cgroup / "cpu.stat").read_text().split()
+        return int(usage[usage.index("usage_usec") + 1]) / 1e6
+
     def _pids_of(self, name: str) -> list[int]:
         return [pid for pid in self.pids() if _name_of(pid) == name]
 

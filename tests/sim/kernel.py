@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.sim.hardware import SimHardware, SimTools
-from tests.sim.machine import File, Machine, failure
+from tests.sim.machine import TICKS_PER_S, File, Machine, failure
 from tests.sim.posix import OS, Libc, Loader, enter, me
 
 
@@ -28,19 +28,20 @@ def make_system(loader: Loader) -> Callable[[Machine], Any]:  # noqa: C901 - one
             machine = self.machine
             return {"boot_id": f"{machine.name}-{machine.boots}", "pidns": "pid:[1]", "pid1_ticks": machine.pid1_ticks}
 
-        def process(self, pid: int, marker: bytes | None = None) -> Any:
+        def process(self, pid: int, marker: bytes | None = None, since: float = 0.0) -> Any:
             found = self.machine.processes.get(pid)
             if found is None:
                 return None
             name, _, value = (marker or b"").partition(b"=")
-            marked = marker is not None and not found.is_zombie and found.environ.get(name) == value
+            is_young = found.ticks >= int(since * TICKS_PER_S)
+            marked = marker is not None and is_young and not found.is_zombie and found.environ.get(name) == value
             return judgement.Process(
                 judgement.Identity(pid, found.ticks), found.parent, found.session, found.is_zombie, marked
             )
 
-        def table(self, marker: bytes) -> list[Any]:
+        def table(self, marker: bytes, since: float) -> list[Any]:
             enter()
-            return [self.process(pid, marker) for pid in sorted(self.machine.processes)]
+            return [self.process(pid, marker, since) for pid in sorted(self.machine.processes)]
 
         def children(self) -> list[int]:
             pid = me().pid
