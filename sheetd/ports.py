@@ -15,8 +15,15 @@ from sheetd.core.colours import Dress
 from sheetd.core.events import Event
 from sheetd.core.grid import Grid, SheetWrite
 from sheetd.core.metrics import MetricSummary
-from sheetd.core.model import AttemptId, ExperimentId, HostName, SlotName, Spec
-from sheetd.core.observation import AttemptKept, AttemptSeen, HostFacts, HostSeen, Observation
+from sheetd.core.model import Accelerator, AttemptId, ExperimentId, HostName, SlotName, Spec
+from sheetd.core.observation import (
+    AcceleratorsSeen,
+    AttemptKept,
+    AttemptSeen,
+    HostFacts,
+    HostSeen,
+    Observation,
+)
 
 
 class Clock(Protocol):
@@ -62,6 +69,8 @@ class LaunchOrder:
     #: Kept beside the claim, for a daemon that does not know of this launch.
     slots: tuple[SlotName, ...] = ()
     fingerprint: str = ""
+    #: None named: a plain slot, and nothing on the host is leased.
+    accelerators: tuple[Accelerator, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +110,10 @@ class Host(Protocol):
 
     def tail(self, attempt: AttemptId, stream: Literal["log", "metrics"], offset: int, max_bytes: int) -> Chunk:
         """A negative offset counts from the end."""
+        ...
+
+    def accelerators(self, max_age_s: float, idle_memory_mb: int) -> AcceleratorsSeen:
+        """The accelerators as last sampled. Older samples start a probe on the host, and its result is reported."""
         ...
 
     def facts(self) -> HostFacts:

@@ -19,8 +19,15 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from sheetd.core.model import AttemptId, HostName, Spec
-from sheetd.core.observation import AttemptKept, AttemptSeen, HostFacts, HostSeen, Observation
+from sheetd.core.model import Accelerator, AttemptId, HostName, Spec
+from sheetd.core.observation import (
+    AcceleratorsSeen,
+    AttemptKept,
+    AttemptSeen,
+    HostFacts,
+    HostSeen,
+    Observation,
+)
 from sheetd.errors import HostRefused
 from sheetd.hosts import answers
 from sheetd.hosts.local import LocalChannel
@@ -39,7 +46,9 @@ _NO_ENV: Mapping[str, str] = MappingProxyType({})
 _SPEC = TypeAdapter(Spec)
 
 
-def spec_json(spec: Spec, *, resume: bool, env: Mapping[str, str]) -> dict[str, Any]:
+def spec_json(
+    spec: Spec, *, resume: bool, env: Mapping[str, str], accelerators: Sequence[Accelerator] = ()
+) -> dict[str, Any]:
     """The spec as the agent keeps it. A repeated launch must give the same: the agent compares the whole of it."""
     spoken = {
         "argv": list(spec.argv),
@@ -52,7 +61,16 @@ def spec_json(spec: Spec, *, resume: bool, env: Mapping[str, str]) -> dict[str, 
         "restarts": dataclasses.asdict(spec.restarts),
         "metrics": [{"name": rule.name, "regex": rule.regex} for rule in spec.metrics if rule.regex is not None],
     }
-    return {**spoken, "resume_argv": list(spec.resume_argv)} if spec.resume_argv else spoken
+    if spec.resume_argv:
+        spoken["resume_argv"] = list(spec.resume_argv)
+    if accelerators:
+        spoken["accelerators"] = [_accelerator_json(one) for one in accelerators]
+    return spoken
+
+
+def _accelerator_json(accelerator: Accelerator) -> dict[str, Any]:
+    spoken: dict[str, Any] = {"kind": accelerator.kind, "id": accelerator.id}
+    return spoken if accelerator.share is None else {**spoken, "share": accelerator.share}
 
 
 def launch_json(order: LaunchOrder, env: Mapping[str, str]) -> dict[str, Any]:
@@ -62,7 +80,8 @@ def launch_json(order: LaunchOrder, env: Mapping[str, str]) -> dict[str, Any]:
         "slots": list(order.slots),
         "fingerprint": order.fingerprint,
     }
-    return {**spec_json(order.spec, resume=order.resume, env=env), "frozen": frozen}
+    spoken = spec_json(order.spec, resume=order.resume, env=env, accelerators=order.accelerators)
+    return {**spoken, "frozen": frozen}
 
 
 def _state(answer: Mapping[str, Any]) -> AttemptSeen:
@@ -105,6 +124,11 @@ class AgentHost:
 
     def facts(self) -> HostFacts:
         return self._session.connect().hello()
+
+    def accelerators(self, max_age_s: float, idle_memory_mb: int) -> AcceleratorsSeen:
+        client = self._session.connection().client
+        asked = {"max_age_s": max_age_s, "idle_memory_mb": idle_memory_mb}
+        return client.request("accelerators", answers.accelerators_seen, **asked)
 
     def watch(self, metrics_offsets: Mapping[AttemptId, int]) -> None:
         self._session.watch(metrics_offsets)

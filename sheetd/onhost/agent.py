@@ -19,6 +19,9 @@ for that:
       exit.<k>.json         how run k ended, written when nothing of it is left
       exit.json | tomb      the end of the attempt: link(2) again, the first writer wins, and nothing starts after it
 
+      granted.json          the accelerators that it got. Their lease (`lease.py`) is taken before the fork as well, and
+                            held by supervisor and shim until nothing of the job is left and nothing holds them
+
     agent ──fork──► supervisor ──fork──► shim ──fork──► job
                     keeps, restarts      waits,         in the shim's session, a group of its own;
                                          testifies      no closed connection reaches any of the three
@@ -31,14 +34,18 @@ refused.
 Durability: within one boot the page cache is the truth, whatever process is killed, and another boot ends the attempt
 by its boot identity. So fsync guards only what must outlive a power cut: claim, tomb, stop, exit, epoch, code.
 
+A stop is TERM, the grace, ABRT to the job alone (Python then says where it hangs), KILL; over the nets of `judgement`
+and, where one may be made, a cgroup. Accelerators are looked at by a detached child (`prober.py`), never on the way of
+a launch or a stop.
+
 Signals go to proven processes only: (pid, start ticks) is compared through a pidfd and then signalled through it.
 
 Decisions are pure (judgement.py) and everything that touches the world goes through `System`, so that a simulator, or
 a test that kills us between any two steps, can stand in for it.
 
-Weak: a job that clears its environment *and* leaves its session, *after* both its supervisor and its shim were killed,
-escapes a stop. The account that jobs share with us could forge any of these files. Without pidfd (Linux before 5.3)
-deaths are noticed within a second, not at once.
+Weak: without a cgroup, a job that clears its environment *and* leaves its session, *after* both its supervisor and its
+shim were killed, escapes a stop. The account that jobs share with us could forge any of these files. Without pidfd
+(Linux before 5.3) deaths are noticed within a second, not at once.
 """
 
 import base64
@@ -56,13 +63,17 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from .attempt import ATTEMPT, Attempt, Refused
 from .channel import Channel
 from .claim import make_claim, prepare
+from .collecting import collect_agents, collect_cgroups
 from .fence import Fence
+from .granting import grant
 from .hostfacts import NETWORK_FILESYSTEMS, filesystem_of, host_facts
+from .lease import Lease
 from .points import is_number
+from .probedesk import ProbeDesk
 from .spec import check_environment, checked_spec
-from .state import describe, observe
+from .state import claimed_with, describe, observe, tomb_words
 from .supervisor import Supervisor
-from .system import System, dump, read_range, remove_tree
+from .system import System, dump, read_range, remove_tree, with_last_words
 from .upload import CodeStore
 from .watcher import Watcher
 
@@ -85,6 +96,7 @@ class Agent:
         self.healed: Dict[str, Tuple[int, float]] = {}  # attempt: how often, when next at the earliest
         self.code = CodeStore(os.path.join(root, "code"))
         self.watcher = Watcher(system, root, self.state)
+        self.probes = ProbeDesk(system, root, self.watcher.poll)
         for name in ("a", "x", "code"):
             os.makedirs(os.path.join(root, name), mode=0o700, exist_ok=True)
         self.verbs: Dict[str, Callable[[Json], Json]] = {
@@ -99,6 +111,7 @@ class Agent:
             "describe": self.describe,
             "tail": self.tail,
             "forget": self.forget,
+            "accelerators": self.probes.answer,
         }
 
     def answer(self, request: Json) -> Json:
@@ -175,14 +188,26 @@ class Agent:
             make_claim(self.system, attempt, self.boot, request["nonce"], spec, secrets)
         claim = attempt.load("claim.json") or {}
         if attempt.has("tomb"):
-            raise Refused("revoked", "{} was stopped before it started; it never will".format(attempt.name))
+            raise Refused(*tomb_words(attempt))
         if (claim["nonce"], claim["spec_sha"]) != (request["nonce"], hashlib.sha256(dump(spec)).hexdigest()):
             raise Refused("spec_conflict", "{} was claimed here with another spec or nonce".format(attempt.name))
         if claim["boot"] != self.boot or attempt.runs() or attempt.has("exit.json"):
             return False, None
         self.check_ticket(request)
         lock = attempt.lock()
-        return True, None if lock is None else self.detach(attempt, lock, secrets)
+        if lock is None:
+            return True, None
+        try:
+            lease, refusal = grant(self.system, attempt, self.boot, spec)
+            if refusal is not None:
+                self.bury(attempt, refusal)
+        except OSError:
+            os.close(lock)
+            raise
+        if refusal is not None:
+            os.close(lock)
+            raise Refused(*tomb_words(attempt))
+        return True, self.detach(attempt, lock, secrets, lease)
 
     def await_start(self, ready: int) -> None:
         poll = select.poll()
@@ -198,25 +223,26 @@ class Agent:
         if self.system.boottime() > ticket["deadline_boottime_s"]:
             raise Refused("ticket_expired", "the launch came too late: say hello again and decide anew")
 
-    def detach(self, attempt: Attempt, lock: int, secrets: Optional[Json]) -> int:
-        """Fork a supervisor, which inherits the lock. Returns what is readable once it has started the job."""
+    def detach(self, attempt: Attempt, lock: int, secrets: Optional[Json], lease: Optional[Lease] = None) -> int:
+        """Fork a supervisor, which inherits lock and lease. Returns what is readable once it has started the job."""
         ready, ready_in = os.pipe()
+        leases = list(lease.handles.values()) if lease is not None else []
 
         def keep() -> None:
-            Supervisor(self.system, attempt, lock, secrets, self.umask).keep(ready_in)
+            Supervisor(self.system, attempt, lock, secrets, self.umask, lease).keep(ready_in)
 
         def leave_behind() -> None:
             os.setsid()
-            self.system.fork("supervisor", lambda: with_last_words(attempt, keep))
+            self.system.fork("supervisor", lambda: with_last_words(attempt.at("supervisor.err"), keep))
 
         try:
-            launcher = self.system.fork("launcher", lambda: with_last_words(attempt, leave_behind))
+            launcher = self.system.fork("launcher", lambda: with_last_words(attempt.at("supervisor.err"), leave_behind))
         except OSError:  # no more processes for this user: let go of the lock, so that a later launch can try again
-            for handle in (ready, ready_in, lock):
+            for handle in (ready, ready_in, lock, *leases):
                 os.close(handle)
             raise
-        os.close(ready_in)
-        os.close(lock)
+        for handle in (ready_in, lock, *leases):
+            os.close(handle)
         os.waitpid(launcher, 0)
         return ready
 
@@ -278,14 +304,14 @@ class Agent:
         self.watcher.appeared(attempt.name)
         return {"state": self.state(attempt.name)}
 
-    def bury(self, attempt: Attempt) -> None:
+    def bury(self, attempt: Attempt, why: str = "stopped before its start") -> None:
         """The tomb of what never started: nothing will, ever. The supervisor's lock is ours."""
-        self.system.publish(attempt.at("tomb"), b"stopped before its start\n", durable=True)
+        self.system.publish(attempt.at("tomb"), why.encode("ascii") + b"\n", durable=True)
 
     def order_stop(self, attempt: Attempt, grace: float) -> None:
         """Stop.json; a second order may only shorten the grace."""
         now = self.system.boottime()
-        order = {"at": now, "grace_s": grace, "asked": True, "reason": None}
+        order = {"at": now, "grace_s": grace, "asked": True, "reason": None, "gently": grace > 0}
         former = attempt.load("stop.json")
         if former is not None:
             left = former["at"] + former["grace_s"] - now
@@ -294,13 +320,7 @@ class Agent:
         attempt.wake()
 
     def describe(self, request: Json) -> Json:
-        """What each attempt was claimed with, for a daemon that did not launch it itself. Secrets were never kept."""
-        kept = {}
-        for name in request["attempts"]:
-            attempt = Attempt(self.root, name)
-            claim, spec = attempt.load("claim.json") or {}, attempt.load("spec.json") or {}
-            kept[name] = {"nonce": claim.get("nonce"), "frozen": spec.get("frozen")}
-        return {"attempts": kept}
+        return {"attempts": {name: claimed_with(Attempt(self.root, name)) for name in request["attempts"]}}
 
     def watch(self, request: Json) -> Json:
         return {"attempts": self.watcher.follow(request["attempts"])}
@@ -333,19 +353,6 @@ class Agent:
         return {"state": self.state(attempt.name)}
 
 
-def with_last_words(attempt: Attempt, life: Callable[[], None]) -> None:
-    """Live, and end. What went wrong is written down, for nobody listens to this process."""
-    try:
-        life()
-    except BaseException:  # noqa: BLE001 - nobody is left to raise it to
-        import traceback  # large, and each of our processes would carry it
-
-        with open(attempt.at("supervisor.err"), "w") as file:
-            file.write(traceback.format_exc())
-    finally:
-        os._exit(0)
-
-
 def no_such_verb(request: Json) -> Json:
     raise Refused("bad_request", "no such verb: {!r}".format(request.get("verb")))
 
@@ -360,13 +367,16 @@ def serve(system: System, root: str) -> None:
     agent = Agent(system, root, os.umask(0o077))
     system.become("agent")
     os.chdir("/")
-    channel, watcher = Channel(), agent.watcher
+    collect_agents(root, bundle_sha())
+    collect_cgroups()
+    channel, watcher, probes = Channel(), agent.watcher, agent.probes
     watcher.poll.register(0, select.POLLIN)
     gc.collect()  # here, once: what supervisors share with us they need not look through
     while True:
         if channel.outgoing:
             watcher.poll.register(1, select.POLLOUT)
-        timeout = None if channel.outgoing else watcher.timeout()
+        dues = [due for due in (watcher.timeout(), probes.timeout()) if due is not None]
+        timeout = None if channel.outgoing or not dues else min(dues)
         ready = {handle for handle, _ in watcher.poll.poll(None if timeout is None else math.ceil(timeout * 1000))}
         if channel.outgoing:
             watcher.poll.unregister(1)
@@ -378,7 +388,8 @@ def serve(system: System, root: str) -> None:
             for request in channel.feed(data):
                 channel.send(agent.answer(request))
         watcher.heed(ready)
-        for push in watcher.pushes() if not channel.outgoing else ():
+        probes.heed(ready)
+        for push in (*watcher.pushes(), *probes.pushes()) if not channel.outgoing else ():
             channel.send(push)
 
 

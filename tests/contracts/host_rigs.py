@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from sheetd.core.model import AttemptId
-from sheetd.core.observation import AttemptSeen, HostFacts, Observation
+from sheetd.core.observation import (
+    AcceleratorsSeen,
+    AttemptKept,
+    AttemptSeen,
+    HostFacts,
+    HostSeen,
+    Observation,
+)
 from sheetd.hosts.host import AgentHost, LocalHost, SshHost
 from sheetd.ports import Chunk, Host, LaunchOrder
 from tests.contracts.programs import live
@@ -186,6 +193,15 @@ class DrivenHost:
 
     def facts(self) -> HostFacts:
         return self.rig.drive(self.host.facts)
+
+    def take_over(self, epoch: int) -> HostSeen:
+        return self.rig.drive(lambda: self.host.take_over(epoch))
+
+    def describe(self, attempts: Sequence[AttemptId]) -> Mapping[AttemptId, AttemptKept]:
+        return self.rig.drive(lambda: self.host.describe(attempts))
+
+    def accelerators(self, max_age_s: float, idle_memory_mb: int) -> AcceleratorsSeen:
+        return self.rig.drive(lambda: self.host.accelerators(max_age_s, idle_memory_mb))
 
     def close(self) -> None:
         """And give whatever might still be reported the time for it."""

@@ -10,15 +10,25 @@ import hashlib
 import io
 import json
 import secrets
+import signal
 import tarfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sheetd.core.model import AttemptId, MetricRule, Restarts
-from sheetd.core.observation import AttemptReported, HostSeen, HostUnseen, MetricsReported, Seen
+from sheetd.core.model import AttemptId, MetricRule, Restarts, SlotName
+from sheetd.core.observation import (
+    AcceleratorsReported,
+    AttemptKept,
+    AttemptReported,
+    HostSeen,
+    HostUnseen,
+    MetricsReported,
+    Seen,
+)
 from sheetd.errors import HostRefused, HostUnreachable
 from sheetd.ports import Host
 from tests.contracts import programs
@@ -90,6 +100,17 @@ def test_a_call_fails_at_once_while_there_is_no_connection(host: Host) -> None:
         host.launch(order(A, *programs.succeeds()))
 
 
+def test_accelerators_are_answered_at_once_and_their_probe_is_reported(host: Host, reports: Reports) -> None:
+    first = host.accelerators(max_age_s=0.0, idle_memory_mb=300)
+    assert (first.samples, first.age_s, first.is_probing) == (0, None, True)
+    report = reports.wait(AcceleratorsReported)
+    assert (report.samples, report.is_probing) == (2, False)
+    assert report.age_s is not None
+    again = host.accelerators(max_age_s=1000.0, idle_memory_mb=300)
+    assert (again.samples, again.is_probing) == (2, False)
+    assert [one.id for one in again.accelerators] == [one.id for one in report.accelerators]
+
+
 def test_an_attempt_runs_and_its_end_is_reported(host: Host, reports: Reports) -> None:
     host.watch({A: 0})
     assert host.launch(order(A, *programs.exits(3))).state in {Seen.RUNNING, Seen.EXITED, Seen.CLAIMED}
@@ -121,6 +142,35 @@ def test_an_older_daemon_is_refused_once_a_newer_one_was_here(host: Host, rig: H
     with pytest.raises(HostRefused) as refused:
         host.launch(order(A, *programs.succeeds()))
     assert refused.value.code == "stale_daemon"
+
+
+def test_a_daemon_that_only_looks_starts_and_stops_nothing_until_it_takes_over(rig: HostRig) -> None:
+    host = rig.host(0)
+    host.facts()
+    for ask in (lambda: host.launch(order(A, *programs.succeeds())), lambda: host.stop(A, 1.0)):
+        with pytest.raises(HostRefused) as refused:
+            ask()
+        assert refused.value.code == "stale_daemon"
+    seen = host.take_over(3)
+    assert (seen.epoch, dict(seen.attempts)) == (3, {})
+    host.launch(order(A, *programs.succeeds()))
+    older = rig.host(0)
+    older.facts()
+    with pytest.raises(HostRefused) as refused:
+        older.take_over(2)
+    assert refused.value.code == "stale_daemon"
+
+
+def test_what_was_launched_can_be_described_to_another_daemon(host: Host, rig: HostRig) -> None:
+    host.facts()
+    first = replace(order(A, *programs.succeeds()), slots=(SlotName("there/1"),), fingerprint="typed so")
+    host.launch(first)
+    host.facts()
+    second = rig.host(2)
+    second.facts()
+    kept = second.describe([A, B])
+    assert kept[A] == AttemptKept(nonce=first.nonce, spec=first.spec, slots=first.slots, fingerprint="typed so")
+    assert kept[B].spec is None
 
 
 def test_hostile_arguments_and_environment_arrive_byte_for_byte(host: Host, reports: Reports) -> None:
@@ -157,7 +207,8 @@ def test_a_job_that_ignores_term_is_killed_when_its_grace_is_over(host: Host, re
     host.stop(A, 0.2)
     seen = reports.attempt(A, Seen.EXITED)
     assert seen.exit is not None
-    assert (seen.exit.stopped, seen.exit.signal) == (True, 9)
+    assert seen.exit.stopped
+    assert seen.exit.signal in (signal.SIGABRT, signal.SIGKILL), "it is asked for a traceback first"
 
 
 def test_a_program_that_cannot_be_executed_says_so(host: Host, reports: Reports) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from sheetd.core.model import AttemptId, HostName
 from sheetd.core.observation import (
+    AcceleratorsSeen,
     AttemptKept,
     AttemptReported,
     AttemptSeen,
@@ -33,8 +34,9 @@ from sheetd.hosts.host import _chunk as chunk_of
 from sheetd.hosts.host import launch_json
 from sheetd.ports import Chunk, LaunchOrder
 from tests.sim.engine import Engine, Task
+from tests.sim.kernel import facts_of
 from tests.sim.machine import Folder, Machine, Process
-from tests.sim.posix import Loader, Poll, facts_of
+from tests.sim.posix import Loader, Poll
 
 ROOT = "/state"
 REQUEST_DEADLINE_S, QUIET_S, PING_DEADLINE_S, HEALTHY_S, TICKET_LIFE_S = 30.0, 15.0, 10.0, 60.0, 120.0
@@ -186,16 +188,20 @@ class Connection:
                 reply = agent.answer(request)
                 self.judge(request, reply, before)
                 self.reply(request, reply)
-            ready = {number for number, _ in Poll.poll(agent.watcher.poll, 0)} if agent.watcher.keepers else set()
+            listens = agent.watcher.keepers or agent.probes.done is not None
+            ready = {number for number, _ in Poll.poll(agent.watcher.poll, 0)} if listens else set()
             watched = agent.watcher.watched.values()
             due = [one.again_at for one in watched if one.again_at is not None]
             due += [growth.due for one in watched for growth in one.growths if growth.due is not None]
+            due += [agent.probes.look_at] if agent.probes.look_at is not None else []
             now = system.boottime()
             if self.is_dirty or ready or any(when <= now for when in due):
                 self.is_dirty = False
                 agent.watcher.heed(ready)
-                for push in agent.watcher.pushes():
+                agent.probes.heed(ready)
+                for push in [*agent.watcher.pushes(), *agent.probes.pushes()]:
                     self.push(json.loads(json.dumps(push)))
+                due = [agent.probes.look_at] if agent.probes.look_at is not None else []
             if not self.requests and not self.is_dirty:
                 self.engine.wait(max(0.01, min(due) - now) if due else None)
 
@@ -385,6 +391,9 @@ class SimHost:
             self.report(observation)
 
     def on_push(self, push: dict[str, Any]) -> None:
+        if push["push"] == "accelerators":
+            self.say(answers.accelerators_report(self.name, push))
+            return
         attempt = AttemptId(str(push.get("attempt")))
         watched = self.wanted.get(attempt)
         if watched is None:
@@ -470,6 +479,11 @@ class SimHost:
     def tail(self, attempt: AttemptId, stream: Literal["log", "metrics"], offset: int, max_bytes: int) -> Chunk:
         read = functools.partial(chunk_of, max_bytes=max_bytes)
         return self._now_open().ask("tail", read, attempt=attempt, stream=stream, offset=offset, max_bytes=max_bytes)
+
+    def accelerators(self, max_age_s: float, idle_memory_mb: int) -> AcceleratorsSeen:
+        asked = {"max_age_s": max_age_s, "idle_memory_mb": idle_memory_mb}
+        seen: AcceleratorsSeen = self._now_open().ask("accelerators", answers.accelerators_seen, **asked)
+        return seen
 
     def facts(self) -> HostFacts:
         return self._hello(self._connect())
