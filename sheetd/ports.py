@@ -15,8 +15,8 @@ from sheetd.core.colours import Dress
 from sheetd.core.events import Event
 from sheetd.core.grid import Grid, SheetWrite
 from sheetd.core.metrics import MetricSummary
-from sheetd.core.model import AttemptId, ExperimentId, HostName, Spec
-from sheetd.core.observation import AttemptSeen, HostFacts, Observation
+from sheetd.core.model import Accelerator, AttemptId, ExperimentId, HostName, Spec
+from sheetd.core.observation import AcceleratorsSeen, AttemptSeen, HostFacts, Observation
 
 
 class Clock(Protocol):
@@ -59,6 +59,8 @@ class LaunchOrder:
     spec: Spec
     resume: bool
     secrets: Mapping[str, str]
+    #: None named: a plain slot, and nothing on the host is leased.
+    accelerators: tuple[Accelerator, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,10 @@ class Host(Protocol):
 
     def tail(self, attempt: AttemptId, stream: Literal["log", "metrics"], offset: int, max_bytes: int) -> Chunk:
         """A negative offset counts from the end."""
+        ...
+
+    def accelerators(self, max_age_s: float, idle_memory_mb: int) -> AcceleratorsSeen:
+        """The accelerators as last sampled. Older samples start a probe on the host, and its result is reported."""
         ...
 
     def facts(self) -> HostFacts:

@@ -19,6 +19,16 @@ HostName = NewType("HostName", str)
 #: `<host>/<index>`: the unit that is handed out.
 SlotName = NewType("SlotName", str)
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accelerator:
+    """What an attempt gets of a host: one accelerator by its identity, or the share number `share` of it."""
+
+    kind: str
+    id: str
+    share: int | None = None
+
+
 #: What one parameter cell became. Numbers stay numbers; text is verbatim.
 Value: TypeAlias = str | int | float | bool
 

@@ -77,6 +77,55 @@ class HostFacts:
     agent_sha: str = ""
 
 
+class Use(str, Enum):
+    """What a host's agent judges of one accelerator. Only `free` may be handed out; `unknown` never becomes it."""
+
+    FREE = "free"
+    OURS = "ours"
+    FOREIGN = "foreign"
+    UNKNOWN = "unknown"
+    SICK = "sick"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A process that has an accelerator open. What cannot be seen without root is None, or empty."""
+
+    pid: int | None = None
+    user: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceleratorSeen:
+    """One GPU, MIG device or TPU chip as its host's agent saw it. Its identity is `id`, never `index`."""
+
+    kind: str
+    id: str
+    index: int
+    model: str
+    state: Use
+    #: The sentence for people: why it is free, or why not.
+    why: str
+    memory_mb: int | None = None
+    used_mb: int | None = None
+    busy_pct: int | None = None
+    holders: tuple[Holder, ...] = ()
+    #: Of our own attempts, those that hold it.
+    attempts: tuple[AttemptId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceleratorsSeen:
+    """An agent's answer about all of its accelerators. `age_s` is None while no probe has ended."""
+
+    accelerators: tuple[AcceleratorSeen, ...] = ()
+    notes: tuple[str, ...] = ()
+    age_s: float | None = None
+    samples: int = 0
+    is_probing: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricPoint:
     """One report of a job: finite numbers by name."""
@@ -146,6 +195,18 @@ class MetricsReported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AcceleratorsReported:
+    """A host pushed or answered what its probe of the accelerators made of them."""
+
+    host: HostName
+    accelerators: tuple[AcceleratorSeen, ...]
+    notes: tuple[str, ...] = ()
+    age_s: float | None = None
+    samples: int = 0
+    is_probing: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StopRequested:
     """Somebody asked on the command line for an experiment to be stopped."""
 
@@ -154,5 +215,12 @@ class StopRequested:
 
 
 Observation: TypeAlias = (
-    SheetSeen | SheetUnseen | HostSeen | HostUnseen | AttemptReported | MetricsReported | StopRequested
+    SheetSeen
+    | SheetUnseen
+    | HostSeen
+    | HostUnseen
+    | AttemptReported
+    | MetricsReported
+    | AcceleratorsReported
+    | StopRequested
 )

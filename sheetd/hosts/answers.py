@@ -8,21 +8,36 @@ sequences in text are not removed here but where text is shown.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from sheetd.core.model import AttemptId
-from sheetd.core.observation import AttemptSeen, HostFacts, MetricPoint
+from sheetd.core.model import AttemptId, HostName
+from sheetd.core.observation import (
+    AcceleratorSeen,
+    AcceleratorsReported,
+    AcceleratorsSeen,
+    AttemptSeen,
+    Holder,
+    HostFacts,
+    MetricPoint,
+)
 from sheetd.hosts.wire import ProtocolError
 
 LINES_MAX = 5
 TEXT_MAX_CHARS = 500
+#: More than any machine has: 16 cards of seven MIG devices each.
+ACCELERATORS_MAX = 128
+HOLDERS_MAX = 16
+NOTES_MAX = 8
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 
 _ATTEMPT = TypeAdapter(AttemptSeen)
 _FACTS = TypeAdapter(HostFacts)
+_ACCELERATORS = TypeAdapter(AcceleratorsSeen)
 _STATES = TypeAdapter(dict[str, dict[str, Any]])
 
 Kind = TypeVar("Kind")
@@ -69,6 +84,54 @@ def _boot_identity(hello: Mapping[str, Any]) -> str:
     if not isinstance(boot, Mapping):
         raise ProtocolError("a greeting without a boot identity")
     return text(" ".join(str(boot.get(part)) for part in ("boot_id", "pidns", "pid1_ticks")))
+
+
+def accelerators_seen(answer: Mapping[str, Any]) -> AcceleratorsSeen:
+    """The answer to `accelerators`, and the push of that name. Raises ProtocolError."""
+    seen = _checked(_ACCELERATORS, answer)
+    if len(seen.accelerators) > ACCELERATORS_MAX:
+        raise ProtocolError(f"{len(seen.accelerators)} accelerators on one machine")
+    accelerators = tuple(_accelerator(one) for one in seen.accelerators)
+    if len({one.id for one in accelerators}) < len(accelerators):
+        raise ProtocolError("two accelerators of one id")
+    age_s = None if seen.age_s is None else max(0.0, _finite(seen.age_s, "age_s"))
+    notes = tuple(text(note) for note in seen.notes[:NOTES_MAX])
+    return replace(seen, accelerators=accelerators, notes=notes, age_s=age_s)
+
+
+def accelerators_report(host: HostName, push: Mapping[str, Any]) -> AcceleratorsReported:
+    """What a host pushed of its accelerators. Raises ProtocolError."""
+    seen = accelerators_seen(push)
+    return AcceleratorsReported(
+        host=host,
+        accelerators=seen.accelerators,
+        notes=seen.notes,
+        age_s=seen.age_s,
+        samples=seen.samples,
+        is_probing=seen.is_probing,
+    )
+
+
+def _accelerator(seen: AcceleratorSeen) -> AcceleratorSeen:
+    if not _ID.fullmatch(seen.id):
+        raise ProtocolError("an accelerator whose id cannot be one")
+    return replace(
+        seen,
+        kind=text(seen.kind),
+        model=text(seen.model),
+        why=text(seen.why),
+        memory_mb=_size(seen.memory_mb),
+        used_mb=_size(seen.used_mb),
+        busy_pct=_size(seen.busy_pct),
+        holders=tuple(
+            Holder(pid=one.pid, user=text(one.user), command=text(one.command)) for one in seen.holders[:HOLDERS_MAX]
+        ),
+        attempts=seen.attempts[:HOLDERS_MAX],
+    )
+
+
+def _size(value: int | None) -> int | None:
+    return value if value is not None and 0 <= value < 2**53 else None
 
 
 def seconds(answer: Mapping[str, Any], key: str) -> float:

@@ -12,13 +12,13 @@ import binascii
 import dataclasses
 import functools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from sheetd.core.model import AttemptId, HostName, Spec
-from sheetd.core.observation import AttemptSeen, HostFacts, Observation
+from sheetd.core.model import Accelerator, AttemptId, HostName, Spec
+from sheetd.core.observation import AcceleratorsSeen, AttemptSeen, HostFacts, Observation
 from sheetd.errors import HostRefused
 from sheetd.hosts import answers
 from sheetd.hosts.local import LocalChannel
@@ -36,7 +36,9 @@ _USUAL = Timing()
 _NO_ENV: Mapping[str, str] = MappingProxyType({})
 
 
-def spec_json(spec: Spec, *, resume: bool, env: Mapping[str, str]) -> dict[str, Any]:
+def spec_json(
+    spec: Spec, *, resume: bool, env: Mapping[str, str], accelerators: Sequence[Accelerator] = ()
+) -> dict[str, Any]:
     """The spec as the agent keeps it. A repeated launch must give the same: the agent compares the whole of it."""
     spoken = {
         "argv": list(spec.argv),
@@ -49,7 +51,16 @@ def spec_json(spec: Spec, *, resume: bool, env: Mapping[str, str]) -> dict[str, 
         "restarts": dataclasses.asdict(spec.restarts),
         "metrics": [{"name": rule.name, "regex": rule.regex} for rule in spec.metrics if rule.regex is not None],
     }
-    return {**spoken, "resume_argv": list(spec.resume_argv)} if spec.resume_argv else spoken
+    if spec.resume_argv:
+        spoken["resume_argv"] = list(spec.resume_argv)
+    if accelerators:
+        spoken["accelerators"] = [_accelerator_json(one) for one in accelerators]
+    return spoken
+
+
+def _accelerator_json(accelerator: Accelerator) -> dict[str, Any]:
+    spoken: dict[str, Any] = {"kind": accelerator.kind, "id": accelerator.id}
+    return spoken if accelerator.share is None else {**spoken, "share": accelerator.share}
 
 
 def _state(answer: Mapping[str, Any]) -> AttemptSeen:
@@ -86,6 +97,11 @@ class AgentHost:
     def facts(self) -> HostFacts:
         return self._session.connect().hello()
 
+    def accelerators(self, max_age_s: float, idle_memory_mb: int) -> AcceleratorsSeen:
+        client = self._session.connection().client
+        asked = {"max_age_s": max_age_s, "idle_memory_mb": idle_memory_mb}
+        return client.request("accelerators", answers.accelerators_seen, **asked)
+
     def watch(self, metrics_offsets: Mapping[AttemptId, int]) -> None:
         self._session.watch(metrics_offsets)
 
@@ -97,7 +113,7 @@ class AgentHost:
             _state,
             attempt=order.attempt,
             nonce=order.nonce,
-            spec=spec_json(order.spec, resume=order.resume, env=self._env),
+            spec=spec_json(order.spec, resume=order.resume, env=self._env, accelerators=order.accelerators),
             secrets=dict(order.secrets),
             epoch=self._session.epoch,
         )

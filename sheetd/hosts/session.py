@@ -20,7 +20,15 @@ from typing import Any
 import tenacity
 
 from sheetd.core.model import AttemptId, HostName
-from sheetd.core.observation import AttemptReported, HostFacts, HostSeen, HostUnseen, MetricsReported, Observation
+from sheetd.core.observation import (
+    AcceleratorsReported,
+    AttemptReported,
+    HostFacts,
+    HostSeen,
+    HostUnseen,
+    MetricsReported,
+    Observation,
+)
 from sheetd.errors import HostError, HostRefused, HostUnreachable
 from sheetd.hosts import answers
 from sheetd.hosts.bootstrap import bundle
@@ -269,6 +277,9 @@ class Session:
 
     def _on_push(self, push: Mapping[str, Any]) -> None:
         """Runs on the reader thread. Raises ProtocolError, which ends the connection."""
+        if push["push"] == "accelerators":
+            self._say(answers.accelerators_report(self._name, push))
+            return
         attempt = AttemptId(str(push.get("attempt")))
         watched = self._wanted.attempts.get(attempt)
         if watched is None:

@@ -20,7 +20,16 @@ from sheetd.core.absorb import layout_of
 from sheetd.core.grid import Cell, CellUpdate, CellValue, SheetWrite
 from sheetd.core.metrics import add_points
 from sheetd.core.model import AttemptId, ExperimentId, HostName, MetricRule, Proof, Reason, SlotName, attempt_id
-from sheetd.core.observation import AttemptSeen, HostFacts, HostSeen, MetricPoint, MetricsReported, Observation, Seen
+from sheetd.core.observation import (
+    AcceleratorsSeen,
+    AttemptSeen,
+    HostFacts,
+    HostSeen,
+    MetricPoint,
+    MetricsReported,
+    Observation,
+    Seen,
+)
 from sheetd.core.rows import Row, view_grid
 from sheetd.core.state import State
 from sheetd.core.template import Param, ParamType, Template
@@ -180,6 +189,9 @@ class StillHost:
 
     def tail(self, attempt: AttemptId, stream: Literal["log", "metrics"], offset: int, max_bytes: int) -> Chunk:
         return Chunk(start=0, end=0, size=0, data=b"")
+
+    def accelerators(self, max_age_s: float, idle_memory_mb: int) -> AcceleratorsSeen:
+        return AcceleratorsSeen()
 
     def facts(self) -> HostFacts:
         return HostFacts(boot="boot-1")

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sheetd.core.model import AttemptId, HostName
-from sheetd.core.observation import AttemptReported, HostFacts, HostSeen, HostUnseen, MetricsReported, Observation
+from sheetd.core.observation import (
+    AcceleratorsSeen,
+    AttemptReported,
+    HostFacts,
+    HostSeen,
+    HostUnseen,
+    MetricsReported,
+    Observation,
+)
 from sheetd.errors import HostError, HostRefused, HostUnreachable
 from sheetd.hosts import answers
 from sheetd.hosts.host import spec_json
@@ -314,6 +322,9 @@ class SimHost:
             self.report(observation)
 
     def on_push(self, push: dict[str, Any]) -> None:
+        if push["push"] == "accelerators":
+            self.say(answers.accelerators_report(self.name, push))
+            return
         attempt = AttemptId(str(push.get("attempt")))
         watched = self.wanted.get(attempt)
         if watched is None:
@@ -363,7 +374,7 @@ class SimHost:
             lambda answer: answers.attempt_seen(answer.get("state")),
             attempt=order.attempt,
             nonce=order.nonce,
-            spec=spec_json(order.spec, resume=order.resume, env={}),
+            spec=spec_json(order.spec, resume=order.resume, env={}, accelerators=order.accelerators),
             secrets=dict(order.secrets),
             epoch=self.epoch,
             ticket=ticket,
@@ -375,6 +386,11 @@ class SimHost:
 
     def tail(self, attempt: AttemptId, stream: Literal["log", "metrics"], offset: int, max_bytes: int) -> Chunk:
         raise NotImplementedError("the loop never asks for it")
+
+    def accelerators(self, max_age_s: float, idle_memory_mb: int) -> AcceleratorsSeen:
+        asked = {"max_age_s": max_age_s, "idle_memory_mb": idle_memory_mb}
+        seen: AcceleratorsSeen = self._now_open().ask("accelerators", answers.accelerators_seen, **asked)
+        return seen
 
     def facts(self) -> HostFacts:
         raise NotImplementedError("the loop never asks for it")
