@@ -75,7 +75,12 @@ def _launch(effect: fx.Launch, ports: Ports) -> News:
         if effect.spec.code is not None:
             host.send_code(effect.spec.code, ports.snapshots.archive(effect.spec.code))
         order = LaunchOrder(
-            attempt=effect.attempt, nonce=effect.nonce, spec=effect.spec, resume=effect.resume, secrets=secrets
+            attempt=effect.attempt,
+            nonce=effect.nonce,
+            spec=effect.spec,
+            resume=effect.resume,
+            secrets=secrets,
+            accelerators=effect.accelerators,
         )
         return fx.HostAnswered(effect=effect, seen=host.launch(order))
     except HostError as error:
@@ -100,7 +105,15 @@ def _watch(effect: fx.Watch, ports: Ports) -> News:
     return fx.Watching(effect=effect)
 
 
-def _host_failed(effect: fx.Launch | fx.Stop | fx.Watch, error: HostError) -> News:
+def _probe(effect: fx.Probe, ports: Ports) -> News:
+    try:
+        seen = ports.hosts[effect.host].accelerators(effect.max_age_s, effect.idle_memory_mb)
+    except HostError as error:
+        return _host_failed(effect, error)
+    return fx.Probed(effect=effect, seen=seen)
+
+
+def _host_failed(effect: fx.Launch | fx.Stop | fx.Watch | fx.Probe, error: HostError) -> News:
     if isinstance(error, HostRefused):
         return fx.HostRefusedEffect(effect=effect, code=error.code, why=str(error))
     return fx.HostSilent(effect=effect, why=str(error))
@@ -114,4 +127,5 @@ _CARRY: Mapping[type, Callable[[Any, Ports], News]] = {
     fx.Launch: _launch,
     fx.Stop: _stop,
     fx.Watch: _watch,
+    fx.Probe: _probe,
 }

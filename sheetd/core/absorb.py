@@ -15,12 +15,15 @@ from sheetd.core.grid import Cell, Grid, SheetWrite
 from sheetd.core.metrics import add_points
 from sheetd.core.model import AttemptId, ExperimentId, experiment_of
 from sheetd.core.observation import AttemptSeen, Observation
+from sheetd.core.probing import learn, someone_came_first
 from sheetd.core.rows import Layout, SheetView, read_layout, view_grid, without
 from sheetd.core.world import OVER, HostView, World
 
 News: TypeAlias = Observation | fx.Outcome
 
 RETRY_SHEET_MAX_S = 120.0
+#: Refusals of a launch that say something of the host, and not of what was to be launched.
+HOST_FAULTS = frozenset({"disk_full", "internal", "bad_root", "bad_state_dir"})
 
 
 def absorb(world: World, news: News, now_s: float) -> None:
@@ -173,7 +176,7 @@ def _dressed(world: World, news: fx.Dressed, now_s: float) -> None:
 def _host_seen(world: World, news: obs.HostSeen, now_s: float) -> None:
     host = world.hosts[news.host]
     host.is_up, host.why, host.lasting, host.since_s = True, "", False, now_s
-    host.facts = news.facts
+    host.facts, host.facts_at_s, host.must_probe = news.facts, now_s, True
     for attempt, seen in news.attempts.items():
         if attempt in world.state.live:
             _remember(world, host, attempt, seen, now_s)
@@ -197,6 +200,17 @@ def _remember(world: World, host: HostView, attempt: AttemptId, seen: AttemptSee
         world.started_at_s.setdefault(attempt, now_s - seen.started_age_s)
     if seen.state in OVER:
         world.ended_at_s[attempt] = now_s
+
+
+def _accelerators_reported(world: World, news: obs.AcceleratorsReported, now_s: float) -> None:
+    learn(world.hosts[news.host], news, now_s)
+
+
+def _probed(world: World, news: fx.Probed, now_s: float) -> None:
+    world.in_flight.pop(news.effect.key, None)
+    host = world.hosts[news.effect.host]
+    host.asked_at_s, host.must_probe = now_s, False
+    learn(host, news.seen, now_s)
 
 
 def _attempt_reported(world: World, news: obs.AttemptReported, now_s: float) -> None:
@@ -228,12 +242,19 @@ def _host_answered(world: World, news: fx.HostAnswered, now_s: float) -> None:
 def _host_refused(world: World, news: fx.HostRefusedEffect, now_s: float) -> None:
     world.in_flight.pop(news.effect.key, None)
     _hold(world, news.effect, now_s)
+    if isinstance(news.effect, fx.Probe):
+        world.hosts[news.effect.host].notes = (f"its accelerators cannot be looked at: {news.why}",)
     if news.code == "stale_daemon":
         world.halted = f"{news.effect.host} is served by a newer daemon: {news.why}"
-    elif isinstance(news.effect, fx.Launch):
+    elif isinstance(news.effect, fx.Launch) and news.effect.attempt in world.state.live:
         world.remarks[experiment_of(news.effect.attempt)] = f"{news.effect.host} refused: {news.why}"
         if news.code not in ("ticket_expired", "wrong_boot", "no_code", "revoked"):
             world.refusals[news.effect.attempt] = f"{news.effect.host} refused it: {news.why}"
+        if news.code in HOST_FAULTS:
+            world.host_faults[news.effect.attempt] = news.why
+        if news.code == "accelerator_busy":
+            world.beaten.add(news.effect.attempt)
+            someone_came_first(world, news.effect.host, news.effect.accelerators, now_s)
 
 
 def _host_silent(world: World, news: fx.HostSilent, now_s: float) -> None:
@@ -241,9 +262,9 @@ def _host_silent(world: World, news: fx.HostSilent, now_s: float) -> None:
     _hold(world, news.effect, now_s)
 
 
-def _hold(world: World, effect: fx.Launch | fx.Stop | fx.Watch, now_s: float) -> None:
+def _hold(world: World, effect: fx.Launch | fx.Stop | fx.Watch | fx.Probe, now_s: float) -> None:
     """Do not ask the same again at once. What has ended meanwhile is not asked again anyhow."""
-    if isinstance(effect, fx.Watch) or effect.attempt in world.state.live:
+    if isinstance(effect, fx.Watch | fx.Probe) or effect.attempt in world.state.live:
         world.hold_until_s[effect.key] = now_s + world.limits.ask_again_s
 
 
@@ -277,6 +298,11 @@ def _stop_requested(world: World, news: obs.StopRequested, _now_s: float) -> Non
     world.stop_requests[news.experiment] = news.request
 
 
+def _host_requested(world: World, news: obs.HostRequested, _now_s: float) -> None:
+    world.host_requests[news.request] = news
+    world.hosts[news.host].must_probe = True
+
+
 _ABSORB: dict[type, Callable[[World, Any, float], None]] = {
     obs.SheetSeen: _sheet_seen,
     obs.SheetUnseen: _sheet_unseen,
@@ -284,7 +310,9 @@ _ABSORB: dict[type, Callable[[World, Any, float], None]] = {
     obs.HostUnseen: _host_unseen,
     obs.AttemptReported: _attempt_reported,
     obs.MetricsReported: _metrics_reported,
+    obs.AcceleratorsReported: _accelerators_reported,
     obs.StopRequested: _stop_requested,
+    obs.HostRequested: _host_requested,
     fx.SheetFailed: _sheet_failed,
     fx.Dressed: _dressed,
     fx.CodePinned: _code_pinned,
@@ -293,4 +321,5 @@ _ABSORB: dict[type, Callable[[World, Any, float], None]] = {
     fx.HostRefusedEffect: _host_refused,
     fx.HostSilent: _host_silent,
     fx.Watching: _watching,
+    fx.Probed: _probed,
 }

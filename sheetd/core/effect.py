@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 from sheetd.core.colours import Dress
 from sheetd.core.grid import SheetWrite
-from sheetd.core.model import AttemptId, ExperimentId, HostName, Spec
-from sheetd.core.observation import AttemptSeen
+from sheetd.core.model import Accelerator, AttemptId, ExperimentId, HostName, Spec
+from sheetd.core.observation import AcceleratorsSeen, AttemptSeen
 
 #: Two effects with the same key are never in flight together. The first word is the lane: sheet, code or a host.
 EffectKey: TypeAlias = tuple[str, str]
@@ -72,6 +72,7 @@ class Launch:
     nonce: str
     spec: Spec
     resume: bool
+    accelerators: tuple[Accelerator, ...] = ()
 
     @property
     def key(self) -> EffectKey:
@@ -101,7 +102,20 @@ class Watch:
         return (self.host, "watch")
 
 
-Effect: TypeAlias = ReadSheet | WriteSheet | DressSheet | PinCode | Launch | Stop | Watch
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Ask for the accelerators. Samples older than `max_age_s` make the host look at them anew."""
+
+    host: HostName
+    max_age_s: float
+    idle_memory_mb: int
+
+    @property
+    def key(self) -> EffectKey:
+        return (self.host, "probe")
+
+
+Effect: TypeAlias = ReadSheet | WriteSheet | DressSheet | PinCode | Launch | Stop | Watch | Probe
 
 
 # --- outcomes ----------------------------------------------------------------------------------------------------
@@ -133,7 +147,7 @@ class HostAnswered:
 class HostRefusedEffect:
     """The host said no. `code` is the agent's word."""
 
-    effect: Launch | Stop | Watch
+    effect: Launch | Stop | Watch | Probe
     code: str
     why: str
 
@@ -142,13 +156,21 @@ class HostRefusedEffect:
 class HostSilent:
     """Unknown whether it happened. It is asked again when the host is seen."""
 
-    effect: Launch | Stop | Watch
+    effect: Launch | Stop | Watch | Probe
     why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watching:
     effect: Watch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """The host answered with what it knows of its accelerators."""
+
+    effect: Probe
+    seen: AcceleratorsSeen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +188,7 @@ class SheetFailed:
 
 
 Outcome: TypeAlias = (
-    CodePinned | PinFailed | HostAnswered | HostRefusedEffect | HostSilent | Watching | Dressed | SheetFailed
+    CodePinned | PinFailed | HostAnswered | HostRefusedEffect | HostSilent | Watching | Probed | Dressed | SheetFailed
 )
 
 

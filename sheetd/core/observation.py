@@ -73,7 +73,7 @@ class HostFacts:
     python: str = ""
     cores: int = 0
     memory_bytes: int = 0
-    disk_free_bytes: int = 0
+    disk_free_bytes: int | None = None
     agent_sha: str = ""
 
 
@@ -214,6 +214,16 @@ class StopRequested:
     request: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRequested:
+    """Somebody asked on the command line that a host be drained, resumed or tested again."""
+
+    host: HostName
+    action: str
+    by: str
+    request: int
+
+
 Observation: TypeAlias = (
     SheetSeen
     | SheetUnseen
@@ -223,4 +233,5 @@ Observation: TypeAlias = (
     | MetricsReported
     | AcceleratorsReported
     | StopRequested
+    | HostRequested
 )

@@ -15,6 +15,8 @@ from sheetd.core.effect import SHEET_LANE, DressSheet, Effect, ReadSheet, WriteS
 from sheetd.core.intake import decide_requests, decide_rows, plan_pins
 from sheetd.core.model import ExperimentId, Phase, experiment_of
 from sheetd.core.plan import Chance, Now, Plan
+from sheetd.core.probing import give_back, probe_moments
+from sheetd.core.quarantine import decide_health, decide_host_requests, health_moments
 from sheetd.core.render import plan_write
 from sheetd.core.rows import Layout, SheetView
 from sheetd.core.supervision import decide_attempts, decide_launches, plan_hosts
@@ -28,7 +30,7 @@ def reconcile(world: World, now: Now, chance: Chance) -> Plan:
     """The plan for this moment. Empty when there is nothing to do but wait until `wake_s`."""
     if world.halted:
         return Plan(effects=tuple(_plan_sheet(world, now)), wake_s=_wake(world, now))
-    for decide in (_decide_requests, decide_rows, _decide_attempts, decide_launches):
+    for decide in (_decide_requests, decide_rows, _decide_attempts, _decide_hosts, decide_launches):
         events = tuple(decide(world, now, chance))
         if events:
             return Plan(events=events, wake_s=now.s)
@@ -51,6 +53,9 @@ def record(world: World, event: ev.Event, now: Now) -> None:
             world.remarks.pop(experiment_of(attempt), None)
             world.refusals.pop(attempt, None)
             if isinstance(event, ev.AttemptEnded):
+                world.host_faults.pop(attempt, None)
+                world.beaten.discard(attempt)
+                give_back(world, world.state.newest(attempt)[1], now.s)
                 world.hold_until_s = {key: s for key, s in world.hold_until_s.items() if key[1] != attempt}
         case _:
             pass
@@ -69,6 +74,11 @@ def _decide_requests(world: World, _now: Now, _chance: Chance) -> Iterator[ev.Ev
 
 def _decide_attempts(world: World, now: Now, _chance: Chance) -> Iterator[ev.Event]:
     return decide_attempts(world, now)
+
+
+def _decide_hosts(world: World, now: Now, _chance: Chance) -> Iterator[ev.Event]:
+    yield from decide_host_requests(world)
+    yield from decide_health(world, now)
 
 
 def _plan_code(world: World, now: Now) -> Iterator[Effect]:
@@ -141,5 +151,6 @@ def _wake(world: World, now: Now) -> float:
         experiment = world.state.experiments[id_]
         if experiment.phase is Phase.WAITING:
             moments.append(experiment.not_before_s)
+    moments += [*health_moments(world), *probe_moments(world)]
     moments += [ended_s + world.limits.linger_s for ended_s in world.ended_at_s.values()]
     return min((moment for moment in moments if moment > now.s), default=now.s + world.limits.poll_s)

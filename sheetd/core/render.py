@@ -29,6 +29,8 @@ STATUS_OF_REASON: Mapping[Reason, str] = {
     Reason.TIMED_OUT: "failed",
     Reason.LAUNCH_FAILED: "failed",
     Reason.HOST_LOST: "failed",
+    Reason.HOST_FAULT: "failed",
+    Reason.ACCELERATOR_BUSY: "failed",
     Reason.PREEMPTED: "failed",
     Reason.STOPPED_BY_USER: "stopped",
 }

@@ -10,9 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sheetd.core import events
+from sheetd.core import events, health
+from sheetd.core.health import HostHealth
 from sheetd.core.lifecycle import Move, after
-from sheetd.core.model import Afterwards, Attempt, AttemptId, Experiment, ExperimentId, Phase, attempt_id, experiment_of
+from sheetd.core.model import (
+    Afterwards,
+    Attempt,
+    AttemptId,
+    Experiment,
+    ExperimentId,
+    HostName,
+    Phase,
+    attempt_id,
+    experiment_of,
+)
 from sheetd.errors import IllegalTransition
 
 
@@ -41,6 +52,8 @@ class State:
     #: Everything that is not ENDED, in order of acceptance (a dict is the ordered set of the language).
     open: dict[ExperimentId, None] = field(default_factory=dict)
     live: dict[AttemptId, ExperimentId] = field(default_factory=dict)
+    #: What is on record of hosts; those without an entry never gave cause for one (`health_of`).
+    health: dict[HostName, HostHealth] = field(default_factory=dict)
 
     def apply(self, event: events.Event, now_s: float) -> None:
         """Fold one event in. Raises IllegalTransition and changes nothing when it cannot have happened."""
@@ -82,6 +95,9 @@ class State:
         except KeyError:
             raise IllegalTransition(f"there is no experiment {experiment}") from None
 
+    def health_of(self, host: HostName) -> HostHealth:
+        return self.health.get(host, HostHealth())
+
     def newest(self, attempt: AttemptId) -> tuple[Experiment, Attempt]:
         experiment = self.experiments.get(experiment_of(attempt))
         if experiment is None or experiment.attempt is None or experiment.attempt.id != attempt:
@@ -93,8 +109,10 @@ def _with_attempt(experiment: Experiment, attempt: Attempt) -> tuple[Attempt, ..
     return (*experiment.attempts[:-1], attempt)
 
 
-def _daemon_started(state: State, event: events.DaemonStarted, _now_s: float) -> None:
+def _daemon_started(state: State, event: events.DaemonStarted, now_s: float) -> None:
     state.epoch = event.epoch
+    for host, record in state.health.items():
+        state.health[host] = health.recounted(record, now_s, event.wall_s)
 
 
 def _id_assigned(state: State, event: events.IdAssigned, _now_s: float) -> None:
@@ -112,13 +130,21 @@ def _id_withdrawn(state: State, event: events.IdWithdrawn, _now_s: float) -> Non
     state.consumed.pop(event.experiment, None)
 
 
-def _row_accepted(state: State, event: events.RowAccepted, _now_s: float) -> None:
+def _row_accepted(state: State, event: events.RowAccepted, now_s: float) -> None:
     if event.experiment in state.experiments:
         raise IllegalTransition(f"{event.experiment} was accepted before")
     state.file_under(event.fingerprint, event.experiment)
     state.drafts.pop(event.experiment, None)
     state.fingerprints[event.experiment] = event.fingerprint
-    state.put(Experiment(id=event.experiment, spec=event.spec, accepted_wall_s=event.wall_s, resume=False))
+    state.put(
+        Experiment(
+            id=event.experiment,
+            spec=event.spec,
+            accepted_wall_s=event.wall_s,
+            resume=False,
+            waiting_since_s=now_s,
+        )
+    )
 
 
 def _launch_intended(state: State, event: events.LaunchIntended, _now_s: float) -> None:
@@ -129,7 +155,14 @@ def _launch_intended(state: State, event: events.LaunchIntended, _now_s: float) 
         raise IllegalTransition(f"{former.id} is not proven to be over: {event.attempt} may not exist")
     if event.attempt != attempt_id(experiment.id, number):
         raise IllegalTransition(f"{event.attempt} is not the next attempt of {experiment.id}")
-    attempt = Attempt(id=event.attempt, number=number, host=event.host, slots=event.slots, nonce=event.nonce)
+    attempt = Attempt(
+        id=event.attempt,
+        number=number,
+        host=event.host,
+        slots=event.slots,
+        nonce=event.nonce,
+        accelerators=event.accelerators,
+    )
     state.put(
         replace(
             experiment,
@@ -187,12 +220,16 @@ def _attempt_ended(state: State, event: events.AttemptEnded, now_s: float) -> No
             phase=phase,
             attempts=_with_attempt(experiment, ended),
             not_before_s=now_s + (event.relaunch_delay_s or 0.0),
+            waiting_since_s=now_s,
             resume=True,
             afterwards=Afterwards.END,
             stop_reason=experiment.stop_reason if is_wish else "",
         )
     )
     state.live.pop(event.attempt, None)
+    record = health.after_end(state.health_of(attempt.host), ended, event)
+    if record != state.health_of(attempt.host):
+        state.health[attempt.host] = record
 
 
 def _experiment_withdrawn(state: State, event: events.ExperimentWithdrawn, _now_s: float) -> None:
@@ -200,7 +237,7 @@ def _experiment_withdrawn(state: State, event: events.ExperimentWithdrawn, _now_
     state.put(replace(experiment, phase=after(experiment.phase, Move.WITHDRAWN), stop_reason=event.why))
 
 
-def _experiment_reopened(state: State, event: events.ExperimentReopened, _now_s: float) -> None:
+def _experiment_reopened(state: State, event: events.ExperimentReopened, now_s: float) -> None:
     experiment = state.known(event.experiment)
     state.put(
         replace(
@@ -211,6 +248,7 @@ def _experiment_reopened(state: State, event: events.ExperimentReopened, _now_s:
             afterwards=Afterwards.END,
             stop_reason="",
             not_before_s=0.0,
+            waiting_since_s=now_s,
             budget_from=len(experiment.attempts) + 1,
             started_wall_s=experiment.started_wall_s if event.resume else None,
         )
@@ -238,6 +276,33 @@ def _row_returned(state: State, event: events.RowReturned, _now_s: float) -> Non
     state.put(replace(experiment, missing_since_s=None))
 
 
+# --- hosts -------------------------------------------------------------------------------------------------------
+
+
+def _accelerators_registered(state: State, event: events.AcceleratorsRegistered, _now_s: float) -> None:
+    state.health[event.host] = health.registered(state.health_of(event.host), event)
+
+
+def _host_quarantined(state: State, event: events.HostQuarantined, now_s: float) -> None:
+    state.health[event.host] = health.quarantined(state.health_of(event.host), event, now_s)
+
+
+def _host_released(state: State, event: events.HostReleased, now_s: float) -> None:
+    state.health[event.host] = health.released(state.health_of(event.host), now_s)
+
+
+def _host_trusted(state: State, event: events.HostTrusted, _now_s: float) -> None:
+    state.health[event.host] = health.trusted(state.health_of(event.host))
+
+
+def _host_drained(state: State, event: events.HostDrained, _now_s: float) -> None:
+    state.health[event.host] = health.drained(state.health_of(event.host), event.by)
+
+
+def _host_resumed(state: State, event: events.HostResumed, _now_s: float) -> None:
+    state.health[event.host] = health.resumed(state.health_of(event.host))
+
+
 _FOLDS: dict[type, Callable[[State, Any, float], None]] = {
     events.DaemonStarted: _daemon_started,
     events.IdAssigned: _id_assigned,
@@ -253,4 +318,10 @@ _FOLDS: dict[type, Callable[[State, Any, float], None]] = {
     events.ActionCleared: _action_cleared,
     events.RowVanished: _row_vanished,
     events.RowReturned: _row_returned,
+    events.AcceleratorsRegistered: _accelerators_registered,
+    events.HostQuarantined: _host_quarantined,
+    events.HostReleased: _host_released,
+    events.HostTrusted: _host_trusted,
+    events.HostDrained: _host_drained,
+    events.HostResumed: _host_resumed,
 }

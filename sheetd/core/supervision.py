@@ -6,7 +6,9 @@ before the start. That a host cannot be reached is no proof and ends nothing, ho
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sheetd.core import events as ev
 from sheetd.core.effect import Effect, Launch, Stop, Watch
@@ -16,17 +18,18 @@ from sheetd.core.model import (
     Attempt,
     AttemptId,
     Experiment,
-    HostName,
     Phase,
     Proof,
     Reason,
-    SlotName,
     attempt_id,
 )
 from sheetd.core.observation import AttemptSeen, Exit, Seen
-from sheetd.core.placement import Candidate, place
+from sheetd.core.placement import Placed, Rules, place
 from sheetd.core.plan import Chance, Now
+from sheetd.core.probing import plan_probes, wanted_hosts
 from sheetd.core.relaunch_policy import reason_of, relaunch_delay_s
+from sheetd.core.room import rooms
+from sheetd.core.symptoms import bad_host_line, crash_after_health
 from sheetd.core.text import clean_line
 from sheetd.core.world import OVER, HostView, World
 
@@ -52,7 +55,8 @@ def decide_attempts(world: World, now: Now) -> Iterator[ev.Event]:
                 continue
             if experiment.phase is Phase.LAUNCHING and seen.state in STARTED:
                 yield ev.AttemptStarted(attempt=attempt.id, wall_s=now.wall_s)
-            yield ended(experiment, attempt, seen)
+            end = ended(experiment, attempt, seen, is_beaten=attempt.id in world.beaten)
+            yield replace(end, host_fault=_host_fault(world, experiment, attempt, seen, end))
         elif experiment.phase is Phase.LAUNCHING and attempt.id in world.refusals:
             why = world.refusals[attempt.id]
             yield from stop(experiment, why, Afterwards.RELAUNCH)
@@ -73,15 +77,18 @@ def is_all_told(world: World, experiment: Experiment, attempt: Attempt, seen: At
     return is_searched and world.metrics_offset.get(attempt.id, 0) >= seen.metrics_bytes
 
 
-def ended(experiment: Experiment, attempt: Attempt, seen: AttemptSeen) -> ev.AttemptEnded:
+def ended(experiment: Experiment, attempt: Attempt, seen: AttemptSeen, *, is_beaten: bool = False) -> ev.AttemptEnded:
     """The event that closes an attempt, with its reason, its proof and what follows."""
     exit_ = seen.exit or Exit()
     if seen.state is Seen.EXITED:
         reason = reason_of(exit_, stop_asked=experiment.phase is Phase.STOPPING)
+        if reason is Reason.FAILED and bad_host_line(seen):
+            reason = Reason.HOST_FAULT
     elif experiment.phase is Phase.STOPPING and experiment.afterwards is not Afterwards.RELAUNCH:
         reason = Reason.STOPPED_BY_USER
     elif seen.state is Seen.REVOKED:
-        reason = Reason.LAUNCH_FAILED
+        is_busy = is_beaten or seen.reason == "accelerator_busy"
+        reason = Reason.ACCELERATOR_BUSY if is_busy else Reason.LAUNCH_FAILED
     else:
         reason = Reason.HOST_LOST
     return ev.AttemptEnded(
@@ -96,6 +103,17 @@ def ended(experiment: Experiment, attempt: Attempt, seen: AttemptSeen) -> ev.Att
     )
 
 
+def _host_fault(world: World, experiment: Experiment, attempt: Attempt, seen: AttemptSeen, end: ev.AttemptEnded) -> str:
+    """What in an end points to the host. A reboot does not: it is a proof, and happens to good machines."""
+    if end.reason is Reason.HOST_FAULT:
+        return bad_host_line(seen)
+    if end.reason is Reason.HOST_LOST and end.proof is Proof.LOST:
+        return end.detail
+    if end.reason is Reason.LAUNCH_FAILED:
+        return clean_line(world.host_faults.get(attempt.id, ""))
+    return crash_after_health(experiment, attempt, seen.exit or Exit()) if end.reason is Reason.FAILED else ""
+
+
 def _detail(experiment: Experiment, attempt: Attempt, seen: AttemptSeen, reason: Reason) -> str:
     """How it ended, in words that stand in the row for good."""
     exit_ = seen.exit or Exit()
@@ -103,12 +121,18 @@ def _detail(experiment: Experiment, attempt: Attempt, seen: AttemptSeen, reason:
         return ""
     if reason is Reason.STOPPED_BY_USER:
         return experiment.stop_reason or "stopped outside sheetd"
+    if reason is Reason.ACCELERATOR_BUSY:
+        return f"somebody else took the accelerator on {attempt.host} first; nothing was started"
     if reason is Reason.LAUNCH_FAILED:
         return experiment.stop_reason or f"{attempt.host} did not start it"
     if seen.state is Seen.REBOOTED:
         return f"{attempt.host} was rebooted"
     if seen.state is Seen.LOST:
         return f"its processes vanished from {attempt.host} without an exit record"
+    return _last_words(exit_, seen, reason)
+
+
+def _last_words(exit_: Exit, seen: AttemptSeen, reason: Reason) -> str:
     how = "ended without saying how" if exit_.signal is None else f"killed by signal {exit_.signal}"
     if exit_.error:
         return clean_line(exit_.error)
@@ -125,24 +149,6 @@ def _detail(experiment: Experiment, attempt: Attempt, seen: AttemptSeen, reason:
 # --- launching ---------------------------------------------------------------------------------------------------
 
 
-def candidates(world: World) -> Iterator[Candidate]:
-    """The hosts as placement sees them: a slot of a live attempt is taken, whatever we can see of it."""
-    taken = {
-        slot
-        for id_ in world.state.live.values()
-        if (attempt := world.state.experiments[id_].attempt) is not None
-        for slot in attempt.slots
-    }
-    for host in world.hosts.values():
-        yield Candidate(
-            name=host.name,
-            slots=host.slots,
-            free=tuple(slot for slot in host.slots if slot not in taken),
-            labels=host.labels,
-            closed="" if host.is_up else f"cannot be used: {host.why}",
-        )
-
-
 def decide_launches(world: World, now: Now, chance: Chance) -> Iterator[ev.Event]:
     """The intent of a launch for every waiting experiment that finds room; a sentence for each other one."""
     ready, later = [], {}
@@ -156,15 +162,37 @@ def decide_launches(world: World, now: Now, chance: Chance) -> Iterator[ev.Event
             later[id_] = ""
         else:
             ready.append(experiment)
-    placement = place(ready, candidates(world))
+    placement = place(ready, rooms(world, now), _rules(world, ready, now))
     world.waiting = {**later, **placement.waiting}
-    for id_, (host, slots) in placement.placed.items():
-        yield launch_intent(world.state.experiments[id_], host, slots, chance.nonce())
+    world.whys = placement.whys
+    world.wanted = wanted_hosts(placement.whys.values())
+    for id_, placed in placement.placed.items():
+        yield launch_intent(world.state.experiments[id_], placed, chance.nonce())
 
 
-def launch_intent(experiment: Experiment, host: HostName, slots: tuple[SlotName, ...], nonce: str) -> ev.LaunchIntended:
+def _rules(world: World, ready: list[Experiment], now: Now) -> Rules:
+    running: Counter[str] = Counter()
+    for id_ in world.state.live.values():
+        spec = world.state.experiments[id_].spec
+        running[spec.project] += spec.slots
+    return Rules(
+        strategy=world.limits.strategy,
+        running=running,
+        overdue=frozenset(
+            experiment.id for experiment in ready if now.s - experiment.waiting_since_s >= world.limits.reserve_after_s
+        ),
+    )
+
+
+def launch_intent(experiment: Experiment, placed: Placed, nonce: str) -> ev.LaunchIntended:
     number = len(experiment.attempts) + 1
-    return ev.LaunchIntended(attempt=attempt_id(experiment.id, number), host=host, slots=slots, nonce=nonce)
+    return ev.LaunchIntended(
+        attempt=attempt_id(experiment.id, number),
+        host=placed.host,
+        slots=placed.slots,
+        nonce=nonce,
+        accelerators=placed.accelerators,
+    )
 
 
 # --- effects on hosts --------------------------------------------------------------------------------------------
@@ -181,6 +209,7 @@ def plan_hosts(world: World, now: Now) -> Iterator[Effect]:
         if effect is None or effect.key in world.in_flight or world.hold_until_s.get(effect.key, 0.0) > now.s:
             continue
         yield effect
+    yield from plan_probes(world, now)
     for host in world.hosts.values():
         watch = Watch(host=host.name, attempts=watched(world, host, now))
         if not host.is_up or watch.attempts == host.watching or watch.key in world.in_flight:
@@ -198,6 +227,7 @@ def _request(experiment: Experiment, attempt: Attempt, seen: AttemptSeen | None)
             nonce=attempt.nonce,
             spec=experiment.spec,
             resume=experiment.resume,
+            accelerators=attempt.accelerators,
         )
     if experiment.phase is Phase.STOPPING and state not in OVER:
         return Stop(host=attempt.host, attempt=attempt.id, grace_s=experiment.spec.grace_s)

@@ -21,7 +21,6 @@ import tenacity
 
 from sheetd.core.model import AttemptId, HostName
 from sheetd.core.observation import (
-    AcceleratorsReported,
     AttemptReported,
     HostFacts,
     HostSeen,

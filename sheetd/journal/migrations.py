@@ -42,6 +42,34 @@ MIGRATIONS = (
             "INSERT INTO epoch VALUES (1, 0)",
         ),
     ),
+    Migration(
+        2,
+        "no attempt without proof that the one before is over",
+        (
+            # What the core promises, held by the file itself: whatever bug there may be above, an attempt cannot be
+            # recorded, and so not be launched, while one before it may live.
+            """CREATE TRIGGER intent_follows_proof BEFORE INSERT ON events WHEN NEW.kind = 'LaunchIntended'
+               BEGIN
+                 SELECT RAISE(ABORT, 'an attempt was intended twice, or a number was left out')
+                 WHERE json_extract(NEW.text, '$.attempt') <> NEW.experiment || '.' || (
+                   SELECT 1 + count(*) FROM events WHERE experiment = NEW.experiment AND kind = 'LaunchIntended');
+                 SELECT RAISE(ABORT, 'an attempt was intended without proof that the one before it is over')
+                 WHERE (SELECT count(*) FROM events WHERE experiment = NEW.experiment AND kind = 'LaunchIntended')
+                    <> (SELECT count(*) FROM events WHERE experiment = NEW.experiment AND kind = 'AttemptEnded');
+               END""",
+            """CREATE TRIGGER end_has_proof BEFORE INSERT ON events WHEN NEW.kind = 'AttemptEnded'
+               BEGIN
+                 SELECT RAISE(ABORT, 'an attempt cannot have ended without a proof')
+                 WHERE json_extract(NEW.text, '$.proof') IS NULL OR json_extract(NEW.text, '$.proof') NOT IN (
+                   'exit_record', 'lost', 'rebooted', 'revoked', 'lease_expired', 'forced_by_operator');
+                 SELECT RAISE(ABORT, 'only the newest attempt can end, once, and after it was intended')
+                 WHERE json_extract(NEW.text, '$.attempt') <> NEW.experiment || '.' || (
+                   SELECT 1 + count(*) FROM events WHERE experiment = NEW.experiment AND kind = 'AttemptEnded')
+                 OR (SELECT count(*) FROM events WHERE experiment = NEW.experiment AND kind = 'LaunchIntended')
+                    <= (SELECT count(*) FROM events WHERE experiment = NEW.experiment AND kind = 'AttemptEnded');
+               END""",
+        ),
+    ),
 )
 
 _RECORD = """CREATE TABLE IF NOT EXISTS migrations (

@@ -125,7 +125,11 @@ def test_settings_are_frozen(write: Write) -> None:
         ("[sheet]\npol_s = 1\n" + HOST, 2, 'sheet.pol_s: unknown key; did you mean "poll_s"?'),
         ("[sheets]\nurl = 'builtin'\n" + HOST, 1, 'sheets: unknown key; did you mean "sheet"?'),
         (HOST + "slot = 3\n", 4, 'hosts #1.slot: unknown key; did you mean "slots"?'),
-        (HOST + "zzz = 3\n", 4, "hosts #1.zzz: unknown key; known here: name, local, slots, labels, env, root"),
+        (
+            HOST + "zzz = 3\n",
+            4,
+            "hosts #1.zzz: unknown key; known here: name, local, slots, accelerators, idle_memory_mb, cooldown_s, labels, env, root",
+        ),
         ("[sheet]\n\n# often\npoll_s = '2'\n" + HOST, 4, "sheet.poll_s: must be a valid number, and is '2'"),
         ("[sheet]\npoll_s = 0\n" + HOST, 2, "sheet.poll_s: must be greater than 0, and is 0"),
         ("[sheet]\nsettle_s = nan\n" + HOST, 2, "sheet.settle_s: must be a finite number"),

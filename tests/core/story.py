@@ -23,7 +23,8 @@ from sheetd.core.reconcile import reconcile, record
 from sheetd.core.rows import Row
 from sheetd.core.state import State
 from sheetd.core.template import Param, ParamType, Template
-from sheetd.core.world import HostView, Limits, World
+from sheetd.core.world import OVER, HostView, Limits, World
+from tests.core.cards import Cards
 
 USER_HEADER = ("template", "lr", "seed", "action", "my notes")
 OWNED_HEADER = ("status", "message", "host", "attempt", "started", "runtime", "progress", "eta", "code", "loss", "id")
@@ -169,9 +170,11 @@ class FakeHost:
         self.loses_replies = False
         self.refusal: tuple[str, str] | None = None
         self.is_reachable = True
+        self.cards = Cards()
+        self.disk_free_bytes: int | None = None
 
     def facts(self) -> HostFacts:
-        return HostFacts(boot=f"boot-{self.boots}", hostname=self.name)
+        return HostFacts(boot=f"boot-{self.boots}", hostname=self.name, disk_free_bytes=self.disk_free_bytes)
 
     def launch(self, attempt: AttemptId) -> AttemptSeen:
         self.asked.append(attempt)
@@ -211,12 +214,16 @@ class Story:
         hosts: Mapping[str, int] | None = None,
         templates: Iterable[Template] = (TRAIN,),
         limits: Limits | None = None,
+        cards: Mapping[str, Cards] | None = None,
         table: Table | None = None,
         seed: int = 0,
     ) -> None:
-        slots = {"alpha": 1} if hosts is None else hosts
+        slots = {"alpha": 1} if hosts is None and not cards else dict(hosts or {})
+        slots.update(dict.fromkeys(cards or {}, 1))
         self.table = Table() if table is None else table
         self.hosts = {HostName(name): FakeHost(name) for name in slots}
+        for name, held in (cards or {}).items():
+            self.hosts[HostName(name)].cards = held
         self.chance = SeededChance(seed)
         self.now_s = 1000.0
         self.journal: list[tuple[Event, float]] = []
@@ -240,7 +247,10 @@ class Story:
         self.turn(*self.greetings())
 
     def _fresh_world(self) -> World:
-        hosts = {name: HostView(name=name, slots=slots) for name, slots in self._slots.items()}
+        hosts = {
+            name: HostView(name=name, slots=slots, looks=bool(self.hosts[name].cards.all))
+            for name, slots in self._slots.items()
+        }
         return World(state=State(), templates=self._templates, limits=self._limits, hosts=hosts)
 
     def greetings(self) -> list[News]:
@@ -325,6 +335,10 @@ class Story:
                 return fx.CodePinned(effect=effect, sha="c0de" * 16)
             case fx.Watch():
                 return fx.Watching(effect=effect) if self._reaches(effect) else self._silence(effect)
+            case fx.Probe():
+                if not self._reaches(effect):
+                    return self._silence(effect)
+                return fx.Probed(effect=effect, seen=self.hosts[effect.host].cards.seen())
             case fx.Launch() | fx.Stop():
                 return self._ask_host(effect)
 
@@ -339,10 +353,10 @@ class Story:
             return fx.SheetFailed(effect=effect, why="the answer was lost", lasting=False)
         return obs.SheetSeen(grid=answer)
 
-    def _reaches(self, effect: fx.Launch | fx.Stop | fx.Watch) -> bool:
+    def _reaches(self, effect: fx.Launch | fx.Stop | fx.Watch | fx.Probe) -> bool:
         return self.hosts[effect.host].is_reachable
 
-    def _silence(self, effect: fx.Launch | fx.Stop | fx.Watch) -> News:
+    def _silence(self, effect: fx.Launch | fx.Stop | fx.Watch | fx.Probe) -> News:
         return fx.HostSilent(effect=effect, why=f"{effect.host} did not answer")
 
     def _ask_host(self, effect: fx.Launch | fx.Stop) -> News:
@@ -352,7 +366,12 @@ class Story:
         if isinstance(effect, fx.Launch) and host.refusal is not None:
             code, why = host.refusal
             return fx.HostRefusedEffect(effect=effect, code=code, why=why)
-        seen = host.launch(effect.attempt) if isinstance(effect, fx.Launch) else host.stop(effect.attempt)
+        if isinstance(effect, fx.Launch):
+            seen = host.launch(effect.attempt)
+            host.cards.started(effect.attempt, {one.id for one in effect.accelerators})
+        else:
+            seen = host.stop(effect.attempt)
+            host.cards.ended(effect.attempt)
         return self._silence(effect) if host.loses_replies else fx.HostAnswered(effect=effect, seen=seen)
 
     def report(self, attempt: str, seen: AttemptSeen) -> None:
@@ -360,6 +379,8 @@ class Story:
         id_ = AttemptId(attempt)
         host = next(host for host in self.hosts.values() if id_ in host.attempts)
         host.attempts[id_] = seen
+        if seen.state in OVER:
+            host.cards.ended(id_)
         self.turn(obs.AttemptReported(host=host.name, attempt=id_, seen=seen))
         self.settle()
 

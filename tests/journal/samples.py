@@ -1,8 +1,9 @@
-"""One event of every kind, as this version of sheetd writes them. `journal_v1.sql` holds exactly these."""
+"""One event of every kind, as this version of sheetd writes them. `journal_v1.sql` holds the first of these."""
 
 from __future__ import annotations
 
 from sheetd.core.events import (
+    AcceleratorsRegistered,
     ActionCleared,
     ActionConsumed,
     AttemptEnded,
@@ -11,6 +12,11 @@ from sheetd.core.events import (
     Event,
     ExperimentReopened,
     ExperimentWithdrawn,
+    HostDrained,
+    HostQuarantined,
+    HostReleased,
+    HostResumed,
+    HostTrusted,
     IdAssigned,
     IdWithdrawn,
     LaunchIntended,
@@ -33,6 +39,7 @@ from sheetd.core.model import (
 
 K7 = ExperimentId("k7p2xw")
 M3 = ExperimentId("m3q9az")
+GPU1 = HostName("gpu1")
 K7_1 = AttemptId("k7p2xw.1")
 
 SPEC = Spec(
@@ -81,4 +88,15 @@ ONE_OF_EACH: tuple[Event, ...] = (
     RowVanished(experiment=K7),
     RowReturned(experiment=K7),
     ExperimentWithdrawn(experiment=K7, why="its row was deleted"),
+    # Those above are in `journal_v1.sql`, which stays as it is; what came later follows.
+    AcceleratorsRegistered(host=GPU1, accelerators=("GPU-1", "GPU-2")),
+    HostQuarantined(
+        host=GPU1, why="1 of its 2 accelerators is gone", until_wall_s=1.7e9 + 300, for_s=300.0, lost=("GPU-2",)
+    ),
+    HostReleased(host=GPU1, why="its time is over"),
+    HostTrusted(host=GPU1, why="an attempt has run well"),
+    HostDrained(host=GPU1, by="kim"),
+    HostResumed(host=GPU1, by="kim"),
 )
+#: How many of them `journal_v1.sql` holds.
+IN_VERSION_1 = 16
