@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from sheetd.cli import demo, doctor, hosts, init, logs, run, serve, status, stop
+from sheetd.cli import demo, doctor, explain, hosts, init, logs, run, serve, status, stop
 from sheetd.cli.terminal import complain
 from sheetd.errors import SheetdError
 from sheetd.version import __version__
@@ -32,6 +32,7 @@ app.command("status")(status.status)
 app.command("logs")(logs.logs)
 app.command("stop")(stop.stop)
 app.command("hosts")(hosts.hosts)
+app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)
 
 

@@ -58,7 +58,8 @@ class HostHealth:
 
     @property
     def is_suspect(self) -> bool:
-        return len({whose for whose, _ in self.faults}) >= FAULTS_MAX
+        """One on trial has no further credit."""
+        return len({whose for whose, _ in self.faults}) >= (1 if self.is_on_trial else FAULTS_MAX)
 
 
 def quarantine_s(health: HostHealth) -> float:
@@ -124,5 +125,5 @@ def drained(health: HostHealth, by: str) -> HostHealth:
     return replace(health, drained_by=by or "somebody")
 
 
-def resumed(health: HostHealth) -> HostHealth:
-    return replace(health, drained_by="", quarantine="", is_on_trial=False, times=0, faults=())
+def resumed(health: HostHealth, now_s: float) -> HostHealth:
+    return replace(health, drained_by="", quarantine="", is_on_trial=False, times=0, faults=(), released_s=now_s)

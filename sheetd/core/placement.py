@@ -171,8 +171,8 @@ def _past(experiment: Experiment, host: HostName) -> tuple[int, bool]:
     """A host that refused it least often, and rather the one where it ran last: its checkpoint is there."""
     bad = (Reason.LAUNCH_FAILED, Reason.HOST_FAULT, Reason.ACCELERATOR_BUSY)
     refused = sum(attempt.host == host and attempt.reason in bad for attempt in experiment.attempts)
-    last = next((attempt.host for attempt in reversed(experiment.attempts) if attempt.started), None)
-    return -refused, last == host
+    last = next((attempt for attempt in reversed(experiment.attempts) if attempt.started), None)
+    return -refused, last is not None and last.host == host and last.reason not in bad
 
 
 def why_not(

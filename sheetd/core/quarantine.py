@@ -11,14 +11,15 @@ from collections.abc import Iterator
 
 from sheetd.core import events as ev
 from sheetd.core.health import HostHealth, quarantine_s
-from sheetd.core.model import HostName
-from sheetd.core.observation import HostRequested, Seen, Use
+from sheetd.core.model import ExperimentId, HostName
+from sheetd.core.observation import HostRequested, Seen, StopRequested, Use
 from sheetd.core.plan import Now
 from sheetd.core.text import clean_line
 from sheetd.core.world import HostView, World
 
 #: A canary that has run for so long has shown that its host is well.
 CANARY_S = 120.0
+BY_MAX = 40
 HOST_ACTIONS = ("drain", "resume", "retest")
 
 
@@ -54,8 +55,8 @@ def _registration(host: HostView, health: HostHealth, now: Now) -> ev.Event | No
     known = health.accelerators
     gone = (known or frozenset()) - shown
     if gone:
-        of = len(known or ())
-        why = f"{len(gone)} of its {of} accelerators {'is' if len(gone) == 1 else 'are'} gone"
+        is_all = gone == known
+        why = "all its accelerators are gone" if is_all else f"{len(gone)} of its {len(known or ())} accelerators gone"
         return _quarantine(host.name, health, f"{why}: {', '.join(sorted(gone))[:120]}", now, tuple(sorted(gone)))
     if known is None or shown - known:
         return ev.AcceleratorsRegistered(host=host.name, accelerators=tuple(sorted(shown | (known or frozenset()))))
@@ -64,6 +65,8 @@ def _registration(host: HostView, health: HostHealth, now: Now) -> ev.Event | No
 
 def _fault(world: World, host: HostView, health: HostHealth) -> str:
     """Why the host is to be closed now, as a sentence; empty if it is well."""
+    if health.is_suspect and health.is_on_trial:
+        return f"the attempt by which it was tried ended by its fault: {health.faults[-1][1]}"
     if health.is_suspect:
         return f"{len(health.faults)} attempts ended by its fault, the last: {health.faults[-1][1]}"
     free = None if host.facts is None else host.facts.disk_free_bytes
@@ -102,9 +105,25 @@ def health_moments(world: World) -> Iterator[float]:
 # --- what people ask of hosts ------------------------------------------------------------------------------------
 
 
+def heard(world: World, action: str, subject: str, by: str, number: int) -> HostRequested | StopRequested | str:
+    """A request of the command line as an observation; or what to answer at once."""
+    if action == "stop":
+        if subject not in world.state.experiments:
+            return f"there is no experiment {subject}"
+        return StopRequested(experiment=ExperimentId(subject), request=number)
+    if action not in HOST_ACTIONS:
+        return f"{action} is not understood"
+    if subject not in world.hosts:
+        return f"there is no host {subject} in the configuration that the daemon was started with"
+    return HostRequested(host=HostName(subject), action=action, by=clean_line(by, BY_MAX) or "somebody", request=number)
+
+
 def decide_host_requests(world: World) -> Iterator[ev.Event]:
-    """What was asked on the command line. What is so already needs no event."""
+    """What was asked on the command line. What is so already needs no event; of two wishes the later one counts."""
+    wishes: dict[tuple[HostName, bool], HostRequested] = {}
     for request in world.host_requests.values():
+        wishes[request.host, request.action == "retest"] = request
+    for request in wishes.values():
         yield from obey(world, request.host, request.action, request.by)
 
 

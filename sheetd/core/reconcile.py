@@ -13,6 +13,7 @@ from sheetd.core import events as ev
 from sheetd.core.colours import Dress
 from sheetd.core.effect import SHEET_LANE, DressSheet, Effect, ReadSheet, WriteSheet
 from sheetd.core.intake import decide_requests, decide_rows, plan_pins
+from sheetd.core.invariants import misassigned
 from sheetd.core.model import ExperimentId, Phase, experiment_of
 from sheetd.core.plan import Chance, Now, Plan
 from sheetd.core.probing import give_back, probe_moments
@@ -43,6 +44,8 @@ def record(world: World, event: ev.Event, now: Now) -> None:
     world.state.apply(event, now.s)
     world.version += 1
     match event:
+        case ev.LaunchIntended():
+            world.misassigned += misassigned(world, event)
         case ev.RowAccepted(experiment=id_) | ev.ExperimentReopened(experiment=id_):
             _forget_row(world, id_)
         case ev.IdWithdrawn(experiment=id_):

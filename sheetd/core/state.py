@@ -299,8 +299,8 @@ def _host_drained(state: State, event: events.HostDrained, _now_s: float) -> Non
     state.health[event.host] = health.drained(state.health_of(event.host), event.by)
 
 
-def _host_resumed(state: State, event: events.HostResumed, _now_s: float) -> None:
-    state.health[event.host] = health.resumed(state.health_of(event.host))
+def _host_resumed(state: State, event: events.HostResumed, now_s: float) -> None:
+    state.health[event.host] = health.resumed(state.health_of(event.host), now_s)
 
 
 _FOLDS: dict[type, Callable[[State, Any, float], None]] = {

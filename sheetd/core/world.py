@@ -134,6 +134,8 @@ class World:
     pinned: dict[ExperimentId, tuple[str, str]] = field(default_factory=dict)
     #: What a row should say instead of its ordinary message, such as why its code could not be taken.
     remarks: dict[ExperimentId, str] = field(default_factory=dict)
+    #: What was given away although it was not free, in words: broken promises (`invariants`).
+    misassigned: list[str] = field(default_factory=list)
     #: Launches that found an accelerator in somebody else's hands.
     beaten: set[AttemptId] = field(default_factory=set)
     #: Launches that a host will not carry out, and why: their attempts are revoked there and given back.

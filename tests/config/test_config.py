@@ -128,7 +128,7 @@ def test_settings_are_frozen(write: Write) -> None:
         (
             HOST + "zzz = 3\n",
             4,
-            "hosts #1.zzz: unknown key; known here: name, local, slots, accelerators, idle_memory_mb, cooldown_s, labels, env, root",
+            "hosts #1.zzz: unknown key; known here: name, local, slots, accelerators, idle_memory_mb, ",
         ),
         ("[sheet]\n\n# often\npoll_s = '2'\n" + HOST, 4, "sheet.poll_s: must be a valid number, and is '2'"),
         ("[sheet]\npoll_s = 0\n" + HOST, 2, "sheet.poll_s: must be greater than 0, and is 0"),

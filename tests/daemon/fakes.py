@@ -11,8 +11,8 @@ from sheetd.core.colours import Dress
 from sheetd.core.events import DaemonStarted, Event
 from sheetd.core.grid import Grid, SheetWrite
 from sheetd.core.metrics import MetricSummary
-from sheetd.core.model import AttemptId, ExperimentId, HostName, SlotName
-from sheetd.core.observation import AttemptSeen, HostFacts, HostSeen, Observation, Seen
+from sheetd.core.model import AttemptId, HostName, SlotName
+from sheetd.core.observation import AcceleratorsSeen, AttemptSeen, HostFacts, HostSeen, Observation, Seen
 from sheetd.core.state import State
 from sheetd.core.world import HostView, Limits, World
 from sheetd.daemon import Daemon
@@ -97,6 +97,7 @@ class FakeHost:
     report: Callable[[Observation], None] = lambda _: None
     launched: list[LaunchOrder] = field(default_factory=list)
     trouble: BaseException | None = None
+    accelerators_seen: AcceleratorsSeen = field(default_factory=AcceleratorsSeen)
 
     def keep(self, report: Callable[[Observation], None]) -> None:
         self.report = report
@@ -116,6 +117,11 @@ class FakeHost:
         del attempt, grace_s
         self.calls.append("stop")
         return AttemptSeen(state=Seen.STOPPING)
+
+    def accelerators(self, max_age_s: float, idle_memory_mb: int) -> AcceleratorsSeen:
+        del idle_memory_mb
+        self.calls.append(f"accelerators {max_age_s:g}")
+        return self.accelerators_seen
 
     def close(self) -> None:
         self.calls.append("host closed")
@@ -186,4 +192,5 @@ class Rig:
 class Request:
     number: int
     action: str
-    experiment: ExperimentId
+    subject: str
+    by: str = ""

@@ -73,7 +73,7 @@ def test_a_request_from_the_command_line_is_seen_once_answered_once(tmp_path: Pa
         command_line = RequestStore(tmp_path)
         first = command_line.add("stop", ExperimentId("abcd"))
         second = command_line.add("stop", ExperimentId("efgh"))
-        assert [(r.number, r.action, r.experiment) for r in journal.pending_requests()] == [
+        assert [(r.number, r.action, r.subject) for r in journal.pending_requests()] == [
             (first, "stop", "abcd"),
             (second, "stop", "efgh"),
         ]
@@ -91,7 +91,7 @@ def test_a_request_waits_for_a_daemon_that_does_not_run_yet(tmp_path: Path) -> N
     command_line.add("stop", ExperimentId("abcd"))
     command_line.close()
     with SqliteJournal(tmp_path) as journal:
-        assert [request.experiment for request in journal.pending_requests()] == ["abcd"]
+        assert [request.subject for request in journal.pending_requests()] == ["abcd"]
 
 
 def test_the_command_line_stuck_in_a_transaction_does_not_stop_the_journal(tmp_path: Path) -> None:
