@@ -60,6 +60,8 @@ class AttemptSeen:
     metrics_bytes: int = 0
     log_bytes: int = 0
     next_restart_s: float | None = None
+    #: Something of it survives SIGKILL, or will not let go of its accelerator. `reason` says what.
+    unkillable: bool = False
     reason: str | None = None
 
 

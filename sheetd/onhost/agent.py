@@ -50,19 +50,22 @@ import os
 import select
 import sys
 import time
-import traceback
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .attempt import ATTEMPT, Attempt, Refused
 from .channel import Channel
 from .claim import make_claim, prepare
+from .collecting import collect_agents, collect_cgroups
 from .fence import Fence
+from .granting import grant
 from .hostfacts import NETWORK_FILESYSTEMS, filesystem_of, host_facts
+from .lease import Lease
 from .points import is_number
+from .probedesk import ProbeDesk
 from .spec import check_environment, checked_spec
-from .state import describe, observe
+from .state import describe, observe, tomb_words
 from .supervisor import Supervisor
-from .system import System, dump, read_range, remove_tree
+from .system import System, dump, read_range, remove_tree, with_last_words
 from .upload import CodeStore
 from .watcher import Watcher
 
@@ -85,6 +88,7 @@ class Agent:
         self.healed: Dict[str, Tuple[int, float]] = {}  # attempt: how often, when next at the earliest
         self.code = CodeStore(os.path.join(root, "code"))
         self.watcher = Watcher(system, root, self.state)
+        self.probes = ProbeDesk(system, root, self.watcher.poll)
         for name in ("a", "x", "code"):
             os.makedirs(os.path.join(root, name), mode=0o700, exist_ok=True)
         self.verbs: Dict[str, Callable[[Json], Json]] = {
@@ -98,6 +102,7 @@ class Agent:
             "watch": self.watch,
             "tail": self.tail,
             "forget": self.forget,
+            "accelerators": self.probes.answer,
         }
 
     def answer(self, request: Json) -> Json:
@@ -173,14 +178,21 @@ class Agent:
             make_claim(self.system, attempt, self.boot, request["nonce"], spec, secrets)
         claim = attempt.load("claim.json") or {}
         if attempt.has("tomb"):
-            raise Refused("revoked", "{} was stopped before it started; it never will".format(attempt.name))
+            raise Refused(*tomb_words(attempt))
         if (claim["nonce"], claim["spec_sha"]) != (request["nonce"], hashlib.sha256(dump(spec)).hexdigest()):
             raise Refused("spec_conflict", "{} was claimed here with another spec or nonce".format(attempt.name))
         if claim["boot"] != self.boot or attempt.runs() or attempt.has("exit.json"):
             return False, None
         self.check_ticket(request)
         lock = attempt.lock()
-        return True, None if lock is None else self.detach(attempt, lock, secrets)
+        if lock is None:
+            return True, None
+        lease, refusal = grant(self.system, attempt, self.boot, spec)
+        if refusal is not None:
+            self.bury(attempt, refusal)
+            os.close(lock)
+            raise Refused(*tomb_words(attempt))
+        return True, self.detach(attempt, lock, secrets, lease)
 
     def await_start(self, ready: int) -> None:
         poll = select.poll()
@@ -196,25 +208,26 @@ class Agent:
         if self.system.boottime() > ticket["deadline_boottime_s"]:
             raise Refused("ticket_expired", "the launch came too late: say hello again and decide anew")
 
-    def detach(self, attempt: Attempt, lock: int, secrets: Optional[Json]) -> int:
-        """Fork a supervisor, which inherits the lock. Returns what is readable once it has started the job."""
+    def detach(self, attempt: Attempt, lock: int, secrets: Optional[Json], lease: Optional[Lease] = None) -> int:
+        """Fork a supervisor, which inherits lock and lease. Returns what is readable once it has started the job."""
         ready, ready_in = os.pipe()
+        leases = list(lease.handles.values()) if lease is not None else []
 
         def keep() -> None:
-            Supervisor(self.system, attempt, lock, secrets, self.umask).keep(ready_in)
+            Supervisor(self.system, attempt, lock, secrets, self.umask, lease).keep(ready_in)
 
         def leave_behind() -> None:
             os.setsid()
-            self.system.fork("supervisor", lambda: with_last_words(attempt, keep))
+            self.system.fork("supervisor", lambda: with_last_words(attempt.at("supervisor.err"), keep))
 
         try:
-            launcher = self.system.fork("launcher", lambda: with_last_words(attempt, leave_behind))
+            launcher = self.system.fork("launcher", lambda: with_last_words(attempt.at("supervisor.err"), leave_behind))
         except OSError:  # no more processes for this user: let go of the lock, so that a later launch can try again
-            for handle in (ready, ready_in, lock):
+            for handle in (ready, ready_in, lock, *leases):
                 os.close(handle)
             raise
-        os.close(ready_in)
-        os.close(lock)
+        for handle in (ready_in, lock, *leases):
+            os.close(handle)
         os.waitpid(launcher, 0)
         return ready
 
@@ -276,14 +289,14 @@ class Agent:
         self.watcher.appeared(attempt.name)
         return {"state": self.state(attempt.name)}
 
-    def bury(self, attempt: Attempt) -> None:
+    def bury(self, attempt: Attempt, why: str = "stopped before its start") -> None:
         """The tomb of what never started: nothing will, ever. The supervisor's lock is ours."""
-        self.system.publish(attempt.at("tomb"), b"stopped before its start\n", durable=True)
+        self.system.publish(attempt.at("tomb"), why.encode("ascii") + b"\n", durable=True)
 
     def order_stop(self, attempt: Attempt, grace: float) -> None:
         """Stop.json; a second order may only shorten the grace."""
         now = self.system.boottime()
-        order = {"at": now, "grace_s": grace, "asked": True, "reason": None}
+        order = {"at": now, "grace_s": grace, "asked": True, "reason": None, "gently": grace > 0}
         former = attempt.load("stop.json")
         if former is not None:
             left = former["at"] + former["grace_s"] - now
@@ -322,17 +335,6 @@ class Agent:
         return {"state": self.state(attempt.name)}
 
 
-def with_last_words(attempt: Attempt, life: Callable[[], None]) -> None:
-    """Live, and end. What went wrong is written down, for nobody listens to this process."""
-    try:
-        life()
-    except BaseException:  # noqa: BLE001 - nobody is left to raise it to
-        with open(attempt.at("supervisor.err"), "w") as file:
-            file.write(traceback.format_exc())
-    finally:
-        os._exit(0)
-
-
 def no_such_verb(request: Json) -> Json:
     raise Refused("bad_request", "no such verb: {!r}".format(request.get("verb")))
 
@@ -347,12 +349,15 @@ def serve(system: System, root: str) -> None:
     agent = Agent(system, root, os.umask(0o077))
     system.become("agent")
     os.chdir("/")
-    channel, watcher = Channel(), agent.watcher
+    collect_agents(root, bundle_sha())
+    collect_cgroups()
+    channel, watcher, probes = Channel(), agent.watcher, agent.probes
     watcher.poll.register(0, select.POLLIN)
     while True:
         if channel.outgoing:
             watcher.poll.register(1, select.POLLOUT)
-        timeout = None if channel.outgoing else watcher.timeout()
+        dues = [due for due in (watcher.timeout(), probes.timeout()) if due is not None]
+        timeout = None if channel.outgoing or not dues else min(dues)
         ready = {handle for handle, _ in watcher.poll.poll(None if timeout is None else math.ceil(timeout * 1000))}
         if channel.outgoing:
             watcher.poll.unregister(1)
@@ -364,7 +369,8 @@ def serve(system: System, root: str) -> None:
             for request in channel.feed(data):
                 channel.send(agent.answer(request))
         watcher.heed(ready)
-        for push in watcher.pushes() if not channel.outgoing else ():
+        probes.heed(ready)
+        for push in (*watcher.pushes(), *probes.pushes()) if not channel.outgoing else ():
             channel.send(push)
 
 

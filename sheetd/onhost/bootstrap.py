@@ -86,17 +86,38 @@ def open_root(path: str) -> str:
         os.makedirs(path, mode=0o700, exist_ok=True)
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
     except OSError as error:
+        if os.path.islink(path):
+            leads = "it leads to {}: name that folder as `root`, or rm {}".format(os.path.realpath(path), path)
+            raise Refused("bad_root", "the state root {} is a symbolic link; {}".format(path, leads))
         raise Refused("bad_root", "cannot open the state root {}: {}".format(path, error.strerror))
     try:
-        found = os.fstat(handle)
-        if found.st_uid != os.geteuid():
-            raise Refused("bad_root", "the state root {} belongs to another user".format(path))
-        if stat.S_IMODE(found.st_mode) & 0o022:
-            raise Refused("bad_root", "others may write to the state root {}: chmod 700 it after a look".format(path))
+        check_owner(path, os.fstat(handle))
+        for above in folders_above(path):
+            found = os.stat(above)
+            if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+                mend = "chmod o-w {}, or name another `root`".format(above)
+                raise Refused("bad_root", "anybody may exchange the state root, for {} is open: {}".format(above, mend))
         os.fchmod(handle, 0o700)
     finally:
         os.close(handle)
     return path
+
+
+def check_owner(path: str, found: os.stat_result) -> None:
+    """Refuse a folder that somebody else could have filled: what lies there is executed."""
+    if found.st_uid != os.geteuid():
+        mend = "sudo chown -R {} {}, after a look at what is in it, or name another `root`".format(os.geteuid(), path)
+        raise Refused("bad_root", "the state root {} belongs to user {}: {}".format(path, found.st_uid, mend))
+    if stat.S_IMODE(found.st_mode) & 0o022:
+        mend = "chmod 700 {}, after a look at what is in it".format(path)
+        raise Refused("bad_root", "others may write to the state root {}: {}".format(path, mend))
+
+
+def folders_above(path: str) -> "list[str]":
+    found = [os.path.dirname(os.path.realpath(path))]
+    while os.path.dirname(found[-1]) != found[-1]:
+        found.append(os.path.dirname(found[-1]))
+    return found
 
 
 def place(name: str) -> str:

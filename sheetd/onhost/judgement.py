@@ -90,13 +90,15 @@ def how_it_ended(testimony: Optional[Json], status: Optional[int], recorded: boo
     return end
 
 
-def who_to_signal(table: Iterable[Process], known: Set[Identity], keeper: int) -> List[Identity]:
-    """The living processes of an attempt. Five nets, because real jobs have slipped through each of them alone.
+def who_to_signal(
+    table: Iterable[Process], known: Set[Identity], keeper: int, contained: Iterable[int] = ()
+) -> List[Identity]:
+    """The living processes of an attempt. Six nets, because real jobs have slipped through each of them alone.
 
     `known` are the shim and job on record, `keeper` the supervisor asking. Ours is what is known, carries the marker,
-    is in the session of a known process that is still in the table (a zombie holds its number too, so the session
-    cannot be another's), is a child of the supervisor (a subreaper gets orphans), or descends from any of these. Never
-    the supervisor itself or its ancestors.
+    is in the attempt's cgroup (`contained`), is in the session of a known process that is still in the table (a zombie
+    holds its number too, so the session cannot be another's), is a child of the supervisor (a subreaper gets orphans),
+    or descends from any of these. Never the supervisor itself or its ancestors.
     """
     by_pid = {process.identity.pid: process for process in table}
     spared = set()
@@ -105,6 +107,7 @@ def who_to_signal(table: Iterable[Process], known: Set[Identity], keeper: int) -
         spared.add(above.identity.pid)
         above = by_pid.get(above.parent)
     sessions = {one.pid for one in known if one.pid in by_pid and by_pid[one.pid].identity == one}
+    inside = set(contained)
     ours: Set[int] = set()
     grown = True
     while grown:
@@ -114,7 +117,8 @@ def who_to_signal(table: Iterable[Process], known: Set[Identity], keeper: int) -
             if pid in ours or pid in spared or pid == 1:
                 continue
             born_here = process.parent in ours or process.parent == keeper
-            if process.identity in known or process.marked or process.session in sessions or born_here:
+            caught = process.marked or pid in inside or process.session in sessions
+            if process.identity in known or caught or born_here:
                 ours.add(pid)
                 grown = True
     return sorted(by_pid[pid].identity for pid in ours if not by_pid[pid].dead)
@@ -127,6 +131,8 @@ def environment(login: Dict[bytes, bytes], spec: Json, secrets: Json, place: Jso
     given.update(secrets)
     given = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", "WANDB_RESUME": "allow", **given}
     given.setdefault("WANDB_RUN_ID", place["id"])
+    for name, value in place["sensible"].items():
+        given.setdefault(name, value)
     library = given.get("PYTHONPATH")
     given["PYTHONPATH"] = place["library"] + (":" + library if library else "")
     given.update(
@@ -140,6 +146,7 @@ def environment(login: Dict[bytes, bytes], spec: Json, secrets: Json, place: Jso
         SHEETD_METRICS_FILE=place["metrics"],
         SHEETD_PARAMS_FILE=place["params"],
     )
+    given.update(place["binding"])
     if place["resume"]:
         given["SHEETD_RESUME_DIR"] = place["resume"]
     env.update({as_bytes(name): as_bytes(value) for name, value in given.items()})

@@ -1,14 +1,16 @@
 """The shim: the job's parent, which waits for it and testifies how it ended, whatever happens to the supervisor.
 
-It is the smallest process of the family on purpose: it holds no lock, decides nothing and writes one file.
+It is the smallest process of the family on purpose: it holds no lock, decides nothing and writes one file. It has the
+leases of its attempt open, so that they outlive the supervisor as long as the job does.
 """
 
 import contextlib
 import json
 import os
 import signal
-from typing import Any, Dict, List, NamedTuple, NoReturn, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, NoReturn, Optional, Tuple
 
+from . import cgroup
 from .attempt import Attempt
 from .system import System, close_all_but, dump, read_all
 
@@ -22,6 +24,7 @@ class Command(NamedTuple):
     env: Dict[bytes, bytes]
     folder: str
     umask: int  # the login's, not our 077
+    cgroup: Optional[str] = None
 
 
 def shim(
@@ -31,6 +34,7 @@ def shim(
     command: Command,
     gate: int,
     report: int,
+    leases: Iterable[int] = (),
 ) -> NoReturn:
     """The job's parent: leads its session, starts it when the gate opens, and testifies how it ended. Never returns."""
     try:
@@ -38,7 +42,7 @@ def shim(
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        close_all_but((0, 1, 2, gate, report))
+        close_all_but((0, 1, 2, gate, report, *leases))
         os.setsid()
         trouble, trouble_in = os.pipe()
         # Blocked, not ignored, until the job is itself: a TERM that comes before must be its death and not be lost.
@@ -67,7 +71,7 @@ def shim(
 
 def become_job(attempt: Attempt, command: Command, gate_and_report: Tuple[int, int], trouble: int) -> NoReturn:
     """Wait for the gate, then become the job, with nothing of ours but stdout and stderr. Never returns."""
-    argv, env, folder, umask = command
+    argv, env, folder, umask, group = command
     said: Json = {"unstarted": True}
     gate, report = gate_and_report
     os.close(report)
@@ -81,6 +85,8 @@ def become_job(attempt: Attempt, command: Command, gate_and_report: Tuple[int, i
             for number in range(1, signal.NSIG):
                 if signal.getsignal(number) == signal.SIG_IGN:  # Python ignores SIGPIPE; exec would hand that on
                     signal.signal(number, signal.SIG_DFL)
+            if group is not None:
+                cgroup.enter(group)
             os.umask(umask)
             os.chdir(folder)
             signal.pthread_sigmask(signal.SIG_SETMASK, [])

@@ -4,8 +4,11 @@ import re
 from typing import Any, Dict
 
 from .attempt import SHA, Refused
+from .lease import SHARES_MAX
 from .points import is_number
 
+ACCELERATOR = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,89}\Z")  # with the rest of a lease's name it fits a socket's
+ACCELERATORS_MAX = 64
 ENV_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*\Z")
 
 Json = Dict[str, Any]
@@ -41,8 +44,21 @@ def checked_spec(spec: Any) -> Json:
             re.compile(metric["regex"].encode("utf-8"))
         except re.error as error:
             raise Refused("bad_request", "spec: the regex of metric {}: {}".format(metric["name"], error))
+    check_accelerators(spec.get("accelerators") or [])
     checked: Json = spec
     return checked
+
+
+def check_accelerators(wanted: Any) -> None:
+    """A list of {"kind", "id"}, and "share" for a part of one."""
+    good = isinstance(wanted, list) and len(wanted) <= ACCELERATORS_MAX
+    for one in wanted if good else []:
+        good = good and isinstance(one, dict) and one.get("kind") in ("nvidia", "amd", "tpu")
+        good = good and isinstance(one.get("id"), str) and ACCELERATOR.match(one["id"]) is not None
+        share = one.get("share") if good else None
+        good = good and (share is None or (type(share) is int and 0 <= share < SHARES_MAX))
+    if not good or len({one["id"] for one in wanted}) < len(wanted):
+        raise Refused("bad_request", "spec: accelerators is no list of different ones, each with kind and id")
 
 
 def check_environment(env: Any) -> None:

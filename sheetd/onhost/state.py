@@ -1,7 +1,7 @@
 """The AttemptState of the protocol: what the daemon is told of an attempt, from its files and /proc alone."""
 
 import re
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from .attempt import Attempt
 from .judgement import Facts, Identity, judge
@@ -61,6 +61,9 @@ def describe(attempt: Attempt, observed: Observed, now: float) -> Json:
     if verdict == "restarting":
         end = attempt.load("exit.{}.json".format(facts.runs - 1))
     reason = (facts.ending or {}).get("reason") or (note.get("reason") if facts.supervised else None)
+    if verdict == "revoked":
+        code, words = tomb_words(attempt)
+        reason = reason if code == "revoked" else words
     if verdict == "running" and not facts.supervised:
         reason = "its supervisor died (killed, or no disk space) and is being replaced"
     shown = ("rc", "signal", "witness", "stopped", "oom", "duration_s", "gave_up", "error")
@@ -81,8 +84,18 @@ def describe(attempt: Attempt, observed: Observed, now: float) -> Json:
         "metrics_bytes": whole_lines(attempt.at("metrics.jsonl")) if end else 0,
         "log_bytes": whole_lines(attempt.at("log")) if end else 0,
         "next_restart_s": max(0.0, restart_at - now) if restart_at is not None else None,
+        "unkillable": bool(facts.supervised and facts.ending is None and note.get("unkillable")),
         "reason": reason,
     }
+
+
+def tomb_words(attempt: Attempt) -> Tuple[str, str]:
+    """Why an attempt never started, as a code and a sentence."""
+    text = read_range(attempt.at("tomb"), 0, 500)[0].decode("utf-8", "replace").strip()
+    code, colon, words = text.partition(": ")
+    if colon and code.startswith("accelerator_"):
+        return code, words
+    return "revoked", "{} was stopped before it started; it never will".format(attempt.name)
 
 
 def whole_lines(path: str) -> int:

@@ -16,14 +16,17 @@ import select
 import signal
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
+from . import cgroup, stopping, visibility
 from .attempt import Attempt
-from .judgement import Identity, as_bytes, environment, how_it_ended, who_to_signal
+from .judgement import Identity, as_bytes, environment, how_it_ended
+from .lease import Lease
+from .release import Release
 from .restarting import Policy, Step, next_step, words
 from .shim import Command, shim
+from .stopping import Stopping, survivors
 from .system import System, close_all_but, dump, read_all
 
 LEFTOVER_GRACE_S = 5.0  # between TERM and KILL for what a finished job left behind
-UNKILLABLE_S = 60.0
 
 Json = Dict[str, Any]
 
@@ -35,12 +38,21 @@ class Run(NamedTuple):
     shim: Optional[Identity]
     job: Optional[Identity]
     mine: bool  # forked by this supervisor, not adopted
+    cgroup: Optional[str] = None
 
 
 class Supervisor:
     """Keeps one attempt: starts it, waits without polling, restarts it, stops it, and writes down how it ended."""
 
-    def __init__(self, system: System, attempt: Attempt, lock: int, secrets: Optional[Json], umask: int) -> None:
+    def __init__(
+        self,
+        system: System,
+        attempt: Attempt,
+        lock: int,
+        secrets: Optional[Json],
+        umask: int,
+        lease: Optional[Lease] = None,
+    ) -> None:
         self.system = system
         self.attempt = attempt
         self.lock = lock
@@ -57,7 +69,9 @@ class Supervisor:
             float(restarts.get("backoff_max_s", 300)),
             float(restarts.get("healthy_s", 600)),
         )
-        self.told: Dict[Identity, int] = {}
+        self.lease = lease or Lease(system, self.spec.get("accelerators") or [])
+        self.stopping = Stopping(system, self.marker, os.getpid())
+        self.unkillable = False
         self.terminated = False  # SIGTERM came to us: the host is going down, or somebody wants us gone
         self.reaper = False
         self.run: Optional[Run] = None
@@ -70,7 +84,9 @@ class Supervisor:
             return
         runs = self.attempt.runs()
         if runs:
-            run = Run(runs - 1, *self.attempt.who(runs - 1), mine=False)
+            proc = self.attempt.load("proc.{}.json".format(runs - 1)) or {}
+            run = Run(runs - 1, *self.attempt.who(runs - 1), mine=False, cgroup=proc.get("cgroup"))
+            self.stopping.follow(run.shim, run.job, run.cgroup)
         else:
             if self.stop_wanted():
                 self.system.publish(self.attempt.at("tomb"), b"stopped before its start\n", durable=True)
@@ -94,7 +110,7 @@ class Supervisor:
         null = os.open(os.devnull, os.O_RDWR)
         for handle in (0, 1, 2):
             os.dup2(null, handle)
-        close_all_but((0, 1, 2, self.lock, ready))
+        close_all_but((0, 1, 2, self.lock, ready, *self.lease.handles.values()))
         os.chdir("/")
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)
@@ -106,6 +122,7 @@ class Supervisor:
         signal.signal(signal.SIGTERM, self.on_terminate)
         self.knock = os.open(self.attempt.at("wake"), os.O_RDWR | os.O_NONBLOCK)  # both ends: never at end of file
         self.reaper = self.system.reap_orphans()
+        self.lease.take()  # where we replace another, what its shim does not still have
         former = self.attempt.load("supervisor.json") or {}  # whom we replace was where we go on
         self.note(former.get("phase", "starting"), former.get("restart_at"), former.get("reason"))
 
@@ -120,6 +137,7 @@ class Supervisor:
             "phase": phase,
             "restart_at": restart_at,
             "reason": reason,
+            "unkillable": self.unkillable,
         }
         with contextlib.suppress(OSError):  # a full disk must not stop the one who writes down the end
             self.system.replace(self.attempt.at("supervisor.json"), dump(content))
@@ -149,22 +167,26 @@ class Supervisor:
             raise RuntimeError(
                 "run {} of {} was started by somebody else while we held its lock".format(k, attempt.name)
             )
+        self.lease.take()
         command = self.command(k)
         gate, gate_in = os.pipe()
         report_out, report = os.pipe()
-        pid = self.system.fork("shim", lambda: shim(self.system, attempt, k, command, gate, report))
+        leases = tuple(self.lease.handles.values())
+        pid = self.system.fork("shim", lambda: shim(self.system, attempt, k, command, gate, report, leases))
         os.close(gate)
         os.close(report)
         said = read_all(report_out)
         os.close(report_out)
         parent, child = self.system.process(pid), self.system.process(int(said)) if said else None
-        run = Run(k, parent.identity if parent else None, child.identity if child else None, mine=True)
+        identities = (parent.identity if parent else None, child.identity if child else None)
+        run = Run(k, *identities, mine=True, cgroup=command.cgroup)
         if run.shim and run.job:
-            proc = {"shim": run.shim, "job": run.job, "boot": self.boot}
+            proc = {"shim": run.shim, "job": run.job, "boot": self.boot, "cgroup": run.cgroup}
             self.system.replace(attempt.at("proc.{}.json".format(k)), dump(proc))
             self.system.open_gate(gate_in)
         os.close(gate_in)
-        self.run, self.told, self.orphan_status = run, {}, None
+        self.run, self.orphan_status = run, None
+        self.stopping.follow(run.shim, run.job, run.cgroup)
         self.note("running")
         return run
 
@@ -185,9 +207,14 @@ class Supervisor:
             "params": attempt.at("params.json"),
             "library": os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"),
         }
+        given: List[Json] = (attempt.load("granted.json") or {}).get("accelerators") or []
+        port = self.lease.port or self.lease.take_port(attempt.name)
+        place.update(visibility.place(given, self.system.cores(), port))
         argv = (resume and spec.get("resume_argv")) or spec["argv"]
         env = environment(dict(os.environb), spec, self.secrets or {}, place)
-        return Command([as_bytes(word) for word in argv], env, os.path.join(home, spec.get("cwd") or ""), self.umask)
+        group = cgroup.make("{}-{}".format(attempt.name, self.claim["marker"][:12]))
+        folder = os.path.join(home, spec.get("cwd") or "")
+        return Command([as_bytes(word) for word in argv], env, folder, self.umask, group)
 
     def follow(self, run: Run) -> Json:
         """Wait for the end of run k, obeying a stop meanwhile, and write it down once nothing of the run is left."""
@@ -199,7 +226,7 @@ class Supervisor:
             if not alive:
                 break
             stop = self.stop_wanted()
-            self.wait(alive, self.obey(run, stop) if stop is not None else None)
+            self.wait(alive, self.obey(stop) if stop is not None else None)
         ended = self.system.boottime()
         self.reap()
         status = self.shim_status(run)
@@ -211,7 +238,7 @@ class Supervisor:
         end["ended"] = (testimony or {}).get("at", ended)
         end["duration_s"] = max(0.0, end["ended"] - started.get("at", ended))
         grown = self.system.oom_kills() > started.get("oom_kills", 0)
-        end["oom"] = end["signal"] == signal.SIGKILL and grown and signal.SIGKILL not in self.told.values()
+        end["oom"] = end["signal"] == signal.SIGKILL and grown and not self.stopping.was_killed_by_us()
         self.clear(run, thorough=False)
         path = self.attempt.at("exit.{}.json".format(run.k))
         self.surely(lambda: self.system.replace(path, dump(end)))
@@ -247,29 +274,18 @@ class Supervisor:
                     self.orphan_status = status
         return living
 
-    def obey(self, run: Run, stop: Json) -> float:
-        """Carry a stop further.
+    def obey(self, stop: Json) -> float:
+        """Carry a stop further. Returns seconds until it needs another look."""
+        pause = self.stopping.obey(stop)
+        if self.system.boottime() - stop["at"] - stop["grace_s"] > stopping.UNKILLABLE_S:
+            self.complain("stopping", survivors(len(self.stopping.targets())))
+        return pause
 
-        TERM to everything, KILL after the grace. Returns seconds until it needs another look.
-        """
-        left = float(stop["at"] + stop["grace_s"] - self.system.boottime())
-        targets = self.targets(run)
-        others = [one for one in targets if one != run.shim]  # the shim must live to testify; it ends with its job
-        stuck = left < -2.0
-        self.send(others if others or not stuck else targets, signal.SIGTERM if left > 0 else signal.SIGKILL)
-        if -left > UNKILLABLE_S:
-            self.note("stopping", reason="{} processes survive SIGKILL (stuck in the kernel?)".format(len(targets)))
-        return left if left > 0 else min(max(-left, 0.05), 5.0)
-
-    def targets(self, run: Run) -> List[Identity]:
-        known = {one for one in (run.shim, run.job) if one}
-        return who_to_signal(self.system.table(self.marker), known, os.getpid())
-
-    def send(self, targets: List[Identity], number: int) -> None:
-        for one in targets:
-            if self.told.get(one) != number:
-                self.told[one] = number
-                self.system.signal(one, number)
+    def complain(self, phase: str, reason: str) -> None:
+        """Nothing helps against what still lives: say so, and go on keeping it."""
+        if not self.unkillable:
+            self.unkillable = True
+            self.note(phase, reason=reason)
 
     def clear(self, run: Run, thorough: bool) -> None:
         """Return only when nothing of the run is left: TERM, a short grace, KILL, for whatever outlived the job.
@@ -285,13 +301,13 @@ class Supervisor:
         while True:
             if not self.reap() and self.reaper and run.mine and not thorough:
                 break
-            left = self.targets(run)
+            left = self.stopping.targets()
             if not left:
                 break
             now = self.system.boottime()
-            self.send(left, signal.SIGTERM if now < patience else signal.SIGKILL)
-            if now - patience > UNKILLABLE_S:
-                self.note("clearing", reason="{} processes survive SIGKILL (stuck in the kernel?)".format(len(left)))
+            self.stopping.send(left, signal.SIGTERM if now < patience else signal.SIGKILL)
+            if now - patience > stopping.UNKILLABLE_S:
+                self.complain("clearing", survivors(len(left)))
             self.wait(left[:32], 0.05 if now - begun < 1.0 else 0.5)
         if run.mine and run.shim is not None:
             with contextlib.suppress(ChildProcessError):
@@ -330,6 +346,7 @@ class Supervisor:
     def finish(self, run: Run, end: Json, step: Step) -> None:
         """Write the end of the attempt, which nothing follows."""
         self.clear(run, thorough=True)
+        self.release(run)
         stop = self.stop_wanted()
         if stop is not None and stop["at"] > end["ended"] and step.restart_at is None:
             stop = None  # it came when the end was a fact already
@@ -350,6 +367,19 @@ class Supervisor:
         )
         path = self.attempt.at("exit.json")
         self.surely(lambda: self.system.publish(path, dump(content), durable=True))
+
+    def release(self, run: Run) -> None:
+        """Return only when the accelerators are given back: whoever hears of the end may hand them out again."""
+        release, self.unkillable = Release(self.system, self.attempt, self.spec), False
+        reason = release.hindrance(self.stopping.seen)
+        while reason is not None:
+            if release.age_s() > stopping.UNKILLABLE_S:
+                self.complain("releasing", reason)
+            self.wait([], 0.2 if release.age_s() < 5.0 else 1.0)
+            reason = release.hindrance(self.stopping.seen)
+        if run.cgroup is not None:
+            cgroup.remove(run.cgroup)
+        self.lease.give_back()
 
     def surely(self, write: Callable[[], Any]) -> None:
         """Write down an end, however long it takes: on a full disk the reserve gives back the blocks that it needs."""

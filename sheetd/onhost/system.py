@@ -5,12 +5,17 @@ Tests that kill us between any two steps, and the simulator, stand in for `Syste
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
+import socket
 import time
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+import traceback
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
+from . import holders
 from .judgement import Identity, Process
+from .tools import Tools
 
 Json = Dict[str, Any]
 
@@ -23,6 +28,7 @@ class System:
 
     def __init__(self) -> None:
         self.libc = ctypes.CDLL(None, use_errno=True)
+        self.tools = Tools()
         probe = self.pidfd(os.getpid())
         self.has_pidfd = probe is not None
         if probe is not None:
@@ -53,7 +59,8 @@ class System:
             identity=Identity(pid, int(fields[19])),
             parent=int(fields[1]),
             session=int(fields[3]),
-            dead=fields[0] in (b"Z", b"X", b"x"),
+            # A zombie that leads living threads has not ended: they may be stuck in a driver, and hold an accelerator.
+            dead=fields[0] in (b"Z", b"X", b"x") and int(fields[17]) <= 1,
             marked=marker is not None and self.is_marked(pid, marker),
         )
 
@@ -64,6 +71,25 @@ class System:
             return marker in slurp("/proc/{}/environ".format(pid)).split(b"\0")
         except OSError:  # gone, or not ours to read
             return False
+
+    def mark(self, pid: int) -> Optional[Tuple[str, str]]:
+        """Attempt and marker, as a process of our own user has them in its environment."""
+        try:
+            if os.stat("/proc/{}".format(pid)).st_uid != os.geteuid():
+                return None
+            words = slurp("/proc/{}/environ".format(pid)).split(b"\0")
+        except OSError:  # gone, or not ours to read
+            return None
+        said = {name: value for name, _, value in (word.partition(b"=") for word in words)}
+        attempt, marker = said.get(b"SHEETD_ATTEMPT", b""), said.get(b"SHEETD_MARKER", b"")
+        return (attempt.decode("ascii", "replace"), marker.decode("ascii", "replace")) if marker else None
+
+    def who(self, pid: int) -> Tuple[Optional[int], str]:
+        """A process's user and program, as far as they can be seen."""
+        return holders.owner(pid), holders.command(pid)
+
+    def open_files(self, prefixes: Tuple[str, ...]) -> Iterator[Tuple[str, int]]:
+        return holders.open_files(prefixes)
 
     def table(self, marker: bytes) -> List[Process]:
         found = (self.process(int(name), marker) for name in os.listdir("/proc") if name.isdigit())
@@ -79,6 +105,9 @@ class System:
             return [int(pid) for pid in slurp("/proc/self/task/{}/children".format(os.getpid())).split()]
         except OSError:
             return None
+
+    def cores(self) -> int:
+        return len(os.sched_getaffinity(0))
 
     def oom_kills(self) -> int:
         """How often the kernel killed for memory: in our cgroup if it counts, else on the machine."""
@@ -116,6 +145,42 @@ class System:
         finally:
             if handle is not None:
                 os.close(handle)
+        return True
+
+    def spare_core(self, identity: Identity) -> None:
+        """No core file from what we abort: it may be as large as all of the job's memory."""
+        with contextlib.suppress(OSError, ValueError):
+            import resource
+
+            hard = resource.prlimit(identity.pid, resource.RLIMIT_CORE)[1]
+            if hard != 0:
+                resource.prlimit(identity.pid, resource.RLIMIT_CORE, (1, hard))  # 1: core handlers stay out of it too
+
+    def bind(self, name: str) -> Optional[int]:
+        """Take a name in the machine's abstract socket namespace, unix(7). None when it is taken."""
+        one = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            one.bind(b"\0" + name.encode("ascii"))
+        except OSError as error:
+            one.close()
+            if error.errno == errno.EADDRINUSE:
+                return None
+            raise
+        return one.detach()
+
+    def unbind(self, handle: int) -> None:
+        os.close(handle)
+
+    def is_bound(self, name: str) -> bool:
+        with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as one:
+            return one.connect_ex(b"\0" + name.encode("ascii")) == 0
+
+    def is_port_free(self, port: int) -> bool:
+        with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as one:
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                return False
         return True
 
     def fork(self, role: str, life: Callable[[], Any]) -> int:
@@ -243,3 +308,14 @@ def remove_tree(path: str) -> None:
         import shutil
 
         shutil.rmtree(path)
+
+
+def with_last_words(path: str, life: Callable[[], None]) -> None:
+    """Live, and end. What went wrong is written down, for nobody listens to this process."""
+    try:
+        life()
+    except BaseException:  # noqa: BLE001 - nobody is left to raise it to
+        with open(path, "w") as file:
+            file.write(traceback.format_exc())
+    finally:
+        os._exit(0)

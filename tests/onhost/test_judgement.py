@@ -42,6 +42,8 @@ PLACE = {
     "metrics": "/r/m",
     "params": "/r/p",
     "library": "/r/lib",
+    "binding": {},
+    "sensible": {},
 }
 
 

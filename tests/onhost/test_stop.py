@@ -78,8 +78,36 @@ def test_a_job_deaf_to_term_is_killed_after_its_grace(link: Link, tmp_path: Path
     until("the job is up", (tmp_path / "up").exists)
     assert link.stop(A, grace_s=0.3)["state"] == "stopping"
     end = link.until_ended(A)
-    assert (end["exit"]["signal"], end["exit"]["stopped"]) == (signal.SIGKILL, True)
+    assert (end["exit"]["signal"], end["exit"]["stopped"]) == (signal.SIGABRT, True)
     assert end["exit"]["oom"] is False
+
+
+def test_a_job_that_has_to_be_killed_says_first_where_it_hangs(link: Link, root: Path, tmp_path: Path):
+    link.launch(A, [sys.executable, "-c", STUBBORN, str(tmp_path / "up")])
+    until("the job is up", (tmp_path / "up").exists)
+    link.stop(A, grace_s=0.1)
+    link.until_ended(A)
+    log = (root / "a" / A / "log").read_text()
+    assert "Fatal Python error: Aborted" in log
+    assert 'File "<string>", line 5 in <module>' in log
+
+
+def test_a_job_deaf_to_abort_too_is_killed_at_once_after_it(link: Link, tmp_path: Path):
+    deaf = "signal.signal(signal.SIGABRT, signal.SIG_IGN)\n"
+    script = STUBBORN.replace("open(", deaf + "open(", 1)
+    link.launch(A, [sys.executable, "-c", script, str(tmp_path / "up")])
+    until("the job is up", (tmp_path / "up").exists)
+    link.stop(A, grace_s=0.1)
+    end = link.until_ended(A)
+    assert (end["exit"]["signal"], end["exit"]["stopped"]) == (signal.SIGKILL, True)
+
+
+def test_a_stop_without_grace_kills_and_asks_nothing(link: Link, root: Path, tmp_path: Path):
+    link.launch(A, [sys.executable, "-c", STUBBORN, str(tmp_path / "up")])
+    until("the job is up", (tmp_path / "up").exists)
+    link.stop(A, grace_s=0)
+    assert link.until_ended(A)["exit"]["signal"] == signal.SIGKILL
+    assert (root / "a" / A / "log").read_text() == ""
 
 
 def test_a_second_stop_can_shorten_the_grace_but_not_lengthen_it(link: Link, root: Path, tmp_path: Path):
@@ -153,7 +181,7 @@ def test_a_supervisor_killed_while_stopping_is_replaced_and_the_stop_goes_on(lin
     link.stop(A, grace_s=1)
     os.kill(keeper_of(root), signal.SIGKILL)
     end = link.until_ended(A)
-    assert (end["exit"]["signal"], end["exit"]["stopped"]) == (signal.SIGKILL, True)
+    assert (end["exit"]["signal"], end["exit"]["stopped"]) == (signal.SIGABRT, True)
 
 
 def test_sigterm_to_the_supervisor_ends_the_job_without_a_restart_and_says_why(link: Link, root: Path):

@@ -162,14 +162,18 @@ class Connection:
                 reply = agent.answer(request)
                 self.judge(request, reply, before)
                 self.reply(request, reply)
-            ready = {number for number, _ in Poll.poll(agent.watcher.poll, 0)} if agent.watcher.keepers else set()
+            listens = agent.watcher.keepers or agent.probes.done is not None
+            ready = {number for number, _ in Poll.poll(agent.watcher.poll, 0)} if listens else set()
             due = [watched.again_at for watched in agent.watcher.watched.values() if watched.again_at is not None]
+            due += [agent.probes.look_at] if agent.probes.look_at is not None else []
             now = system.boottime()
             if self.is_dirty or ready or any(when <= now for when in due):
                 self.is_dirty = False
                 agent.watcher.heed(ready)
-                for push in agent.watcher.pushes():
+                agent.probes.heed(ready)
+                for push in [*agent.watcher.pushes(), *agent.probes.pushes()]:
                     self.push(json.loads(json.dumps(push)))
+                due = [agent.probes.look_at] if agent.probes.look_at is not None else []
             if not self.requests and not self.is_dirty:
                 self.engine.wait(max(0.01, min(due) - now) if due else None)
 

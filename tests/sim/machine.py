@@ -66,6 +66,26 @@ class Fifo(Pipe):
 
 
 @dataclass(eq=False)
+class Name:
+    """A name of the abstract socket namespace, taken as long as somebody has its socket."""
+
+    text: str
+
+
+@dataclass(eq=False)
+class Card:
+    """A simulated NVIDIA card: who computes on it, and what ails it."""
+
+    uuid: str
+    model: str = "NVIDIA A100-SXM4-80GB"
+    memory_mb: int = 81920
+    #: Processes that compute on it, with the memory of each; they need not be ours.
+    users: dict[int, int] = field(default_factory=dict)
+    is_lost: bool = False
+    needs_reset: bool = False
+
+
+@dataclass(eq=False)
 class Handle:
     """An open file description: shared by the descriptors that a fork copied."""
 
@@ -143,6 +163,13 @@ class Machine:
         self.changed: Callable[[], None] = lambda: None
         self.run_job: Callable[[Process, list[str], dict[str, str]], int] = lambda *_: 0
         self.oom_kills = 0
+        self.names: dict[str, Handle] = {}
+        self.cards: list[Card] = []
+        #: nvidia-smi does not answer, and cannot be killed, until it does again.
+        self.smi_hangs = False
+        self.driver_mismatch = False
+        #: For the checker: how many tools were ever asked beside one that had not ended.
+        self.tools_beside_each_other = 0
         #: What supervisors said when they died of an exception.
         self.complaints: list[str] = []
 
@@ -228,6 +255,8 @@ class Machine:
         if process.is_zombie or self.processes.get(process.pid) is not process:
             return
         process.is_zombie, process.status = True, status
+        for card in self.cards:
+            card.users.pop(process.pid, None)
         self.process_ended(process, status)
         for number in list(process.fds):
             self.close(process, number)
@@ -280,6 +309,8 @@ class Machine:
         node = handle.node
         if self.locks.get(id(node)) is handle:
             del self.locks[id(node)]
+        if isinstance(node, Name) and self.names.get(node.text) is handle:
+            del self.names[node.text]
         if isinstance(node, Pipe):
             node.readers -= handle.reads
             node.writers -= handle.writes
@@ -309,12 +340,16 @@ class Machine:
         """Nothing runs any more, and nobody was told."""
         for process in list(self.processes.values()):
             process.is_zombie = True
+            for card in self.cards:
+                card.users.pop(process.pid, None)
             self.process_ended(process, 9)
             process.fds.clear()
             if process.task is not None:
                 process.task.kill()
         self.processes.clear()
         self.locks.clear()
+        self.names.clear()
+        self.smi_hangs = self.driver_mismatch = False
 
     def cut_power(self) -> None:
         """Everything that was not synced is at the mercy of chance."""
