@@ -1,34 +1,34 @@
-"""What every host promises, on the daemon's own machine and over a real sshd: `ports.Host`, sentence by sentence."""
+"""What every host promises, whatever it is: `ports.Host`, sentence by sentence.
+
+On the daemon's own machine, over a real sshd, and on the simulator's machine, which earns its trust here. The programs
+are those of `programs.py`.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
 import secrets
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sheetd.core.model import AttemptId, MetricRule, Restarts
-from sheetd.core.observation import AttemptReported, HostSeen, MetricsReported, Seen
+from sheetd.core.observation import AttemptReported, HostSeen, HostUnseen, MetricsReported, Seen
 from sheetd.errors import HostRefused, HostUnreachable
-from sheetd.hosts.host import AgentHost, LocalHost, SshHost
-from tests.hosts.seen import Reports, end_attempts, order
+from sheetd.ports import Host
+from tests.contracts import programs
+from tests.contracts.host_rigs import HostRig, local, over_ssh, simulated
+from tests.hosts.seen import Reports, order
 from tests.needs import needs_sshd
-from tests.rig.light_sshd import LightSshd
-from tests.rig.waiting import wait_for
 
 # Attempts are found by their id among all processes of the user, so no two tests may share one at the same time.
 A = AttemptId(f"{secrets.token_hex(8)}.1")
 B = AttemptId(f"{secrets.token_hex(8)}.1")
-
-#: Another host object for the same machine, as a restarted daemon makes one; the number is its epoch.
-Another = Callable[[int], AgentHost]
 
 
 @needs_sshd
@@ -36,47 +36,37 @@ def _over_ssh() -> None:
     """Carries the marks of a test that needs sshd, for the parameter below."""
 
 
-@pytest.fixture(params=["local", pytest.param("ssh", marks=_over_ssh.pytestmark)])  # type: ignore[attr-defined]
-def another(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Another]:
-    hosts: list[AgentHost] = []
-    root = tmp_path / "root"
+REAL = [
+    pytest.param(local, id="local"),
+    pytest.param(over_ssh, id="ssh", marks=_over_ssh.pytestmark),  # type: ignore[attr-defined]
+]
 
-    def local(epoch: int) -> AgentHost:
-        return LocalHost("here", root, epoch=epoch)
 
-    def ssh(epoch: int) -> AgentHost:
-        return SshHost("there", server.alias, server.ssh_config, epoch=epoch, root=str(root))
+@pytest.fixture(params=[*REAL, pytest.param(simulated, id="simulated")])
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HostRig]:
+    with request.param(tmp_path) as rig:
+        yield rig
 
-    def kept(make: Another) -> Another:
-        def make_and_keep(epoch: int) -> AgentHost:
-            hosts.append(make(epoch))
-            return hosts[-1]
 
-        return make_and_keep
-
-    with contextlib.ExitStack() as stack:
-        if request.param == "ssh":
-            server = stack.enter_context(LightSshd(tmp_path, "MaxSessions 1"))
-        yield kept(local if request.param == "local" else ssh)
-        for host in hosts:
-            host.close()
-        end_attempts(root)
+def real_only(_reason: str) -> pytest.MarkDecorator:
+    """For what a simulated machine cannot show."""
+    return pytest.mark.parametrize("rig", REAL, indirect=True)
 
 
 @pytest.fixture
-def host(another: Another) -> AgentHost:
-    return another(1)
+def host(rig: HostRig) -> Host:
+    return rig.host(1)
 
 
 @pytest.fixture
-def reports(host: AgentHost) -> Reports:
-    reports = Reports()
+def reports(rig: HostRig, host: Host) -> Reports:
+    reports = rig.reports()
     host.keep(reports.add)
     reports.wait(HostSeen)
     return reports
 
 
-def test_it_says_hello_without_being_kept(host: AgentHost) -> None:
+def test_it_says_hello_without_being_kept(host: Host) -> None:
     facts = host.facts()
     assert facts.boot
     assert facts.cores > 0
@@ -85,114 +75,122 @@ def test_it_says_hello_without_being_kept(host: AgentHost) -> None:
     assert (again.boot, again.machine_id) == (facts.boot, facts.machine_id)
 
 
-def test_a_kept_host_is_seen_with_every_attempt_it_keeps(host: AgentHost, another: Another) -> None:
+def test_a_kept_host_is_seen_with_every_attempt_it_keeps(host: Host, rig: HostRig) -> None:
     host.facts()
-    host.launch(order(A, "true"))
+    host.launch(order(A, *programs.succeeds()))
     host.close()
-    reports = Reports()
-    second = another(2)
+    reports = rig.reports()
+    second = rig.host(2)
     second.keep(reports.add)
     assert set(reports.wait(HostSeen).attempts) == {A}
 
 
-def test_a_call_fails_at_once_while_there_is_no_connection(host: AgentHost) -> None:
+def test_a_call_fails_at_once_while_there_is_no_connection(host: Host) -> None:
     with pytest.raises(HostUnreachable, match="not connected"):
-        host.launch(order(A, "true"))
+        host.launch(order(A, *programs.succeeds()))
 
 
-def test_an_attempt_runs_and_its_end_is_reported(host: AgentHost, reports: Reports) -> None:
+def test_an_attempt_runs_and_its_end_is_reported(host: Host, reports: Reports) -> None:
     host.watch({A: 0})
-    assert host.launch(order(A, "sh", "-c", "exit 3")).state in {Seen.RUNNING, Seen.EXITED, Seen.CLAIMED}
+    assert host.launch(order(A, *programs.exits(3))).state in {Seen.RUNNING, Seen.EXITED, Seen.CLAIMED}
     seen = reports.attempt(A, Seen.EXITED)
     assert seen.exit is not None
     assert seen.exit.rc == 3
 
 
-def test_repeated_and_concurrent_launches_start_it_once(host: AgentHost, reports: Reports, tmp_path: Path) -> None:
+def test_repeated_and_concurrent_launches_start_it_once(host: Host, reports: Reports, rig: HostRig) -> None:
     host.watch({A: 0})
-    launch = order(A, "sh", "-c", f"echo started >> {tmp_path}/starts; sleep 0.3")
-    threads = [threading.Thread(target=host.launch, args=(launch,)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    launch = order(A, *programs.says_that_it_started())
+    rig.at_once([lambda: host.launch(launch)] * 4)
     reports.attempt(A, Seen.EXITED)
     assert host.launch(launch).state is Seen.EXITED
-    assert (tmp_path / "starts").read_text() == "started\n"
+    assert host.tail(A, "log", 0, 100).data == b"started\n"
 
 
-def test_another_spec_under_the_same_attempt_is_refused(host: AgentHost, reports: Reports) -> None:
+def test_another_spec_under_the_same_attempt_is_refused(host: Host, reports: Reports) -> None:
     assert reports
-    host.launch(order(A, "true"))
+    host.launch(order(A, *programs.succeeds()))
     with pytest.raises(HostRefused) as refused:
-        host.launch(order(A, "false"))
+        host.launch(order(A, *programs.exits(1)))
     assert refused.value.code == "spec_conflict"
 
 
-def test_an_older_daemon_is_refused_once_a_newer_one_was_here(host: AgentHost, another: Another) -> None:
+def test_an_older_daemon_is_refused_once_a_newer_one_was_here(host: Host, rig: HostRig) -> None:
     host.facts()
-    another(2).facts()
+    rig.host(2).facts()
     with pytest.raises(HostRefused) as refused:
-        host.launch(order(A, "true"))
+        host.launch(order(A, *programs.succeeds()))
     assert refused.value.code == "stale_daemon"
 
 
-def test_hostile_arguments_and_environment_arrive_byte_for_byte(host: AgentHost, reports: Reports) -> None:
+def test_hostile_arguments_and_environment_arrive_byte_for_byte(host: Host, reports: Reports) -> None:
     host.watch({A: 0})
     hostile = ("$(touch x); \"'", '=IMPORTDATA("http://x")', "two\nlines", "ümläut 雪", "-n", "")
-    program = 'import os,sys,json; print(json.dumps([sys.argv[1:], os.environ["ODD"], os.environ["TOKEN"]]))'
     env = {"ODD": "`id`"}
-    host.launch(order(A, "python3", "-c", program, *hostile, env=env, secrets={"TOKEN": "s3cret $HOME"}))
+    host.launch(order(A, *programs.prints_what_it_got(*hostile), env=env, secrets={"TOKEN": "s3cret $HOME"}))
     reports.attempt(A, Seen.EXITED)
     log = host.tail(A, "log", 0, 10_000)
     assert json.loads(log.data) == [list(hostile), "`id`", "s3cret $HOME"]
 
 
-def test_stopping_ends_it_and_says_that_it_was_stopped(host: AgentHost, reports: Reports) -> None:
+def test_stopping_ends_it_and_says_that_it_was_stopped(host: Host, reports: Reports) -> None:
     host.watch({A: 0})
-    host.launch(order(A, "sleep", "60"))
+    host.launch(order(A, *programs.sleeps()))
     host.stop(A, 5.0)
     seen = reports.attempt(A, Seen.EXITED)
     assert seen.exit is not None
     assert seen.exit.stopped
 
 
-def test_stopping_what_never_started_revokes_it(host: AgentHost, reports: Reports) -> None:
+def test_stopping_what_never_started_revokes_it(host: Host, reports: Reports) -> None:
     assert reports
     assert host.stop(A, 1.0).state is Seen.REVOKED
     with pytest.raises(HostRefused) as refused:
-        host.launch(order(A, "true"))
+        host.launch(order(A, *programs.succeeds()))
     assert refused.value.code == "revoked"
 
 
-def test_a_crash_within_the_budget_is_restarted_there(host: AgentHost, reports: Reports) -> None:
+def test_a_job_that_ignores_term_is_killed_when_its_grace_is_over(host: Host, reports: Reports) -> None:
     host.watch({A: 0})
-    argv = ("sh", "-c", 'test "$SHEETD_RESTART" = 1')
-    host.launch(order(A, *argv, restarts=Restarts(max=2, backoff_s=0.0)))
+    host.launch(order(A, *programs.ignores_term(), metrics=(MetricRule(name="deaf", regex=r"deaf=(.)"),)))
+    reports.until(lambda: reports.points(A), "that it is deaf")
+    host.stop(A, 0.2)
+    seen = reports.attempt(A, Seen.EXITED)
+    assert seen.exit is not None
+    assert (seen.exit.stopped, seen.exit.signal) == (True, 9)
+
+
+def test_a_program_that_cannot_be_executed_says_so(host: Host, reports: Reports) -> None:
+    host.watch({A: 0})
+    host.launch(order(A, *programs.cannot_be_executed()))
+    seen = reports.attempt(A, Seen.EXITED)
+    assert seen.exit is not None
+    assert seen.exit.error is not None
+    assert "cannot execute 'missing'" in seen.exit.error
+
+
+def test_a_crash_within_the_budget_is_restarted_there(host: Host, reports: Reports) -> None:
+    host.watch({A: 0})
+    host.launch(order(A, *programs.crashes_first(), restarts=Restarts(max=2, backoff_s=0.0)))
     seen = reports.attempt(A, Seen.EXITED)
     assert seen.restarts == 1
     assert seen.exit is not None
     assert seen.exit.rc == 0
 
 
-def test_reported_and_printed_metrics_arrive_while_it_runs(host: AgentHost, reports: Reports) -> None:
+def test_reported_and_printed_metrics_arrive_while_it_runs(host: Host, reports: Reports) -> None:
     host.watch({A: 0})
-    script = """
-import sheetd, time
-sheetd.log(step=1, acc=0.25)
-print("loss=0.5", flush=True)
-time.sleep(60)
-"""
-    host.launch(order(A, "python3", "-c", script, metrics=(MetricRule(name="loss", regex=r"loss=(\S+)"),)))
-    wait_for(lambda: {"acc", "loss"} <= {name for p in reports.points(A) for name in p}, "both metrics")
+    rules = (MetricRule(name="loss", regex=r"loss=(\S+)"),)
+    host.launch(order(A, *programs.reports_and_prints_metrics(), metrics=rules))
+    reports.until(lambda: {"acc", "loss"} <= {name for p in reports.points(A) for name in p}, "both metrics")
     host.stop(A, 1.0)
     reports.attempt(A, Seen.EXITED)
     assert sorted(map(str, reports.points(A))) == ["{'acc': 0.25}", "{'loss': 0.5}"]
 
 
-def test_metrics_are_reported_from_the_offset_that_was_asked_for(host: AgentHost, reports: Reports) -> None:
+def test_metrics_are_reported_from_the_offset_that_was_asked_for(host: Host, reports: Reports) -> None:
     host.watch({A: 0})
-    host.launch(order(A, "python3", "-c", "import sheetd; sheetd.log(x=1); sheetd.log(x=2)"))
+    host.launch(order(A, *programs.reports_twice()))
     reports.attempt(A, Seen.EXITED)
     end = reports.wait(MetricsReported, lambda o: o.points[-1].values == {"x": 2}).end
     first_line = host.tail(A, "metrics", 0, end).data.index(b"\n") + 1
@@ -203,24 +201,25 @@ def test_metrics_are_reported_from_the_offset_that_was_asked_for(host: AgentHost
     assert (again.start, again.end) == (first_line, end)
 
 
-def test_only_watched_attempts_are_reported(host: AgentHost, reports: Reports) -> None:
+def test_only_watched_attempts_are_reported(host: Host, reports: Reports) -> None:
     host.watch({B: 0})
-    host.launch(order(A, "true"))
-    host.launch(order(B, "true"))
+    host.launch(order(A, *programs.succeeds()))
+    host.launch(order(B, *programs.succeeds()))
     reports.attempt(B, Seen.EXITED)
     assert {o.attempt for o in reports.all if isinstance(o, AttemptReported)} == {B}
 
 
-def test_the_tail_of_a_log_is_read_by_offset_or_from_its_end(host: AgentHost, reports: Reports) -> None:
+def test_the_tail_of_a_log_is_read_by_offset_or_from_its_end(host: Host, reports: Reports) -> None:
     host.watch({A: 0})
-    host.launch(order(A, "printf", "0123456789"))
+    host.launch(order(A, *programs.prints("0123456789")))
     reports.attempt(A, Seen.EXITED)
     chunk = host.tail(A, "log", 2, 3)
     assert (chunk.start, chunk.end, chunk.size, chunk.data) == (2, 5, 10, b"234")
     assert host.tail(A, "log", -4, 100).data == b"6789"
 
 
-def test_code_is_sent_once_and_used(host: AgentHost, reports: Reports, tmp_path: Path) -> None:
+@real_only("a simulated host takes code for granted: archives are unpacked by the real tarfile into real files")
+def test_code_is_sent_once_and_used(host: Host, reports: Reports, tmp_path: Path) -> None:
     content = b"print('from the snapshot')\n"
     archive = tmp_path / "code.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
@@ -240,20 +239,20 @@ def test_code_is_sent_once_and_used(host: AgentHost, reports: Reports, tmp_path:
     assert host.tail(A, "log", 0, 100).data == b"from the snapshot\n"
 
 
-def test_code_that_was_never_sent_is_said_to_be_missing(host: AgentHost, reports: Reports) -> None:
+def test_code_that_was_never_sent_is_said_to_be_missing(host: Host, reports: Reports) -> None:
     assert reports
     with pytest.raises(HostRefused) as refused:
-        host.launch(order(A, "true", code="0" * 64))
+        host.launch(order(A, *programs.succeeds(), code="0" * 64))
     assert refused.value.code == "no_code"
 
 
-def test_a_job_outlives_the_connection_and_is_found_again(host: AgentHost, reports: Reports, another: Another) -> None:
+def test_a_job_outlives_the_connection_and_is_found_again(host: Host, reports: Reports, rig: HostRig) -> None:
     host.watch({A: 0})
-    host.launch(order(A, "sleep", "60"))
+    host.launch(order(A, *programs.sleeps()))
     pid = reports.wait(AttemptReported, lambda o: o.seen.pid is not None).seen.pid
     host.close()
-    later = Reports()
-    second = another(2)
+    later = rig.reports()
+    second = rig.host(2)
     second.keep(later.add)
     assert later.wait(HostSeen).attempts[A].pid == pid
     second.watch({A: 0})
@@ -261,17 +260,36 @@ def test_a_job_outlives_the_connection_and_is_found_again(host: AgentHost, repor
     assert later.attempt(A, Seen.EXITED).exit is not None
 
 
-def test_closing_leaves_no_thread_and_nothing_is_reported_after_it(another: Another) -> None:
+def test_an_agent_that_dies_is_missed_at_once_and_another_finds_the_job(
+    host: Host, reports: Reports, rig: HostRig
+) -> None:
+    host.watch({A: 0})
+    host.launch(order(A, *programs.sleeps()))
+    pid = reports.wait(AttemptReported, lambda o: o.seen.pid is not None).seen.pid
+    since = len(reports.all)
+    rig.kill_agents()
+    assert not reports.wait(HostUnseen, since=since, within_s=5.0).lasting
+    assert reports.wait(HostSeen, since=since).attempts[A].pid == pid
+    host.stop(A, 1.0)
+    reports.attempt(A, Seen.EXITED)
+
+
+def test_nothing_is_reported_or_done_once_it_is_closed(host: Host, reports: Reports) -> None:
+    host.watch({A: 0})
+    host.launch(order(A, *programs.says_that_it_started()))
+    host.close()
+    count = len(reports.all)
+    with pytest.raises(HostUnreachable):
+        host.stop(A, 1.0)
+    assert len(reports.all) == count
+
+
+@real_only("nothing of the simulator has threads")
+def test_closing_leaves_no_thread(rig: HostRig) -> None:
     before = threading.enumerate()
-    host, reports = another(1), Reports()
+    host, reports = rig.host(1), rig.reports()
     host.keep(reports.add)
     reports.wait(HostSeen)
     assert len(threading.enumerate()) > len(before)
-    host.watch({A: 0})
-    host.launch(order(A, "sleep", "60"))
     host.close()
-    count = len(reports.all)
     assert threading.enumerate() == before
-    assert len(reports.all) == count
-    with pytest.raises(HostUnreachable):
-        host.stop(A, 1.0)

@@ -50,10 +50,12 @@ class Reports:
         def found() -> Kind | None:
             return next((o for o in self.all[since:] if isinstance(o, kind) and such_that(o)), None)
 
+        return self.until(found, kind.__name__, within_s=within_s)
+
+    def until(self, found: Callable[[], Kind | None], what: str, *, within_s: float = 20.0) -> Kind:
+        """What that finds, asked anew after each report."""
         with self._changed:
-            assert self._changed.wait_for(lambda: found() is not None, within_s), (
-                f"not reported: {kind.__name__}; {self}"
-            )
+            assert self._changed.wait_for(lambda: bool(found()), within_s), f"not reported: {what}; {self}"
             report = found()
         assert report is not None
         return report

@@ -40,7 +40,7 @@ INJECTED: dict[str, str] = {
     "H11": "Network.drops_request, Network.drops_answer",
     "H12": "Network.delays, Machine.slowness",
     "H14": "Network.breaks_push",
-    "H15": "Machine: connections end while jobs run; nothing holds them",
+    "H15": "Connection.hang_up (while jobs run; nothing of theirs holds it)",
     "H17": "Machine.rate",
     "H20": "Nemesis.replace_machine (the old one is gone)",
     "D1": "Nemesis.cut_power",
@@ -60,7 +60,7 @@ INJECTED: dict[str, str] = {
     "J7": "jobs.GARBAGE (NaN, infinity)",
     "J10": "jobs.Fate.term_rc",
     "J11": "jobs.Fate.children",
-    "J12": "jobs.Fate.ignores_term, child_is_stubborn",
+    "J12": "jobs.Fate.ignores_term, jobs.Fate.child_is_stubborn",
     "J13": "jobs.Fate.child_hides",
     "J14": "Machine.new_process (children inherit descriptors)",
     "J15": "jobs.GARBAGE (70,000 bytes without a newline)",
@@ -77,6 +77,8 @@ INJECTED: dict[str, str] = {
     "M12": "People.type_bad, jobs.GARBAGE",
     "M14": "Nemesis.cut_all_networks",
 }
+#: Has no name of its own in a run: it is brought about by these.
+WITH_OTHERS = {"M6": "M4", "M12": "S16 to S23, J7, J15 to J17"}
 REASONS: dict[str, str] = {
     "G6": "a cycle is one atomic request; nothing is half applied",
     "S2": "the spreadsheet is opened by key; its title is read nowhere",

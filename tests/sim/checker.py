@@ -159,9 +159,8 @@ class Checker:
         alive = [one for one in self.living(attempt) if not self._may_escape(one)]
         if alive:
             one = alive[0]
-            self.blame(
-                when.partition(":")[0], f"{when} while {one.role} {one.pid} of {attempt} lives on {one.machine.name}"
-            )
+            invariant, _, what = when.partition(": ")
+            self.blame(invariant, f"{what} while {one.role} {one.pid} of {attempt} lives on {one.machine.name}")
 
     def _may_escape(self, process: Process) -> bool:
         """What agent.py calls its weakness: it hid, after its supervisor or its shim was killed."""

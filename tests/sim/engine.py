@@ -63,7 +63,9 @@ class Engine:
     """The clock, the heap of events and the only source of chance."""
 
     def __init__(self, seed: int) -> None:
+        self.seed = seed
         self.random = random.Random(seed)
+        self._streams: dict[str, random.Random] = {}
         self.now = 0.0
         self.hub = greenlet.getcurrent()
         self.bug: BaseException | None = None
@@ -153,8 +155,18 @@ class Engine:
 
     # --- chance --------------------------------------------------------------------------------------------------
 
-    def chance(self, probability: float) -> bool:
-        return probability > 0.0 and self.random.random() < probability
+    def stream(self, purpose: str) -> random.Random:
+        """Chance for one purpose alone: what it gives does not change when something else draws less or more.
+
+        Without this no failing run could be made smaller by leaving something out (`shrink.py`).
+        """
+        if purpose not in self._streams:
+            self._streams[purpose] = random.Random(f"{self.seed} {purpose}")
+        return self._streams[purpose]
+
+    def chance(self, probability: float, purpose: str = "") -> bool:
+        source = self.stream(purpose) if purpose else self.random
+        return probability > 0.0 and source.random() < probability
 
     def between(self, low: float, high: float) -> float:
         return low + (high - low) * self.random.random()

@@ -8,6 +8,7 @@ no answer, and each answer of an agent that is lost. For single faults this is c
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -111,9 +112,9 @@ def cases() -> Iterator[Setting]:
 
 def run_case(setting: Setting) -> Report:
     report = simulate(setting)
+    report.replay = f"--case '{setting.seed - 1000} {setting.crash_who} {setting.crash_at}'"
     if report.violation:
         name = setting.script.__name__ if setting.script else ""
-        report.replay = f"--case '{setting.seed - 1000} {setting.crash_who} {setting.crash_at}'"
         report.violation = f"{name}, {setting.crash_who} at boundary {setting.crash_at}: {report.violation}"
     return report
 
@@ -122,5 +123,5 @@ def run_exhaustive(jobs: int) -> Iterator[Report]:
     if jobs == 1:
         yield from map(run_case, cases())
         return
-    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+    with multiprocessing.get_context("fork").Pool(jobs, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         yield from pool.imap_unordered(run_case, cases(), chunksize=8)

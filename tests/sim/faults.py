@@ -32,9 +32,9 @@ RATES: dict[str, tuple[str, float]] = {
     "M8 daemon's disk is full": ("M8", 0.05),
 }
 PEOPLE = [f"S{n}" for n in (1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, *range(16, 26), 27)]
-JOBS = [f"J{n}" for n in (1, 2, 3, 4, 5, 10, 11, 12, 13, 15, 16, 19)]
+JOBS = [f"J{n}" for n in (1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 15, 16, 17, 19)]
 NETWORK = ["H1", "H5", "H7", "H10", "H11", "H12", "H14", "H17"]
-DEATHS = ["M1", "D4", "D7", "M7", "M12"]
+DEATHS = ["M1", "D4", "D7", "M7"]
 
 
 class Nemesis:
@@ -43,8 +43,10 @@ class Nemesis:
     def __init__(self, simulation: Simulation) -> None:
         self.simulation = simulation
         self.engine = simulation.engine
+        self.chance = self.engine.stream("nemesis")
         self.mends: list[Callable[[], None]] = []
-        self.acts = [(kind, act) for kind, act in self.events().items() if kind in simulation.kinds]
+        #: Those that were drawn and left out of this run too: the others then strike when they would have.
+        self.acts = [(kind, act) for kind, act in self.events().items() if kind in simulation.drawn | simulation.kinds]
         self.is_over = False
         self.is_copied = False
 
@@ -79,19 +81,23 @@ class Nemesis:
         }
 
     def begin(self, duration: float) -> None:
-        pace = self.engine.random.choice([5.0, 30.0, 120.0])
+        schedule = self.engine.stream("nemesis")
+        pace = schedule.choice([5.0, 30.0, 120.0])
 
         def strike() -> None:
             if self.is_over:
                 return
-            if self.acts and self.engine.now < duration:
-                kind, act = self.engine.random.choice(self.acts)
-                self.engine.fault(f"{kind} {act.__name__.replace('_', ' ').replace('<lambda>', 'refusal or outage')}")
-                act()
-            self.engine.at(self.engine.random.expovariate(1.0 / pace), strike)
+            if self.engine.now < duration:
+                kind, act = schedule.choice(self.acts)
+                if kind in self.simulation.kinds:
+                    self.chance = self.engine.stream(f"nemesis {kind}")
+                    words = act.__name__.replace("_", " ").replace("<lambda>", "refusal or outage")
+                    self.engine.fault(f"{kind} {words}")
+                    act()
+            self.engine.at(schedule.expovariate(1.0 / pace), strike)
 
         if self.acts:
-            self.engine.at(self.engine.random.expovariate(1.0 / pace), strike)
+            self.engine.at(schedule.expovariate(1.0 / pace), strike)
 
     def mend(self) -> None:
         self.is_over = True
@@ -107,10 +113,10 @@ class Nemesis:
                 self.mends.remove(mend)
                 mend()
 
-        self.engine.at(seconds or self.engine.random.choice([1.0, 20.0, 120.0, 1000.0]), over)
+        self.engine.at(seconds or self.chance.choice([1.0, 20.0, 120.0, 1000.0]), over)
 
     def machine(self) -> Machine:
-        return self.engine.random.choice(list(self.simulation.machines.values()))
+        return self.chance.choice(list(self.simulation.machines.values()))
 
     def harm(self, machine: Machine) -> None:
         """Note whose end is not their own from here on."""
@@ -137,7 +143,7 @@ class Nemesis:
     def drop(self, machine: Machine) -> None:
         """Connections to a machine that is off: half of them are noticed only by silence."""
         for connection in sorted(machine.watchers, key=lambda one: one.process.pid):
-            if self.engine.random.random() < 0.5:
+            if self.chance.random() < 0.5:
                 self.engine.at(0.01, lambda connection=connection: connection.end("the connection broke"))
             else:
                 connection.is_hung = True
@@ -173,7 +179,7 @@ class Nemesis:
         self.harm(machine)
         for process in list(machine.processes.values()):
             machine.signal(None, process, 15)
-        self.engine.at(self.engine.between(0.1, 40.0), self.cut_power)
+        self.engine.at(self.chance.uniform(0.1, 40.0), self.cut_power)
 
     def victims(self, machine: Machine, roles: tuple[str, ...]) -> list:
         return [one for one in machine.processes.values() if one.role in roles and not one.is_zombie]
@@ -181,7 +187,7 @@ class Nemesis:
     def kill_some(self, roles: tuple[str, ...], share: float) -> None:
         machine = self.machine()
         for process in self.victims(machine, roles):
-            if self.engine.random.random() < share:
+            if self.chance.random() < share:
                 self.simulation.checker.harmed[process.attempt] += 1
                 machine.signal(None, process, 9)
 
@@ -198,7 +204,7 @@ class Nemesis:
         for process in list(machine.processes.values()):
             if not process.is_foreign:
                 self.simulation.checker.harmed[process.attempt] += 1
-                machine.signal(None, process, self.engine.random.choice([15, 9]))
+                machine.signal(None, process, self.chance.choice([15, 9]))
 
     def log_out(self) -> None:
         self.kill_some(("supervisor", "shim", "launcher", "agent", "job", "job child"), 1.0)
@@ -265,7 +271,7 @@ class Nemesis:
         self.for_a_while(lambda: vars(service).update(is_suspended=False))
 
     def step_wall(self) -> None:
-        self.simulation.wall_offset += self.engine.random.choice([-3e8, -3600.0, 3600.0, 3e8])
+        self.simulation.wall_offset += self.chance.choice([-3e8, -3600.0, 3600.0, 3e8])
 
     def start_twice(self) -> None:
         """A second daemon over the same folder: the lock refuses it."""
@@ -288,7 +294,7 @@ class Nemesis:
                 other = simulation.start_daemon(copy)
                 self.for_a_while(other.kill)
 
-        self.engine.at(self.engine.between(1.0, 100.0), start)
+        self.engine.at(self.chance.uniform(1.0, 100.0), start)
 
 
 EVENTS = [

@@ -8,10 +8,11 @@ what it had been sent.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from sheetd.core.model import AttemptId, HostName
 from sheetd.core.observation import (
     AcceleratorsSeen,
     AttemptReported,
+    AttemptSeen,
     HostFacts,
     HostSeen,
     HostUnseen,
@@ -27,6 +29,7 @@ from sheetd.core.observation import (
 )
 from sheetd.errors import HostError, HostRefused, HostUnreachable
 from sheetd.hosts import answers
+from sheetd.hosts.host import _chunk as chunk_of
 from sheetd.hosts.host import spec_json
 from sheetd.ports import Chunk, LaunchOrder
 from tests.sim.engine import Engine, Task
@@ -37,13 +40,21 @@ ROOT = "/state"
 REQUEST_DEADLINE_S, QUIET_S, PING_DEADLINE_S, HEALTHY_S, TICKET_LIFE_S = 30.0, 15.0, 10.0, 60.0, 120.0
 
 
+REFUSALS = {
+    "H1": "connection refused",
+    "H5": "no banner in time: too many connections that have not logged in",
+    "H10": "the channel could not be opened",
+}
+
+
 @dataclass
 class Network:
     """The way to one host. Probabilities are for each request or connection."""
 
     is_cut: bool = False
     latency: float = 0.02
-    refuses: float = 0.0
+    #: By the kind of refusal, each of `REFUSALS`.
+    refuses: dict[str, float] = field(default_factory=dict)
     drops_request: float = 0.0
     drops_answer: float = 0.0
     delays: float = 0.0
@@ -70,8 +81,11 @@ class Connection:
         self.is_hung = False
         self.attendant: Task | None = None
         self.boot: Any = None
+        self.facts = HostFacts(boot="")
         self.clock = (0.0, 0.0)
         self.process: Process = host.machine.new_process(None, "agent", self.serve)
+        assert self.process.task is not None
+        self.process.task.on_end = lambda _task: self.agent_ended()
         host.machine.watchers.add(self)
 
     # --- the daemon's end ----------------------------------------------------------------------------------------
@@ -85,12 +99,12 @@ class Connection:
         self.count += 1
         number = self.count
         request = json.loads(json.dumps({"id": number, "verb": verb, **fields}))
-        if engine.chance(network.drops_request):
+        if engine.chance(network.drops_request, f"H11 there {self.host.name}"):
             engine.fault("H11 request lost", f"{self.host.name} {verb}")
             engine.at(network.latency, lambda: self.end("the connection broke"))
         else:
             late = 0.0
-            if engine.chance(network.delays * (6 if verb == "launch" else 1)):
+            if engine.chance(network.delays * (6 if verb == "launch" else 1), f"H12 {self.host.name}"):
                 late = engine.between(1.0, 150.0)
                 engine.fault("H12 request delivered late", f"{self.host.name} {verb} {late:.1f} s")
             self.in_order("there", late, lambda: self.deliver(request))
@@ -113,7 +127,7 @@ class Connection:
             raise HostRefused(str(reply["error"]["code"]), str(reply["error"]["message"]))
         return read(reply["ok"])
 
-    def in_order(self, way: str, late: float, arrive: Callable[[], None]) -> None:
+    def in_order(self, way: str, late: float, arrive: Callable[[], Any]) -> None:
         """Frames of one direction never overtake each other."""
         engine = self.engine
         when = engine.now + engine.between(0.5, 1.5) * self.host.network.latency + late
@@ -141,10 +155,17 @@ class Connection:
         self.engine.at(linger, self.hang_up)
 
     def hang_up(self) -> None:
+        if any(one.role == "job" and not one.is_zombie for one in self.host.machine.processes.values()):
+            self.engine.fault("H15 a connection ends while a job runs", self.host.name)
         self.host.machine.watchers.discard(self)
         self.host.machine.end(self.process, 9)
 
     # --- the agent's end -----------------------------------------------------------------------------------------
+
+    def agent_ended(self) -> None:
+        """The kernel closes its end, behind whatever frames are on their way."""
+        self.host.machine.end(self.process, 0)
+        self.in_order("back", 0.0, lambda: self.is_silent() or self.end("the agent has ended"))
 
     def serve(self) -> None:
         """As `agent.serve`, with frames that are whole."""
@@ -164,7 +185,9 @@ class Connection:
                 self.reply(request, reply)
             listens = agent.watcher.keepers or agent.probes.done is not None
             ready = {number for number, _ in Poll.poll(agent.watcher.poll, 0)} if listens else set()
-            due = [watched.again_at for watched in agent.watcher.watched.values() if watched.again_at is not None]
+            watched = agent.watcher.watched.values()
+            due = [one.again_at for one in watched if one.again_at is not None]
+            due += [growth.due for one in watched for growth in one.growths if growth.due is not None]
             due += [agent.probes.look_at] if agent.probes.look_at is not None else []
             now = system.boottime()
             if self.is_dirty or ready or any(when <= now for when in due):
@@ -193,11 +216,17 @@ class Connection:
         if self.host.machine.loses(request["verb"]):
             self.end("the connection broke before the answer")
             return
-        if engine.chance(network.drops_answer) and request["verb"] in ("launch", "stop", "status", "watch", "hello"):
+        if engine.chance(network.drops_answer, f"H11 back {self.host.name}") and request["verb"] in (
+            "launch",
+            "stop",
+            "status",
+            "watch",
+            "hello",
+        ):
             engine.fault("H11 reply lost", f"{self.host.name} {request['verb']}")
             engine.at(network.latency, lambda: self.end("the connection broke before the answer"))
             return
-        if engine.chance(network.hangs):
+        if engine.chance(network.hangs, f"H7 {self.host.name}"):
             engine.fault("H7 half-open connection", self.host.name)
             self.is_hung = True
         self.in_order("back", 0.0, lambda: self.hear(request["id"], answer))
@@ -216,7 +245,7 @@ class Connection:
             self.engine.wake(self.waiting[number])
 
     def push(self, push: dict[str, Any]) -> None:
-        if self.engine.chance(self.host.network.breaks_push):
+        if self.engine.chance(self.host.network.breaks_push, f"H14 {self.host.name}"):
             self.engine.fault("H14 connection lost in a push", self.host.name)
             self.end("the connection broke")
         self.in_order("back", 0.0, lambda: self.heard_push(push))
@@ -239,6 +268,9 @@ class SimHost:
         self.system = system
         self.epoch = epoch
         self.connection: Connection | None = None
+        #: Being opened: not greeted yet, so of no use to anybody but who opens it.
+        self.opening: Connection | None = None
+        self.is_opening = False
         self.why = f"{name}: not connected yet"
         self.report: Callable[[Observation], None] = lambda _: None
         self.task: Task | None = None
@@ -256,41 +288,61 @@ class SimHost:
         while not self.is_closed:
             began = None
             try:
-                connection = self._open()
+                connection = self._connect()
                 began = self.engine.now
                 self._greet(connection)
                 self._attend(connection)
             except HostError as error:
                 if self.connection is not None:
                     self.connection.end(str(error))
+                self.why = str(error)
                 lasting = isinstance(error, HostRefused) and error.code not in ("busy", "internal", "disk_full")
                 self.say(HostUnseen(host=self.name, why=str(error), lasting=lasting))
                 failures = failures + 1 if began is None or self.engine.now - began < HEALTHY_S else 0
                 self.engine.sleep(self.engine.between(0.0, min(30.0, 2.0**failures)) if failures else 0.01)
 
+    def _connect(self) -> Connection:
+        """The one that is open now, or a new one. Raises HostUnreachable or HostRefused."""
+        while self.is_opening:
+            self.engine.sleep(0.01)
+        if self.connection is not None and not self.connection.ended:
+            return self.connection
+        self.is_opening = True
+        try:
+            self.connection = self._open()
+        except HostError as error:
+            self.why = str(error)
+            raise
+        finally:
+            self.is_opening = False
+        return self.connection
+
     def _open(self) -> Connection:
         network, engine = self.network, self.engine
+        if self.is_closed:
+            raise HostUnreachable(f"{self.name}: sheetd has closed its connection")
         engine.sleep(engine.between(0.5, 2.0) * network.latency)
         if network.is_cut or not self.machine.is_up:
             engine.sleep(engine.random.choice([0.1, 5.0, 20.0]))
             raise HostUnreachable(f"{self.name} cannot be reached: timed out")
-        if engine.chance(network.refuses):
-            engine.fault("H1 connection refused", self.name)
-            raise HostUnreachable(f"{self.name} refused the connection")
+        for kind, rate in network.refuses.items():
+            if engine.chance(rate, f"{kind} {self.name}"):
+                engine.fault(f"{kind} {REFUSALS[kind]}", self.name)
+                raise HostUnreachable(f"{self.name}: {REFUSALS[kind]}")
         if network.refusal is not None:
             raise network.refusal
-        connection = Connection(self)
-        connection.attendant = engine.current
-        self.connection = connection
+        connection = self.opening = Connection(self)
         try:
-            facts = connection.ask(
-                "hello", lambda answer: self._read_hello(connection, answer), protocol=1, epoch=self.epoch
-            )
+            self._hello(connection)
         except BaseException:
             connection.end("the greeting failed")
             raise
-        connection.facts = facts
         return connection
+
+    def _hello(self, connection: Connection) -> HostFacts:
+        read = lambda answer: self._read_hello(connection, answer)  # noqa: E731
+        connection.facts = connection.ask("hello", read, protocol=1, epoch=self.epoch)
+        return connection.facts
 
     @staticmethod
     def _read_hello(connection: Connection, answer: Mapping[str, Any]) -> HostFacts:
@@ -305,15 +357,19 @@ class SimHost:
         self._tell_wanted(connection)
 
     def _attend(self, connection: Connection) -> None:
+        connection.attendant = self.engine.current
         while not connection.ended:
             self.engine.wait(max(QUIET_S - (self.engine.now - connection.heard), 1.5))
             quiet = self.engine.now - connection.heard
             if quiet >= QUIET_S and not connection.waiting and not connection.ended:
-                connection.ask("ping", lambda answer: self._ping(connection, answer), PING_DEADLINE_S)
+                self._ping(connection)
         raise HostUnreachable(connection.why)
 
+    def _ping(self, connection: Connection) -> None:
+        connection.ask("ping", lambda answer: self._set_clock(connection, answer), PING_DEADLINE_S)
+
     @staticmethod
-    def _ping(connection: Connection, answer: Mapping[str, Any]) -> None:
+    def _set_clock(connection: Connection, answer: Mapping[str, Any]) -> None:
         connection.clock = answers.seconds(answer, "boottime_s"), connection.engine.now
 
     def _tell_wanted(self, connection: Connection) -> None:
@@ -349,8 +405,10 @@ class SimHost:
     # --- verbs ---------------------------------------------------------------------------------------------------
 
     def _now_open(self) -> Connection:
-        if self.connection is None or self.connection.ended:
-            raise HostUnreachable(self.connection.why if self.connection else self.why)
+        if self.connection is None:
+            raise HostUnreachable(self.why)
+        if self.connection.ended:
+            raise HostUnreachable(self.connection.why)
         return self.connection
 
     def watch(self, metrics_offsets: Mapping[AttemptId, int]) -> None:
@@ -371,25 +429,38 @@ class SimHost:
 
     def launch(self, order: LaunchOrder) -> Any:
         connection = self._now_open()
+        spec = spec_json(order.spec, resume=order.resume, env={}, accelerators=order.accelerators)
+
+        def ask() -> Any:
+            return connection.ask(
+                "launch",
+                state_of,
+                attempt=order.attempt,
+                nonce=order.nonce,
+                spec=spec,
+                secrets=dict(order.secrets),
+                epoch=self.epoch,
+                ticket=self._ticket(connection),
+            )
+
+        try:
+            return ask()
+        except HostRefused as error:
+            if error.code != "ticket_expired":
+                raise
+        self._ping(connection)
+        return ask()
+
+    def _ticket(self, connection: Connection) -> dict[str, Any]:
         boottime, heard = connection.clock
-        ticket = {"boot": connection.boot, "deadline_boottime_s": boottime + self.engine.now - heard + TICKET_LIFE_S}
-        return connection.ask(
-            "launch",
-            lambda answer: answers.attempt_seen(answer.get("state")),
-            attempt=order.attempt,
-            nonce=order.nonce,
-            spec=spec_json(order.spec, resume=order.resume, env={}, accelerators=order.accelerators),
-            secrets=dict(order.secrets),
-            epoch=self.epoch,
-            ticket=ticket,
-        )
+        return {"boot": connection.boot, "deadline_boottime_s": boottime + self.engine.now - heard + TICKET_LIFE_S}
 
     def stop(self, attempt: AttemptId, grace_s: float) -> Any:
-        read = lambda answer: answers.attempt_seen(answer.get("state"))  # noqa: E731
-        return self._now_open().ask("stop", read, attempt=attempt, grace_s=grace_s, epoch=self.epoch)
+        return self._now_open().ask("stop", state_of, attempt=attempt, grace_s=grace_s, epoch=self.epoch)
 
     def tail(self, attempt: AttemptId, stream: Literal["log", "metrics"], offset: int, max_bytes: int) -> Chunk:
-        raise NotImplementedError("the loop never asks for it")
+        read = functools.partial(chunk_of, max_bytes=max_bytes)
+        return self._now_open().ask("tail", read, attempt=attempt, stream=stream, offset=offset, max_bytes=max_bytes)
 
     def accelerators(self, max_age_s: float, idle_memory_mb: int) -> AcceleratorsSeen:
         asked = {"max_age_s": max_age_s, "idle_memory_mb": idle_memory_mb}
@@ -397,14 +468,19 @@ class SimHost:
         return seen
 
     def facts(self) -> HostFacts:
-        raise NotImplementedError("the loop never asks for it")
+        return self._hello(self._connect())
 
     def close(self) -> None:
         self.is_closed = True
-        if self.connection is not None:
-            self.connection.end("closed")
+        for connection in (self.opening, self.connection):
+            if connection is not None:
+                connection.end(f"{self.name}: sheetd has closed its connection")
         if self.task is not None:
             self.task.kill()
+
+
+def state_of(answer: Mapping[str, Any]) -> AttemptSeen:
+    return answers.attempt_seen(answer.get("state"))
 
 
 def ready_machine(engine: Engine, name: str, loader: Loader, system: Any) -> Machine:

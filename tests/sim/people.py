@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sheetd.core.grid import Cell, CellValue
 from tests.core.story import cell
@@ -53,6 +53,7 @@ class People:
     def __init__(self, simulation: Simulation, kinds: set[str]) -> None:
         self.simulation = simulation
         self.engine = simulation.engine
+        self.chance = self.engine.stream("people")
         self.tab = simulation.tab
         self.kinds = kinds
         self.orders: dict[Line, Order] = {}
@@ -60,6 +61,8 @@ class People:
         self.count = 0
         self.history: list[tuple[list[Line], list[dict[Column, Cell]]]] = []
         self.pending_columns: list[Callable[[], None]] = []
+        #: What was drawn and left out is chosen too, and not done: all else is done when it would have been.
+        drawn = kinds | simulation.drawn
         named = {
             "": [self.type_row] * 4 + [self.note],
             "S1": [self.rename_tab],
@@ -79,16 +82,15 @@ class People:
             "S27": [self.many_rows],
         }
         self.acts: list[tuple[str, Callable[[], None]]] = [
-            (kind, act) for kind, acts in named.items() if not kind or kind in kinds for act in acts
+            (kind, act) for kind, acts in named.items() if not kind or kind in drawn for act in acts
         ]
-        self.acts += [(kind, self.type_bad(kind)) for kind in BAD_VALUES if kind in kinds]
-
-    @property
-    def chance(self) -> Any:
-        return self.engine.random
+        self.acts += [(kind, self.type_bad(kind)) for kind in BAD_VALUES if kind in drawn]
 
     def do_something(self) -> None:
-        kind, act = self.chance.choice(self.acts)
+        kind, act = self.engine.stream("people").choice(self.acts)
+        if kind and kind not in self.kinds:
+            return
+        self.chance = self.engine.stream(f"people {kind}")
         self.snapshot()
         if kind:
             self.engine.fault(f"{kind} {act.__name__.replace('_', ' ')}")
@@ -109,7 +111,7 @@ class People:
 
     def fresh(self) -> int:
         self.count += 1
-        self.fates[self.count] = draw_fate(self.chance, self.kinds)
+        self.fates[self.count] = draw_fate(self.engine.stream(f"fate {self.count}"), self.kinds)
         return self.count
 
     def new_line(self) -> Line:
@@ -279,7 +281,7 @@ class People:
     def later(self, back: Callable[[], None]) -> None:
         """Somebody notices, and puts it back."""
         self.simulation.repairs.append(back)
-        self.engine.at(self.engine.between(5.0, 60.0), lambda: self.put_back(back))
+        self.engine.at(self.chance.uniform(5.0, 60.0), lambda: self.put_back(back))
 
     def put_back(self, back: Callable[[], None]) -> None:
         if back in self.simulation.repairs:

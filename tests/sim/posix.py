@@ -722,4 +722,6 @@ def facts_of(machine: Machine, system: Any) -> dict[str, Any]:
         "boottime_s": system.boottime(),
         "hostname": machine.name,
         "machine_id": machine.name,
+        "cores": 8,
+        "memory_bytes": 32 << 30,
     }

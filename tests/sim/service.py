@@ -70,7 +70,7 @@ class SimSnapshots:
 
     def pin(self, folder: Path) -> str:
         self.simulation.engine.sleep(0.2)
-        if self.simulation.engine.chance(self.simulation.rates.get("J19 code cannot be read", 0.0)):
+        if self.simulation.engine.chance(self.simulation.rates.get("J19 code cannot be read", 0.0), "J19"):
             self.simulation.engine.fault("J19 code cannot be read")
             raise ConfigError(f"{folder} cannot be read: it is being changed")
         return "c0de" * 16
@@ -90,7 +90,7 @@ class SimJournal:
     def append(self, events: Sequence[Event]) -> None:
         self.service.boundary("before the journal was written")
         rates = self.service.simulation.rates
-        if self.service.simulation.engine.chance(rates.get("M8 daemon's disk is full", 0.0)):
+        if self.service.simulation.engine.chance(rates.get("M8 daemon's disk is full", 0.0), "M8"):
             self.service.simulation.engine.fault("M8 daemon's disk is full")
             raise JournalError("the disk is full")
         self.real.append(events)

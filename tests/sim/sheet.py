@@ -274,7 +274,7 @@ class SimSheet:
             self._lose(fault)
 
     def _lose(self, fault: str) -> None:
-        if self.engine is None or not self.engine.chance(self.rates.get(fault, 0.0)):
+        if self.engine is None or not self.engine.chance(self.rates.get(fault, 0.0), fault):
             return
         self.engine.fault(fault)
         if fault.startswith("G4"):
@@ -289,7 +289,7 @@ class SimSheet:
         return [grid.cell(row, column).value if column >= 0 else None for row in range(1, len(grid.rows))]
 
     def _refuse(self, fault: str) -> None:
-        if self.engine is not None and self.engine.chance(self.rates.get(fault, 0.0)):
+        if self.engine is not None and self.engine.chance(self.rates.get(fault, 0.0), fault):
             self.engine.fault(fault)
             raise SheetRefused(fault)
 
@@ -314,7 +314,7 @@ class SimSheet:
 
     def _answer(self, kind: str) -> None:
         if self.engine is not None:
-            slow = self.rates.get("G4 no answer", 0.0) and self.engine.chance(0.05)
+            slow = self.rates.get("G4 no answer", 0.0) and self.engine.chance(0.05, "G4 slow")
             self.engine.sleep(
                 self.engine.between(0.2, 1.0) * self.latency + (self.engine.between(0, 30) if slow else 0.0)
             )
@@ -324,7 +324,7 @@ class SimSheet:
         if engine is None:
             return grid
         self.old.append(grid)
-        if engine.chance(self.rates.get("G12 truncated read", 0.0)) and len(grid.rows) > 2:
+        if engine.chance(self.rates.get("G12 truncated read", 0.0), "G12 truncated read") and len(grid.rows) > 2:
             engine.fault("G12 truncated read")
             kept = grid.rows[: engine.random.randrange(1, len(grid.rows))]
             return Grid(
@@ -334,7 +334,7 @@ class SimSheet:
                 row_count=grid.row_count,
                 column_count=grid.column_count,
             )
-        if engine.chance(self.rates.get("G12 stale read", 0.0)):
+        if engine.chance(self.rates.get("G12 stale read", 0.0), "G12 stale read"):
             engine.fault("G12 stale read")
             old = self.old[0]
             return old if old.rows[:1] == grid.rows[:1] and self._words(old) == self._words(grid) else grid

@@ -21,13 +21,14 @@ from tests.sim import posix
 from tests.sim.checker import Checker, Violation
 from tests.sim.engine import Engine
 from tests.sim.faults import RATES, Nemesis, draw_kinds
-from tests.sim.hosts import Network, ready_machine
+from tests.sim.hosts import REFUSALS, Network, ready_machine
 from tests.sim.jobs import Fate, run_job
 from tests.sim.machine import Process
 from tests.sim.people import People
 from tests.sim.service import Service
 from tests.sim.sheet import OWNED_HEADERS, USER_HEADERS, SimSheet, Tab
 
+HOSTS = ("alpha", "beta", "gamma")
 MEMORY = Path("/dev/shm")
 #: Virtual seconds in which everything must have finished after the last fault.
 LIVENESS_S = 6000.0
@@ -43,10 +44,18 @@ class Setting:
     kinds: set[str] | None = None
     duration: float | None = None
     rows: int | None = None
+    hosts: int | None = None
     #: Kill whoever comes to this boundary, counted from 0, instead of drawing.
     crash_at: int | None = None
     crash_who: str = ""
     script: Callable[[Simulation], None] | None = None
+
+    def options(self) -> str:
+        """As `python -m tests.sim` takes them. What was not chosen is drawn from the seed there too."""
+        chosen = {"--seed": self.seed, "--duration": self.duration, "--rows": self.rows, "--hosts": self.hosts}
+        words = [f"{name} {value:.15g}" for name, value in chosen.items() if value is not None]
+        kinds = [] if self.kinds is None else [f"--kinds {','.join(sorted(self.kinds)) or 'none'}"]
+        return " ".join([words[0], *kinds, *words[1:]])
 
 
 @dataclass
@@ -61,10 +70,14 @@ class Report:
     turns: int = 0
     executions: int = 0
     boundaries: dict[str, int] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ()
+    duration: float = 0.0
+    rows: int = 0
+    hosts: int = 0
     faults: dict[str, int] = field(default_factory=dict)
     violation: str = ""
     last: tuple[str, ...] = ()
-    #: What follows `python -m tests.sim` to see it again, if not the seed.
+    #: What follows `python -m tests.sim` to see it again.
     replay: str = ""
 
 
@@ -72,20 +85,29 @@ class Simulation:
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         engine = self.engine = Engine(setting.seed)
-        chance = engine.random
+        chance = engine.stream("setting")
         posix.OS.entropy = 0
-        self.kinds = draw_kinds(chance) if setting.kinds is None else setting.kinds
+        #: What this seed enables when nobody chooses.
+        self.drawn = draw_kinds(engine.stream("kinds"))
+        self.kinds = self.drawn if setting.kinds is None else setting.kinds
         self.loader, self.system = LOADER, SYSTEM
         self.is_calm = [False]
         self.repairs: list[Callable[[], None]] = []
         self.cli_stopped: set[str] = set()
         self.wall_offset = 0.0
         self.boundaries: dict[str, int] = {}
-        self.daemon_rate = engine.between(0.98, 1.02) if "M7" in self.kinds else 1.0
-        self.rates = {name: engine.between(0.01, high) for name, (kind, high) in RATES.items() if kind in self.kinds}
-        self.kill_rate = chance.choice([0.002, 0.02, 0.1]) if "M1" in self.kinds else 0.0
-        self.host_kill_rate = chance.choice([0.001, 0.01, 0.03]) if "D4" in self.kinds else 0.0
-        self.rows_max = chance.randrange(1, 14) if setting.rows is None else setting.rows
+        self.daemon_rate = engine.stream("M7").uniform(0.98, 1.02) if "M7" in self.kinds else 1.0
+        self.rates = {
+            name: engine.stream(f"rate {name}").uniform(0.01, high)
+            for name, (kind, high) in RATES.items()
+            if kind in self.kinds
+        }
+        self.kill_rate = engine.stream("M1 rate").choice([0.002, 0.02, 0.1]) if "M1" in self.kinds else 0.0
+        self.host_kill_rate = engine.stream("D4 rate").choice([0.001, 0.01, 0.03]) if "D4" in self.kinds else 0.0
+        rows, hosts = chance.randrange(1, 14), chance.randrange(1, 4)
+        duration = chance.choice([60.0, 200.0, 200.0, 600.0, 600.0, 2400.0])
+        self.duration = setting.duration or duration
+        self.rows_max = rows if setting.rows is None else setting.rows
         self.limits = Limits(
             poll_s=chance.choice([2.0, 2.0, 10.0]),
             settle_s=3.0,
@@ -94,8 +116,8 @@ class Simulation:
             fresh_s=0.5,
         )
         self.templates = self._templates()
-        names = ["alpha", "beta", "gamma"][: chance.randrange(1, 4)]
-        self.slots = {name: chance.randrange(1, 4) for name in names}
+        names = HOSTS[: hosts if setting.hosts is None else setting.hosts]
+        self.slots = {name: engine.stream(f"slots {name}").randrange(1, 4) for name in names}
         self.folder = Path(tempfile.mkdtemp(prefix="sheetd-sim-", dir=MEMORY if MEMORY.is_dir() else None)) / "state"
         headers = list(USER_HEADERS + OWNED_HEADERS)
         self.tab = Tab(headers, row_count=400)
@@ -104,7 +126,7 @@ class Simulation:
         self.api.fails = lambda where: self.at_boundary("sheet", where)
         self.api.meddle, self.api.before_read = self.people.meddle, self._before_read
         self.checker = Checker(self)
-        self.networks = {name: self._network() for name in names}
+        self.networks = {name: self._network(name) for name in names}
         self.machines = {name: self._machine(name) for name in names}
         self.services: list[Service] = []
         self.count = 0
@@ -117,7 +139,7 @@ class Simulation:
         return bool(self.kinds & {"D5", "D6", "D8", "D23", "H20", "D1", "D17"})
 
     def _templates(self) -> dict[str, Template]:
-        chance = self.engine.random
+        chance = self.engine.stream("templates")
         train = {
             "command": ("job", "--lr={lr}", "--seed={seed}", "--tag={tag}"),
             "resume_command": ("job", "--lr={lr}", "--seed={seed}", "--tag={tag}", "--resume"),
@@ -134,18 +156,17 @@ class Simulation:
             "relaunches": 60,
             "metrics": (MetricRule(name="loss", regex=chance.choice([None, r"loss=(\S+)"])),),
         }
-        both = {"train": Template(name="train", **train), "coded": Template(name="coded", code="/project", **train)}
-        return both if "M12" in self.kinds else {"train": both["train"], "coded": both["coded"]}
+        return {"train": Template(name="train", **train), "coded": Template(name="coded", code="/project", **train)}
 
-    def _network(self) -> Network:
+    def _network(self, name: str) -> Network:
         engine, kinds = self.engine, self.kinds
 
         def rate(kind: str, high: float) -> float:
-            return engine.between(0.0, high) if kind in kinds else 0.0
+            return engine.stream(f"rate {kind} {name}").uniform(0.0, high) if kind in kinds else 0.0
 
         return Network(
-            latency=engine.between(0.005, 0.2),
-            refuses=max(rate("H1", 0.3), rate("H5", 0.3), rate("H10", 0.2)),
+            latency=engine.stream(f"latency {name}").uniform(0.005, 0.2),
+            refuses={kind: rate(kind, 0.3) for kind in REFUSALS if kind in kinds},
             drops_request=rate("H11", 0.15),
             drops_answer=rate("H11", 0.15),
             delays=rate("H12", 0.1),
@@ -155,8 +176,10 @@ class Simulation:
 
     def _machine(self, name: str) -> Any:
         machine = ready_machine(self.engine, name, self.loader, self.system)
-        machine.rate = self.engine.between(0.97, 1.03) if "H17" in self.kinds else 1.0
-        machine.slowness = self.engine.random.choice([0.05, 1.0]) if "H12" in self.kinds else 0.0
+        if "H17" in self.kinds:
+            machine.rate = self.engine.stream(f"H17 {name}").uniform(0.97, 1.03)
+            self.engine.fault("H17 the host's clock drifts", f"{name} {machine.rate:.4f}")
+        machine.slowness = self.engine.stream(f"H12 {name}").choice([0.05, 1.0]) if "H12" in self.kinds else 0.0
         machine.pid_last = 360 if "D7" in self.kinds else 30_000
         machine.boundary = self._host_boundary
         machine.loses = lambda verb: self.at_boundary("answer", verb)
@@ -185,7 +208,7 @@ class Simulation:
             return False
         if self.setting.crash_at is not None:
             return who == self.setting.crash_who and number == self.setting.crash_at
-        return self.engine.chance({"daemon": self.kill_rate, "host": self.host_kill_rate}.get(who, 0.0))
+        return self.engine.chance({"daemon": self.kill_rate, "host": self.host_kill_rate}.get(who, 0.0), f"death {who}")
 
     def _host_boundary(self, process: Process, call: str) -> bool:
         if not self.at_boundary("host", call):
@@ -205,7 +228,7 @@ class Simulation:
     def died(self, service: Service) -> None:
         self.services.remove(service)
         if service is self.service:
-            wait = 1.0 if self.is_calm[0] else self.engine.random.choice([0.1, 5.0, 200.0])
+            wait = 1.0 if self.is_calm[0] else self.engine.stream("restart").choice([0.1, 5.0, 200.0])
             self.engine.at(wait, self._restart)
 
     def _kill_daemon(self) -> None:
@@ -222,12 +245,11 @@ class Simulation:
     # --- the run -------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        engine = self.engine
-        duration = self.setting.duration or engine.random.choice([60.0, 200.0, 200.0, 600.0, 600.0, 2400.0])
+        engine, duration = self.engine, self.duration
         if self.setting.script is not None:
             self.setting.script(self)
         else:
-            self._people_come(engine.between(0.0, 5.0), duration)
+            self._people_come()
         self.nemesis.begin(duration)
         engine.run(duration)
         self.checker.cells_of_people()
@@ -242,13 +264,14 @@ class Simulation:
             raise Violation(f"I20: {LIVENESS_S:g} s after the last fault, {words}")
         self.checker.final()
 
-    def _people_come(self, delay: float, until: float) -> None:
-        pace = self.engine.random.choice([2.0, 10.0, 40.0])
+    def _people_come(self) -> None:
+        chance = self.engine.stream("when people come")
+        delay, pace = chance.uniform(0.0, 5.0), chance.choice([2.0, 10.0, 40.0])
 
         def come() -> None:
             if not self.is_calm[0]:
                 self.people.do_something()
-                self.engine.at(self.engine.random.expovariate(1.0 / pace), come)
+                self.engine.at(chance.expovariate(1.0 / pace), come)
 
         for _ in range(3):
             self.engine.at(delay, self.people.type_row)
@@ -291,6 +314,11 @@ class Simulation:
             turns=self.checker.turns,
             executions=len(runs),
             boundaries=dict(self.boundaries),
+            kinds=tuple(sorted(self.kinds)),
+            replay=self.setting.options(),
+            duration=self.duration,
+            rows=self.rows_max,
+            hosts=len(self.machines),
             faults=dict(engine.faults),
             violation=violation,
             last=tuple(engine.last),
