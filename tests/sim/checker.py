@@ -133,6 +133,7 @@ class Checker:
         attempt = event.attempt
         if attempt in self.intents:
             self.blame("I5", f"{attempt} was intended twice")
+        self.simulation.cards.given(event, self.intents, self.ends)
         self.intents[attempt] = event
         id_, number = experiment_of(attempt), int(attempt.rpartition(".")[2])
         if number > 1:
@@ -248,6 +249,7 @@ class Checker:
         if attempt in self.ends:
             self.blame("I10", f"{attempt} is executed after its end was recorded")
         self._right_place(attempt, k, argv, env)
+        self.simulation.cards.executed(attempt, intent, env)
         for other, held in self.intents.items():
             if (
                 held.host == host
