@@ -252,7 +252,7 @@ def _host_refused(world: World, news: fx.HostRefusedEffect, now_s: float) -> Non
             world.refusals[news.effect.attempt] = f"{news.effect.host} refused it: {news.why}"
         if news.code in HOST_FAULTS:
             world.host_faults[news.effect.attempt] = news.why
-        if news.code == "accelerator_busy":
+        if news.code in ("accelerator_busy", "accelerator_gone"):
             world.beaten.add(news.effect.attempt)
             someone_came_first(world, news.effect.host, news.effect.accelerators, now_s)
 

@@ -9,7 +9,7 @@ from sheetd.core.health import HostHealth
 from sheetd.core.observation import Use
 from sheetd.core.text import clean_line
 from sheetd.core.why import Block
-from sheetd.core.world import HostView, World
+from sheetd.core.world import OVER, HostView, World
 
 NOTE_MAX = 200
 
@@ -70,6 +70,11 @@ def _remarks(host: HostView, health: HostHealth) -> tuple[str, ...]:
     sick = [one for one in host.accelerators if one.state is Use.SICK]
     return (
         f"{gone}; `sheetd host retest {host.name}` makes do with the others" if lost else "",
+        *(
+            f"{attempt} cannot be ended, its slots stay taken: {clean_line(seen.reason or 'a process survives')}"
+            for attempt, seen in host.attempts.items()
+            if seen.unkillable and seen.state not in OVER
+        ),
         f"{len(sick)} of {len(host.accelerators)} accelerators sick: {clean_line(sick[0].why, NOTE_MAX)}"
         if sick
         else "",

@@ -260,8 +260,19 @@ def _story(world: World, experiment: Experiment, now: Now) -> str:
     if experiment.phase is Phase.LAUNCHING:
         return world.remarks.get(experiment.id, f"asking {attempt.host} to start it")
     if experiment.phase is Phase.STOPPING:
+        seen = world.seen(attempt)
+        if seen is not None and seen.unkillable:
+            return f"{experiment.stop_reason}; {_unkillable_words(attempt, seen)}"
         return f"{experiment.stop_reason}; waiting for every process to end, at most {experiment.spec.grace_s:g} s"
-    return _running_words(world.seen(attempt))
+    seen = world.seen(attempt)
+    if seen is not None and seen.unkillable:
+        return _unkillable_words(attempt, seen)
+    return _running_words(seen)
+
+
+def _unkillable_words(attempt: Attempt, seen: AttemptSeen) -> str:
+    why = seen.reason or "a process of it survives SIGKILL"
+    return f"{why}; its slot on {attempt.host} stays taken until that is over, which may need a reboot"
 
 
 def _why_waiting(world: World, experiment: Experiment, attempt: Attempt | None, now: Now) -> str:

@@ -122,7 +122,7 @@ def _detail(experiment: Experiment, attempt: Attempt, seen: AttemptSeen, reason:
     if reason is Reason.STOPPED_BY_USER:
         return experiment.stop_reason or "stopped outside sheetd"
     if reason is Reason.ACCELERATOR_BUSY:
-        return f"somebody else took the accelerator on {attempt.host} first; nothing was started"
+        return f"{experiment.stop_reason or f'{attempt.host} had no accelerator for it any more'}; nothing was started"
     if reason is Reason.LAUNCH_FAILED:
         return experiment.stop_reason or f"{attempt.host} did not start it"
     if seen.state is Seen.REBOOTED:

@@ -58,7 +58,7 @@ class TemplateFile(Section):
     #: Each accelerator has at least so much memory; 0: any host will do.
     memory_gb: Annotated[float, Field(strict=True, ge=0, le=100_000, allow_inf_nan=False)] = 0.0
     #: Up to so many experiments of templates that say so run on one accelerator at once.
-    share: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
+    share: Annotated[int, Field(strict=True, ge=1, le=16)] = 1
     where: Text = ""
     grace_s: Seconds = 60.0
     restarts: RestartsSection = Field(default_factory=RestartsSection)
