@@ -55,6 +55,7 @@ def start_probe(system: System, root: str, idle_memory_mb: int) -> Optional[int]
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         Prober(system, root, lock, idle_memory_mb).probe()
+        os.close(lock)  # before the pipe: whoever hears of our end finds the lock free
 
     def leave_behind() -> None:
         os.setsid()
@@ -82,8 +83,9 @@ class ProbeDesk:
         self.boot = system.boot()
         self.idle_memory_mb = 300
         self.done: Optional[int] = None  # of our own prober
+        self.ended_own = False
         self.look_at: Optional[float] = None  # when to look for the end of another's
-        self.owed = False  # the daemon was told that a probe is under way
+        self.asked_at: Optional[float] = None  # the daemon waits for samples that are younger
         self.told: Optional[Json] = None
 
     def answer(self, request: Json) -> Json:
@@ -93,7 +95,7 @@ class ProbeDesk:
         self.idle_memory_mb = int(idle)
         seen = self.describe()
         if seen["samples"] < 2 or seen["age_s"] > most:
-            self.owed = True
+            self.asked_at = self.system.boottime()
             self.begin()
         seen["is_probing"] = self.done is not None or self.look_at is not None
         self.told = essence(seen)
@@ -115,7 +117,7 @@ class ProbeDesk:
         if self.done in ready and self.done is not None:
             self.poll.unregister(self.done)
             os.close(self.done)
-            self.done = None
+            self.done, self.ended_own = None, True
             self.look_at = self.system.boottime()
 
     def timeout(self) -> Optional[float]:
@@ -126,17 +128,29 @@ class ProbeDesk:
         now = self.system.boottime()
         if self.look_at is None or now < self.look_at:
             return
+        is_free = self.is_lock_free()
+        is_stuck = not is_free and self.stuck_s() > STUCK_S
+        self.look_at = None if is_free else now + (STUCK_POLL_S if is_stuck else OTHERS_POLL_S)
+        seen = self.describe()
+        if is_free and self.is_waiting(seen) and not self.ended_own:  # who was at work died, or only looked at the lock
+            self.begin()
+            return
+        self.ended_own = False
+        seen["is_probing"] = not is_free
+        if (is_free and self.asked_at is not None) or (is_stuck and essence(seen) != self.told):
+            self.asked_at = None if is_free else self.asked_at
+            self.told = essence(seen)
+            yield {"push": "accelerators", **seen}
+
+    def is_waiting(self, seen: Json) -> bool:
+        age_s = seen["age_s"]
+        return self.asked_at is not None and (age_s is None or self.system.boottime() - age_s < self.asked_at)
+
+    def is_lock_free(self) -> bool:
         lock = lock_probe(self.root)
         if lock is not None:
             os.close(lock)
-        seen = self.describe()
-        is_stuck = lock is None and self.stuck_s() > STUCK_S
-        self.look_at = None if lock is not None else now + (STUCK_POLL_S if is_stuck else OTHERS_POLL_S)
-        seen["is_probing"] = lock is None
-        if (lock is not None and self.owed) or essence(seen) != self.told:
-            self.owed = self.owed and lock is None
-            self.told = essence(seen)
-            yield {"push": "accelerators", **seen}
+        return lock is not None
 
     def stuck_s(self) -> float:
         """How long ago the last tool was asked; only of interest while the lock is held."""
@@ -164,9 +178,7 @@ class ProbeDesk:
         stuck_s = self.stuck_s()
         if stuck_s <= STUCK_S:
             return devices, []
-        lock = lock_probe(self.root)
-        if lock is not None:
-            os.close(lock)
+        if self.is_lock_free():
             return devices, []
         tool = load(self.root, "begun.json").get("tool", "")
         times = max(int((kept.get("hangs") or {}).get(tool, 0)), int(stuck_s // DEADLINE_S))

@@ -60,6 +60,8 @@ class Prober:
         samples = self.kept.get("samples") or []
         if not samples or self.system.boottime() - samples[-1]["at"] > REUSE_S:
             self.sample()
+            if any(self.hangs.values()):  # to ask again at once would only hang again
+                return
         last = self.kept["samples"][-1]["at"] if self.kept.get("samples") else 0.0
         time.sleep(max(0.0, last + APART_S - self.system.boottime()))
         self.sample()
