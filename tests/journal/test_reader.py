@@ -12,7 +12,7 @@ from sheetd.core.model import AttemptId, ExperimentId
 from sheetd.core.observation import MetricPoint
 from sheetd.errors import JournalError
 from sheetd.journal import JournalReader, RequestStore, SqliteJournal
-from tests.journal.samples import K7, M3, ONE_OF_EACH
+from tests.journal.samples import IN_VERSION_1, K7, M3, ONE_OF_EACH
 
 
 def test_a_reader_follows_a_running_daemon(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_the_history_of_one_experiment_holds_its_attempts_too(tmp_path: Path) ->
     of_m3 = JournalReader(tmp_path).events(experiment=M3)
     of_k7 = JournalReader(tmp_path).events(experiment=K7)
     assert [record.event.kind for record in of_m3] == ["IdAssigned", "IdWithdrawn"]
-    assert len(of_k7) == len(ONE_OF_EACH) - 3, "all but the daemon's own and those of the other experiment"
+    assert len(of_k7) == IN_VERSION_1 - 3, "all but the daemon's own and those of the other experiment"
     assert "AttemptEnded" in {record.event.kind for record in of_k7}
 
 
