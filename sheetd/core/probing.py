@@ -17,6 +17,8 @@ from sheetd.core.world import HostView, World
 
 #: While a host is looking, and somebody waits for what it finds, it is asked again after so long.
 ASK_AGAIN_S = 1.0
+#: What has just become unclear may be free in one sample: a second one, so much later, tells.
+SAMPLES_GAP_S = 2.0
 #: Ages are as exact as the way here is short: a word that seems so much older than the last one was overtaken by it.
 OVERTAKEN_S = 2.0
 
@@ -29,6 +31,11 @@ def learn(host: HostView, seen: AcceleratorsSeen | AcceleratorsReported, now_s: 
     at_s = now_s - seen.age_s
     if host.accelerators_at_s is not None and at_s < host.accelerators_at_s - OVERTAKEN_S:
         return
+    if host.accelerators_at_s is None or at_s > host.accelerators_at_s + SAMPLES_GAP_S / 2:  # told of a new sample
+        before = {one.id: one.state for one in host.accelerators}
+        host.needs_second_sample = any(
+            one.state is Use.UNKNOWN and before.get(one.id) is not Use.UNKNOWN for one in seen.accelerators
+        )
     for one in seen.accelerators:
         if one.state is Use.FOREIGN:
             host.foreign_s[one.id] = now_s
@@ -64,6 +71,8 @@ def due_s(world: World, host: HostView) -> float:
     again_s = host.asked_at_s + ASK_AGAIN_S
     if host.accelerators_at_s is None or _was_given_back(host):
         return again_s
+    if host.needs_second_sample:
+        return max(again_s, host.accelerators_at_s + SAMPLES_GAP_S)
     if _is_wanted(world, host):
         return max(again_s, host.accelerators_at_s + world.limits.probe_fresh_s)
     return host.asked_at_s + world.limits.probe_every_s
@@ -79,6 +88,8 @@ def probe_moments(world: World) -> Iterator[float]:
 
 
 def _max_age_s(world: World, host: HostView, now: Now) -> float:
+    if host.needs_second_sample:
+        return SAMPLES_GAP_S / 2
     if not _is_wanted(world, host) and not _was_given_back(host):
         return world.limits.probe_every_s
     latest_s = max(host.given_back_s.values(), default=float("-inf"))

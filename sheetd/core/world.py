@@ -74,6 +74,8 @@ class HostView:
     accelerators_at_s: float | None = None
     notes: tuple[str, ...] = ()
     is_probing: bool = False
+    #: The last word left something unclear that was clear before: the next sample may settle it.
+    needs_second_sample: bool = False
     #: When it was asked for them last, and whether it has been since it greeted us.
     asked_at_s: float = float("-inf")
     must_probe: bool = True

@@ -225,3 +225,19 @@ def test_a_daemon_that_comes_back_asks_before_it_hands_out():
     story.wait(10)
     assert (line["status"], other["status"]) == ("running", "waiting")
     assert len(story.attempts_started()) == 1
+
+
+def test_what_has_just_become_unclear_is_looked_at_once_more_at_once():
+    """Free in one sample is `unknown`; the second sample tells, and nobody waits ten seconds for it."""
+    cards = Cards(A100)
+    cards[0].user = "kim"
+    story, (line,) = started(cards)
+    story.world.hosts[LAB].cooldown_s = 0.0
+    cards[0].user, cards[0].is_unclear = "", True
+    for _ in range(12):
+        if story.world.hosts[LAB].needs_second_sample:
+            break
+        story.wait(1)
+    cards[0].is_unclear = False
+    story.wait(3)
+    assert story.experiment(line).attempts

@@ -106,13 +106,16 @@ class Cards:
         if found is None or not found[0].is_up:
             return
         machine, card = found
-        if card.uuid in self.foreign and not self.foreign[card.uuid][0].is_zombie:
-            return
+        if card.uuid not in self.foreign or self.foreign[card.uuid][0].is_zombie:
+            self.take(machine, card)
+
+    def take(self, machine: Machine, card: Card, since: float | None = None, seconds: float | None = None) -> None:
+        """Somebody computes on the card from now on; `since` is from when on that should have been seen."""
         person = machine.foreign()
         card.users[person.pid] = FOREIGN_MB
-        self.foreign[card.uuid] = (person, self.engine.now)
+        self.foreign[card.uuid] = (person, self.engine.now if since is None else since)
         self.engine.log(f"somebody takes {card.uuid}")
-        self.simulation.nemesis.for_a_while(lambda: machine.end(person, 0))
+        self.simulation.nemesis.for_a_while(lambda: machine.end(person, 0), seconds)
 
     # --- I4 ------------------------------------------------------------------------------------------------------
 
