@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from sheetd.core.model import Accelerator, Experiment, ExperimentId, HostName, Reason, SlotName
 from sheetd.core.room import Room, Unit
-from sheetd.core.why import OF_HOST, Block, HostWhy, Need, Strategy, Why, count_words
+from sheetd.core.why import OF_HOST, Block, HostWhy, Need, Sentence, Strategy, Why, count_words
 
 #: What is in these states becomes free sooner or later.
 COMING = frozenset({Block.TAKEN, Block.UNSEEN, Block.COOLING})
@@ -46,7 +46,11 @@ class Placement:
     @property
     def waiting(self) -> dict[ExperimentId, str]:
         """The sentence of each experiment that waits."""
-        return {id_: why.told(self.ahead[id_]) for id_, why in self.whys.items()}
+        sentences: dict[int, Sentence] = {}  # most of them wait for the same, with one answer for all
+        for why in self.whys.values():
+            if id(why) not in sentences:
+                sentences[id(why)] = why.sentence()
+        return {id_: sentences[id(why)].told(self.ahead[id_]) for id_, why in self.whys.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

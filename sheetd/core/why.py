@@ -68,6 +68,18 @@ class Need(NamedTuple):
         return f"{self.slots} slot{'s' if self.slots > 1 else ''}"
 
 
+class Sentence(NamedTuple):
+    """Why somebody waits. Where there is a queue, how many are ahead is said in between."""
+
+    line: str
+    rest: str = ""
+    is_queue: bool = False
+
+    def told(self, ahead: int) -> str:
+        queue = f", {about(ahead)} ahead of it" if self.is_queue and ahead else ""
+        return f"{self.line}{queue}{self.rest}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostWhy:
     """What one host says to a need. `block` is NONE where only too few are free."""
@@ -97,22 +109,25 @@ class Why:
     kept_for: ExperimentId | None = None
 
     def told(self, ahead: int = 0) -> str:
-        """The sentence for the row: what it needs, what each host says, and how many go first."""
+        return self.sentence().told(ahead)
+
+    def sentence(self) -> Sentence:
+        """The words for the row: what it needs, what each host says, and what happens next."""
         allowed = [one for one in self.hosts if one.block is not Block.ELSEWHERE]
         if not allowed:
-            return _nobody(self.need)
+            return Sentence(_nobody(self.need))
         if all(one.is_known and one.fitting < self.need.slots for one in allowed):
-            return self._too_much(allowed)
+            return Sentence(self._too_much(allowed))
         open_ = [one for one in allowed if one.block not in OF_HOST and one.fitting >= self.need.slots]
         closed = [f"{one.host} {one.words}" for one in allowed if one.block in OF_HOST]
         kept = f"; some are kept for {self.kept_for}, which has waited longest" if self.kept_for else ""
         if not open_:
-            return f"waits for a host: {_some(closed)}"
+            return Sentence(f"waits for a host: {_some(closed)}")
         if all(one.is_plain for one in open_):
             free, total = sum(one.free for one in open_), sum(one.total for one in open_)
             line = f"waits for {self.need.words}: {total - free} of {total} are taken"
-            return line + _queue(ahead) + (f"; {'; '.join(closed[:2])}" if closed else "") + kept
-        return f"needs {self.need.words}; {_some([*map(_free_words, open_), *closed])}{_queue(ahead)}{kept}"
+            return Sentence(line, (f"; {'; '.join(closed[:2])}" if closed else "") + kept, is_queue=True)
+        return Sentence(f"needs {self.need.words}; {_some([*map(_free_words, open_), *closed])}", kept, is_queue=True)
 
     def _too_much(self, allowed: list[HostWhy]) -> str:
         most = max(one.fitting for one in allowed)
@@ -173,10 +188,6 @@ def about(count: int) -> str:
         return str(count)
     step = 10 ** (len(str(count)) - 1)
     return f"at least {count // step * step}"
-
-
-def _queue(ahead: int) -> str:
-    return f", {about(ahead)} ahead of it" if ahead else ""
 
 
 def _nobody(need: Need) -> str:
