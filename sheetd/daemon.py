@@ -61,6 +61,7 @@ class Daemon:
         self._watchdog = Watchdog(clock)
         self._views: dict[str, Mapping[str, Any]] = {}
         self._viewed_s = float("-inf")
+        self._viewed_version = -1
         self._check_requests = True
         self._trouble = ""
         self._unclear = ""
@@ -246,8 +247,9 @@ class Daemon:
         if now_s - self._viewed_s < VIEW_EVERY_S and not force:
             return
         self._viewed_s = now_s
-        now = self._now()
-        views = {"hosts": hosts_view(self.world, now), "waits": waits_view(self.world), "sheet": sheet_view(self.world)}
+        views = {"sheet": sheet_view(self.world)}
+        if self.world.version != self._viewed_version or force:  # idle hosts cost nothing
+            views |= {"hosts": hosts_view(self.world, self._now()), "waits": waits_view(self.world)}
         for name, view in views.items():
             if view != self._views.get(name):
                 try:
@@ -256,3 +258,4 @@ class Daemon:
                     self._say_trouble(str(error))  # only others' sight of us is lost
                     return
                 self._views[name] = view
+        self._viewed_version = self.world.version

@@ -162,6 +162,9 @@ def decide_launches(world: World, now: Now, chance: Chance) -> Iterator[ev.Event
             later[id_] = ""
         else:
             ready.append(experiment)
+    if not ready:
+        world.waiting, world.whys, world.wanted = later, {}, frozenset()
+        return
     placement = place(ready, rooms(world, now), _rules(world, ready, now))
     world.waiting = {**later, **placement.waiting}
     world.whys = placement.whys
