@@ -122,7 +122,7 @@ def at_once(device: Device, idle_memory_mb: int) -> Tuple[str, str]:
         return ("ours", "held by {}".format(", ".join(ours)))
     if device.leased_by is not None:
         if ours:
-            return ("ours", "leased by {}, which does not use it at this moment".format(", ".join(ours)))
+            return ("ours", "leased by {}".format(", ".join(ours)))
         return ("foreign", "leased by another sheetd on this host")
     if device.counts_memory and device.used_mb is None:
         return ("unknown", "how much of its memory is in use cannot be read")

@@ -19,6 +19,9 @@ for that:
       exit.<k>.json         how run k ended, written when nothing of it is left
       exit.json | tomb      the end of the attempt: link(2) again, the first writer wins, and nothing starts after it
 
+      granted.json          the accelerators that it got. Their lease (`lease.py`) is taken before the fork as well, and
+                            held by supervisor and shim until nothing of the job is left and nothing holds them
+
     agent ──fork──► supervisor ──fork──► shim ──fork──► job
                     keeps, restarts      waits,         in the shim's session, a group of its own;
                                          testifies      no closed connection reaches any of the three
@@ -31,14 +34,18 @@ refused.
 Durability: within one boot the page cache is the truth, whatever process is killed, and another boot ends the attempt
 by its boot identity. So fsync guards only what must outlive a power cut: claim, tomb, stop, exit, epoch, code.
 
+A stop is TERM, the grace, ABRT to the job alone (Python then says where it hangs), KILL; over the nets of `judgement`
+and, where one may be made, a cgroup. Accelerators are looked at by a detached child (`prober.py`), never on the way of
+a launch or a stop.
+
 Signals go to proven processes only: (pid, start ticks) is compared through a pidfd and then signalled through it.
 
 Decisions are pure (judgement.py) and everything that touches the world goes through `System`, so that a simulator, or
 a test that kills us between any two steps, can stand in for it.
 
-Weak: a job that clears its environment *and* leaves its session, *after* both its supervisor and its shim were killed,
-escapes a stop. The account that jobs share with us could forge any of these files. Without pidfd (Linux before 5.3)
-deaths are noticed within a second, not at once.
+Weak: without a cgroup, a job that clears its environment *and* leaves its session, *after* both its supervisor and its
+shim were killed, escapes a stop. The account that jobs share with us could forge any of these files. Without pidfd
+(Linux before 5.3) deaths are noticed within a second, not at once.
 """
 
 import base64
@@ -187,9 +194,14 @@ class Agent:
         lock = attempt.lock()
         if lock is None:
             return True, None
-        lease, refusal = grant(self.system, attempt, self.boot, spec)
+        try:
+            lease, refusal = grant(self.system, attempt, self.boot, spec)
+            if refusal is not None:
+                self.bury(attempt, refusal)
+        except OSError:
+            os.close(lock)
+            raise
         if refusal is not None:
-            self.bury(attempt, refusal)
             os.close(lock)
             raise Refused(*tomb_words(attempt))
         return True, self.detach(attempt, lock, secrets, lease)

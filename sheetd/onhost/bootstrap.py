@@ -96,7 +96,8 @@ def open_root(path: str) -> str:
             found = os.stat(above)
             if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
                 mend = "chmod o-w {}, or name another `root`".format(above)
-                raise Refused("bad_root", "anybody may exchange the state root, for {} is open: {}".format(above, mend))
+                why = "anybody may exchange the state root {}, for {} is open: {}".format(path, above, mend)
+                raise Refused("bad_root", why)
         os.fchmod(handle, 0o700)
     finally:
         os.close(handle)

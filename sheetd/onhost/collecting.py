@@ -11,7 +11,6 @@ import os
 import time
 
 from . import cgroup
-
 from .system import remove_tree, slurp
 
 UNUSED_DAYS = 30.0
@@ -25,6 +24,7 @@ def collect_agents(root: str, own: str, now: "float | None" = None) -> "list[str
     now = time.time() if now is None else now
     with contextlib.suppress(OSError):  # a full or read-only disk is no reason to serve nobody
         os.utime(os.path.join(folder, own), (now, now))
+    with contextlib.suppress(OSError):
         old = [
             name
             for name in os.listdir(folder)

@@ -28,7 +28,11 @@ def grant(system: System, attempt: Attempt, boot: Json, spec: Json) -> Tuple[Lea
     if taken is not None:
         lease.give_back()
         return lease, "accelerator_busy: {} is leased by another attempt or another user of this host".format(taken)
-    system.replace(os.path.join(attempt.folder, "granted.json"), dump({"accelerators": given}))
+    try:
+        system.replace(os.path.join(attempt.folder, "granted.json"), dump({"accelerators": given}))
+    except OSError:
+        lease.give_back()
+        raise
     return lease, None
 
 

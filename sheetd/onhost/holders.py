@@ -55,8 +55,8 @@ def main() -> None:
     for path, pid in open_files(tuple(sys.argv[1:])):
         uid = owner(pid)
         if uid is not None:
-            print("\t".join((path, str(pid), str(uid), command(pid).replace("\n", " "))))
-    print("done")
+            sys.stdout.write("\t".join((path, str(pid), str(uid), command(pid).replace("\n", " "))) + "\n")
+    sys.stdout.write("done\n")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from .accelerators import Device, blank, described, hung, judge, unpacked
 from .attempt import Refused
 from .points import is_number
 from .prober import DEADLINE_S, Prober, load
-from .system import System, close_all_but, with_last_words
+from .system import System, close_all_but, dump, with_last_words
 from .tools import KILL_AFTER_S
 
 STUCK_S = DEADLINE_S + KILL_AFTER_S + 5.0  # a tool that was asked longer ago hangs, whatever became of its prober
@@ -42,6 +42,12 @@ def start_probe(system: System, root: str, idle_memory_mb: int) -> Optional[int]
     lock = lock_probe(root)
     if lock is None:
         return None
+    try:
+        begun = {"at": system.boottime(), "tool": "", "boot": system.boot()}  # whoever finds the lock held reads this
+        system.replace(os.path.join(root, "probe", "begun.json"), dump(begun))
+    except OSError:
+        os.close(lock)
+        raise
     done, done_in = os.pipe()
 
     def probe() -> None:
@@ -84,6 +90,7 @@ class ProbeDesk:
         self.idle_memory_mb = 300
         self.done: Optional[int] = None  # of our own prober
         self.ended_own = False
+        self.hindrance: List[str] = []
         self.look_at: Optional[float] = None  # when to look for the end of another's
         self.asked_at: Optional[float] = None  # the daemon waits for samples that are younger
         self.told: Optional[Json] = None
@@ -105,7 +112,11 @@ class ProbeDesk:
         """Have a probe made, unless one is."""
         if self.done is not None:
             return
-        self.done = start_probe(self.system, self.root, self.idle_memory_mb)
+        self.hindrance = []
+        try:
+            self.done = start_probe(self.system, self.root, self.idle_memory_mb)
+        except OSError as error:  # no process or no disk space left: tried again when we look next
+            self.hindrance = ["accelerators cannot be looked at: {}".format(error.strerror)]
         if self.done is None:
             self.look_at = self.system.boottime() + OTHERS_POLL_S
         else:
@@ -147,7 +158,10 @@ class ProbeDesk:
         return self.asked_at is not None and (age_s is None or self.system.boottime() - age_s < self.asked_at)
 
     def is_lock_free(self) -> bool:
-        lock = lock_probe(self.root)
+        try:
+            lock = lock_probe(self.root)
+        except OSError:  # a full disk, no descriptors: we cannot tell, and look again
+            return False
         if lock is not None:
             os.close(lock)
         return lock is not None
@@ -167,7 +181,7 @@ class ProbeDesk:
         verdicts = [(device, judge(device, before.get(device.id), self.idle_memory_mb)) for device in newest]
         return {
             "accelerators": [described(device, verdict) for device, verdict in verdicts],
-            "notes": extra + (samples[-1]["notes"] if samples else []),
+            "notes": self.hindrance + extra + (samples[-1]["notes"] if samples else []),
             "age_s": self.system.boottime() - samples[-1]["at"] if samples else None,
             "samples": len(samples),
             "is_probing": self.done is not None,
@@ -181,6 +195,8 @@ class ProbeDesk:
         if self.is_lock_free():
             return devices, []
         tool = load(self.root, "begun.json").get("tool", "")
+        if not tool:
+            return devices, []
         times = max(int((kept.get("hangs") or {}).get(tool, 0)), int(stuck_s // DEADLINE_S))
         trouble = hung(tool, times, DEADLINE_S)
         kind = KIND_OF.get(tool)

@@ -7,9 +7,9 @@ answer hinders nothing here: what it would have to say before the accelerator is
 
 import contextlib
 import os
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Optional, Set
 
-from . import tpu
+from . import stopping, tpu
 from .accelerators import unpacked
 from .attempt import Attempt
 from .owners import Owners
@@ -35,9 +35,19 @@ class Release:
         self.begun = system.boottime()
         self.since = self.begun
         self.probe: Optional[int] = None
+        self.said: Optional[str] = None
 
     def age_s(self) -> float:
         return self.system.boottime() - self.begun
+
+    def settle(self, seen: Set[int], complain: Callable[[str, str], None], wait: Callable[..., None]) -> None:
+        """Wait until nothing hinders it, and complain of what does so for long."""
+        reason = self.hindrance(seen)
+        while reason is not None:
+            if self.age_s() > stopping.UNKILLABLE_S:
+                complain("releasing", reason)
+            wait([], 0.2 if self.age_s() < 5.0 else 1.0)
+            reason = self.hindrance(seen)
 
     def hindrance(self, seen: Set[int]) -> Optional[str]:
         """A sentence while something of ours still holds one. `seen` are all processes that were ever ours."""
@@ -63,15 +73,20 @@ class Release:
             mine = {one["id"] for one in self.wanted}
             for device in held:
                 for holder in device.holders if device.id in mine else ():
-                    if holder.attempt == self.attempt.name or holder.pid in seen:
+                    is_gone = holder.pid in seen and self.system.process(holder.pid) is None
+                    if holder.attempt == self.attempt.name or is_gone:
                         self.since = self.system.boottime()  # and ask again
-                        return "its driver still lists process {} on {}".format(holder.pid, device.id)
+                        self.said = "its driver still lists process {} on {}".format(holder.pid, device.id)
+                        return self.said
             return None
         if self.system.boottime() - self.since > PATIENCE_S:
             return None
-        if self.probe is None or self.is_over(self.probe):
-            self.probe = start_probe(self.system, self.attempt.root, 0)
-        return "its accelerators are being looked at"
+        try:
+            if self.probe is None or self.is_over(self.probe):
+                self.probe = start_probe(self.system, self.attempt.root, 0)
+        except OSError:  # no process or no disk space left for a second witness
+            return None
+        return self.said or "its accelerators are being looked at"
 
     def is_over(self, probe: int) -> bool:
         os.set_blocking(probe, False)

@@ -71,7 +71,7 @@ class Supervisor:
         )
         self.lease = lease or Lease(system, self.spec.get("accelerators") or [])
         self.stopping = Stopping(system, self.marker, os.getpid())
-        self.unkillable = False
+        self.complaint: Optional[str] = None
         self.terminated = False  # SIGTERM came to us: the host is going down, or somebody wants us gone
         self.reaper = False
         self.run: Optional[Run] = None
@@ -98,6 +98,9 @@ class Supervisor:
         while True:
             end = self.follow(run)
             step = next_step(self.policy, self.ends(), self.secrets_lost())
+            taken = self.lease.take()
+            if taken is not None and step.restart_at is not None:
+                step = Step(None, "no restart: {} was leased away while its supervisor was dead".format(taken))
             if step.restart_at is None or not self.pause(end, step.restart_at):
                 self.finish(run, end, step)
                 return
@@ -137,7 +140,7 @@ class Supervisor:
             "phase": phase,
             "restart_at": restart_at,
             "reason": reason,
-            "unkillable": self.unkillable,
+            "unkillable": self.complaint is not None,
         }
         with contextlib.suppress(OSError):  # a full disk must not stop the one who writes down the end
             self.system.replace(self.attempt.at("supervisor.json"), dump(content))
@@ -225,6 +228,8 @@ class Supervisor:
             alive = [one for one in (run.shim, run.job) if one and self.system.alive(one)]
             if not alive:
                 break
+            if not run.mine:
+                self.lease.take()  # its shim, which had it, may have been killed
             stop = self.stop_wanted()
             self.wait(alive, self.obey(stop) if stop is not None else None)
         ended = self.system.boottime()
@@ -283,8 +288,8 @@ class Supervisor:
 
     def complain(self, phase: str, reason: str) -> None:
         """Nothing helps against what still lives: say so, and go on keeping it."""
-        if not self.unkillable:
-            self.unkillable = True
+        if self.complaint != reason:
+            self.complaint = reason
             self.note(phase, reason=reason)
 
     def clear(self, run: Run, thorough: bool) -> None:
@@ -370,13 +375,8 @@ class Supervisor:
 
     def release(self, run: Run) -> None:
         """Return only when the accelerators are given back: whoever hears of the end may hand them out again."""
-        release, self.unkillable = Release(self.system, self.attempt, self.spec), False
-        reason = release.hindrance(self.stopping.seen)
-        while reason is not None:
-            if release.age_s() > stopping.UNKILLABLE_S:
-                self.complain("releasing", reason)
-            self.wait([], 0.2 if release.age_s() < 5.0 else 1.0)
-            reason = release.hindrance(self.stopping.seen)
+        self.complaint = None
+        Release(self.system, self.attempt, self.spec).settle(self.stopping.seen, self.complain, self.wait)
         if run.cgroup is not None:
             cgroup.remove(run.cgroup)
         self.lease.give_back()

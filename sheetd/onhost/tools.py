@@ -157,17 +157,17 @@ def word(path: str) -> str:
 
 
 def read_until(stream: Any, deadline: float) -> str:
-    """What is written until the end of file, the deadline, or more than anything sensible."""
+    """What is written until the end of file, the deadline, or more than anything sensible. Closes the stream."""
     parts: List[bytes] = []
-    handle = stream.fileno()
     poll = select.poll()
-    poll.register(handle, select.POLLIN)
-    while sum(map(len, parts)) < OUTPUT_BYTES_MAX:
-        left = deadline - time.monotonic()
-        if left <= 0 or not poll.poll(left * 1000):
-            break
-        part = os.read(handle, 65536)
-        if not part:
-            break
-        parts.append(part)
+    poll.register(stream, select.POLLIN)
+    with stream:
+        while sum(map(len, parts)) < OUTPUT_BYTES_MAX:
+            left = deadline - time.monotonic()
+            if left <= 0 or not poll.poll(left * 1000):
+                break
+            part = os.read(stream.fileno(), 65536)
+            if not part:
+                break
+            parts.append(part)
     return b"".join(parts)[:OUTPUT_BYTES_MAX].decode("utf-8", "replace")

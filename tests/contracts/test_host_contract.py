@@ -18,7 +18,14 @@ from pathlib import Path
 import pytest
 
 from sheetd.core.model import AttemptId, MetricRule, Restarts
-from sheetd.core.observation import AttemptReported, HostSeen, HostUnseen, MetricsReported, Seen
+from sheetd.core.observation import (
+    AcceleratorsReported,
+    AttemptReported,
+    HostSeen,
+    HostUnseen,
+    MetricsReported,
+    Seen,
+)
 from sheetd.errors import HostRefused, HostUnreachable
 from sheetd.ports import Host
 from tests.contracts import programs
@@ -88,6 +95,17 @@ def test_a_kept_host_is_seen_with_every_attempt_it_keeps(host: Host, rig: HostRi
 def test_a_call_fails_at_once_while_there_is_no_connection(host: Host) -> None:
     with pytest.raises(HostUnreachable, match="not connected"):
         host.launch(order(A, *programs.succeeds()))
+
+
+def test_accelerators_are_answered_at_once_and_their_probe_is_reported(host: Host, reports: Reports) -> None:
+    first = host.accelerators(max_age_s=0.0, idle_memory_mb=300)
+    assert (first.samples, first.age_s, first.is_probing) == (0, None, True)
+    report = reports.wait(AcceleratorsReported)
+    assert (report.samples, report.is_probing) == (2, False)
+    assert report.age_s is not None
+    again = host.accelerators(max_age_s=1000.0, idle_memory_mb=300)
+    assert (again.samples, again.is_probing) == (2, False)
+    assert [one.id for one in again.accelerators] == [one.id for one in report.accelerators]
 
 
 def test_an_attempt_runs_and_its_end_is_reported(host: Host, reports: Reports) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sheetd.core.model import AttemptId, HostName
-from sheetd.core.observation import AttemptReported, HostSeen, HostUnseen, MetricsReported
+from sheetd.core.observation import AcceleratorsReported, AttemptReported, HostSeen, HostUnseen, MetricsReported
 from sheetd.errors import HostRefused, HostUnreachable
 from sheetd.hosts import session as session_module
 from sheetd.hosts.client import Channel
@@ -146,6 +146,15 @@ def test_what_is_wanted_while_the_host_is_away_is_told_when_it_is_back(kept: Kep
     assert list(healthy.asked("watch")[0]["attempts"]) == [A]
 
 
+def test_a_push_about_accelerators_is_reported_without_being_watched(kept: Kept, reports: Reports) -> None:
+    dial = Dialer()
+    kept(dial)
+    push = {"push": "accelerators", "notes": ["slow"], "age_s": 1.5, "samples": 2, "is_probing": False}
+    dial.channels[0].say({**push, "accelerators": []})
+    report = reports.wait(AcceleratorsReported)
+    assert (report.host, report.notes, report.age_s) == ("gpu1", ("slow",), 1.5)
+
+
 def test_pushes_about_attempts_that_nobody_watches_are_dropped(kept: Kept, reports: Reports) -> None:
     dial = Dialer()
     host = kept(dial)
@@ -159,6 +168,7 @@ def test_pushes_about_attempts_that_nobody_watches_are_dropped(kept: Kept, repor
     "push",
     [
         {"push": "attempt", "attempt": A, "state": {"state": "flying"}},
+        {"push": "accelerators", "accelerators": [{"id": "GPU-1"}]},
         {"push": "attempt", "attempt": A},
         {"push": "metrics", "attempt": A, "from": -1, "to": 2, "points": []},
         {"push": "metrics", "attempt": A, "from": 0, "to": 2, "points": "x"},

@@ -43,7 +43,7 @@ def main() -> None:
     tools.KILL_AFTER_S = 0.1
     stopping.UNKILLABLE_S = odd.get("unkillable_s", 60.0)
     if odd.get("no_cgroup") or odd.get("undying"):
-        cgroup.make = lambda name: None
+        cgroup.make = lambda _name: None
     if odd.get("tools_survive"):  # as a process does that is stuck in a driver
         stand_in = types.SimpleNamespace(SIGTERM=signal.SIGTERM, SIGKILL=0)
         tools.signal = stand_in  # type: ignore[assignment]

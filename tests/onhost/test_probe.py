@@ -25,9 +25,9 @@ HOLD = "import sys, time; held = open(sys.argv[1]); open(sys.argv[2], 'w').write
 class Laboratory:
     """Agents on one machine, below as many roots as there are users of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *cards: str) -> None:
         self.folder = folder
-        self.tool = FakeNvidia(folder / "bin", ONE, TWO)
+        self.tool = FakeNvidia(folder / "bin", *(cards or (ONE, TWO)))
         self.links: list[Link] = []
         self.roots: list[Path] = []
         self.held: list[subprocess.Popen[bytes]] = []
@@ -149,8 +149,26 @@ def test_our_job_and_its_children_are_ours(lab: Laboratory, tmp_path: Path):
     assert seen["accelerators"][0]["attempts"] == [A]
     lab.tool.occupy(ONE, lab.stranger())
     assert states(probed(link))[ONE] == "foreign"
+    lab.tool.leave(ONE, state["pid"])
+    lab.tool.leave(ONE, int(child))
     link.stop(A, grace_s=0)
     link.until_ended(A)
+
+
+def test_an_accelerator_is_not_given_back_while_its_driver_still_lists_the_job(lab: Laboratory):
+    link = lab.link(unkillable_s=0.3)
+    probed(link)
+    state = link.launch(A, ["sleep", "60"], accelerators=given(ONE))
+    lab.tool.occupy(ONE, state["pid"])
+    link.stop(A, grace_s=0)
+    words = f"its driver still lists process {state['pid']} on {ONE}"
+    stuck = until("it says what hinders it", lambda: (said := link.state(A))["reason"] == words and said)
+    assert (stuck["state"], stuck["unkillable"]) == ("stopping", True)
+    assert link.launch("abcd1.2", ["true"], accelerators=given(ONE))["code"] == "accelerator_busy"
+    lab.tool.leave(ONE, state["pid"])
+    end = link.until_ended(A)
+    assert (end["state"], end["exit"]["stopped"], end["unkillable"]) == ("exited", True, False)
+    assert link.launch("abcd1.3", ["sleep", "60"], accelerators=given(ONE))["state"] == "running"
 
 
 def test_an_accelerator_that_is_leased_and_not_used_yet_is_not_free(lab: Laboratory):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.onhost.link import Link, living, until
+from tests.rig.vendor_tools import FakeNvidia
 
 A = "abcd1.1"
 
@@ -33,6 +36,23 @@ if os.fork():
     os._exit(0)
 os.execve(sys.executable, [sys.executable, "-c", sys.argv[2], sys.argv[1]], {})
 """
+
+
+@pytest.fixture
+def link_on(root: Path, tmp_path: Path) -> Iterator[Callable[..., Link]]:
+    """An agent on a machine that is odd as `odd_machine.py` says, with vendors' tools from the test's own folder."""
+    links: list[Link] = []
+
+    def link_on(**odd: Any) -> Link:
+        program = str(Path(__file__).with_name("odd_machine.py"))
+        env = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+        links.append(Link(root, [sys.executable, program, str(root), json.dumps(odd)], env))
+        links[-1].hello()
+        return links[-1]
+
+    yield link_on
+    for link in links:
+        link.kill()
 
 
 def alive(pid: int) -> bool:
@@ -126,6 +146,95 @@ def test_a_runaway_child_without_session_parent_or_environment_dies_too(link: Li
     link.stop(A, grace_s=0.2)
     link.until_ended(A)
     assert not alive(pid)
+
+
+FORTY = """
+import os, signal, sys, time
+for number in range(40):
+    if not os.fork():
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        os.execve(sys.executable, [sys.executable, "-c", sys.argv[2], os.path.join(sys.argv[1], str(number))], {})
+while True:
+    try:
+        os.wait()
+    except ChildProcessError:
+        break
+time.sleep(60)
+"""
+
+
+def forty_children(link: Link, folder: Path, **spec: Any) -> list[int]:
+    """A job with forty children: each in a session of its own, orphaned, without environment, and deaf to TERM."""
+    folder.mkdir()
+    assert link.launch(A, [sys.executable, "-c", FORTY, str(folder), STUBBORN], **spec)["state"] == "running"
+
+    def pids() -> list[int]:
+        found = [path.read_text() for path in folder.iterdir()]
+        return [int(text) for text in found if text] if len(found) == 40 and all(found) else []
+
+    children: list[int] = until("all forty are up", pids, deadline_s=60.0)
+    assert all(map(alive, children))
+    return children
+
+
+@pytest.mark.parametrize("has_cgroup", [True, False])
+def test_forty_children_that_hide_in_every_way_are_stopped_completely(
+    link_on: Callable[..., Link], tmp_path: Path, *, has_cgroup: bool
+):
+    link = link_on(no_cgroup=not has_cgroup)
+    children = forty_children(link, tmp_path / "pids")
+    link.stop(A, grace_s=0.2)
+    assert link.until_ended(A)["exit"]["stopped"]
+    assert [pid for pid in children if alive(pid)] == []
+    assert link.state(A)["unkillable"] is False
+
+
+def test_a_slot_stays_taken_until_the_last_child_is_gone(link_on: Callable[..., Link], tmp_path: Path):
+    card = f"GPU-{secrets.token_hex(8)}"
+    FakeNvidia(tmp_path / "bin", card)
+    undying = tmp_path / "undying"
+    link = link_on(undying=str(undying), unkillable_s=0.3)
+    assert link.ask("accelerators", max_age_s=0, idle_memory_mb=300)["is_probing"]
+    link.next_push("accelerators")
+    accelerators = [{"kind": "nvidia", "id": card}]
+    children = forty_children(link, tmp_path / "pids", accelerators=accelerators)
+    undying.write_text(str(children[7]))
+    link.stop(A, grace_s=0.2)
+
+    def stuck() -> dict[str, Any] | None:
+        state = link.state(A)
+        return state if state["unkillable"] and state["reason"].startswith("1 process") else None
+
+    state = until("only one is left, and that is said", stuck)
+    assert (state["state"], state["exit"]) == ("stopping", None)
+    assert state["reason"] == "1 process survives SIGKILL (stuck in the kernel?)"
+    assert [pid for pid in children if alive(pid)] == [children[7]]
+    assert link.launch("abcd1.2", ["true"], accelerators=accelerators)["code"] == "accelerator_busy"
+    undying.unlink()
+    os.kill(children[7], signal.SIGKILL)  # the kernel lets go of it
+    end = link.until_ended(A)
+    assert (end["state"], end["exit"]["stopped"], end["unkillable"]) == ("exited", True, False)
+    assert not alive(children[7])
+    assert link.launch("abcd1.3", ["sleep", "60"], accelerators=accelerators)["state"] == "running"
+
+
+ZOMBIE_LEADER = """
+import ctypes, sys, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+open(sys.argv[1], "w").write("up")
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_a_zombie_that_leads_living_threads_has_not_ended(link: Link, tmp_path: Path):
+    pid = link.launch(A, [sys.executable, "-c", ZOMBIE_LEADER, str(tmp_path / "up")])["pid"]
+    until("its main thread is gone", lambda: (tmp_path / "up").exists() and not alive(pid))
+    state = link.state(A)
+    assert (state["state"], state["pid"]) == ("running", pid)
+    link.stop(A, grace_s=0)
+    assert link.until_ended(A)["exit"]["signal"] == signal.SIGKILL
 
 
 def test_an_end_is_not_said_before_what_the_job_left_behind_is_gone(link: Link, tmp_path: Path):

@@ -33,8 +33,9 @@ from sheetd.hosts.host import _chunk as chunk_of
 from sheetd.hosts.host import spec_json
 from sheetd.ports import Chunk, LaunchOrder
 from tests.sim.engine import Engine, Task
+from tests.sim.kernel import facts_of
 from tests.sim.machine import Folder, Machine, Process
-from tests.sim.posix import Loader, Poll, facts_of
+from tests.sim.posix import Loader, Poll
 
 ROOT = "/state"
 REQUEST_DEADLINE_S, QUIET_S, PING_DEADLINE_S, HEALTHY_S, TICKET_LIFE_S = 30.0, 15.0, 10.0, 60.0, 120.0

@@ -168,8 +168,6 @@ class Machine:
         #: nvidia-smi does not answer, and cannot be killed, until it does again.
         self.smi_hangs = False
         self.driver_mismatch = False
-        #: For the checker: how many tools were ever asked beside one that had not ended.
-        self.tools_beside_each_other = 0
         #: What supervisors said when they died of an exception.
         self.complaints: list[str] = []
 

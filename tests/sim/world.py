@@ -17,7 +17,7 @@ from typing import Any
 from sheetd.core.model import MetricRule, Restarts
 from sheetd.core.template import Param, ParamType, Template
 from sheetd.core.world import Limits
-from tests.sim import posix
+from tests.sim import kernel, posix
 from tests.sim.cards import Cards
 from tests.sim.checker import Checker, Violation
 from tests.sim.engine import Engine
@@ -34,7 +34,7 @@ MEMORY = Path("/dev/shm")
 #: Virtual seconds in which everything must have finished after the last fault.
 LIVENESS_S = 6000.0
 LOADER = posix.Loader()
-SYSTEM = posix.make_system(LOADER)
+SYSTEM = kernel.make_system(LOADER)
 
 
 @dataclass
