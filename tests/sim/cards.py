@@ -76,6 +76,8 @@ class Cards:
     # --- what befalls them ---------------------------------------------------------------------------------------
 
     def events(self) -> dict[str, Callable[[], None]]:
+        if not self.is_any:
+            return {}
         return {"D10": self.lose, "D11": self.need_reset, "D12": self.hang, "D13": self.come_and_go}
 
     def _card(self) -> tuple[Machine, Card] | None:
