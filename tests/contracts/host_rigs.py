@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from sheetd.core.model import AttemptId
-from sheetd.core.observation import AttemptSeen, HostFacts, Observation
+from sheetd.core.observation import AcceleratorsSeen, AttemptSeen, HostFacts, Observation
 from sheetd.hosts.host import AgentHost, LocalHost, SshHost
 from sheetd.ports import Chunk, Host, LaunchOrder
 from tests.contracts.programs import live
@@ -177,6 +177,9 @@ class DrivenHost:
 
     def tail(self, attempt: AttemptId, stream: Literal["log", "metrics"], offset: int, max_bytes: int) -> Chunk:
         return self.rig.drive(lambda: self.host.tail(attempt, stream, offset, max_bytes))
+
+    def accelerators(self, max_age_s: float, idle_memory_mb: int) -> AcceleratorsSeen:
+        return self.rig.drive(lambda: self.host.accelerators(max_age_s, idle_memory_mb))
 
     def facts(self) -> HostFacts:
         return self.rig.drive(self.host.facts)
