@@ -91,8 +91,8 @@ BUGS = (
     Bug(
         "what somebody else uses counts as free",
         "sheetd/onhost/accelerators.py",
-        "    if others:\n",
-        "    if False:\n",
+        'return ("foreign", "used by {}".format(people(others)))',
+        'return ("free", "free in two samples")',
     ),
     Bug(
         "an accelerator is given away while an attempt has it",
