@@ -3,14 +3,13 @@
 Tests that kill us between any two steps, and the simulator, stand in for `System`. It decides nothing.
 """
 
+import _socket  # without its Python half, which each of our processes would carry for three calls
 import contextlib
 import ctypes
 import errno
 import json
 import os
-import socket
 import time
-import traceback
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from . import holders
@@ -158,7 +157,7 @@ class System:
 
     def bind(self, name: str) -> Optional[int]:
         """Take a name in the machine's abstract socket namespace, unix(7). None when it is taken."""
-        one = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        one = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
         try:
             one.bind(b"\0" + name.encode("ascii"))
         except OSError as error:
@@ -172,11 +171,11 @@ class System:
         os.close(handle)
 
     def is_bound(self, name: str) -> bool:
-        with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as one:
+        with contextlib.closing(_socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)) as one:
             return one.connect_ex(b"\0" + name.encode("ascii")) == 0
 
     def is_port_free(self, port: int) -> bool:
-        with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as one:
+        with contextlib.closing(_socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)) as one:
             try:
                 one.bind(("127.0.0.1", port))
             except OSError:
@@ -315,6 +314,8 @@ def with_last_words(path: str, life: Callable[[], None]) -> None:
     try:
         life()
     except BaseException:  # noqa: BLE001 - nobody is left to raise it to
+        import traceback  # large, and each of our processes would carry it
+
         with open(path, "w") as file:
             file.write(traceback.format_exc())
     finally:

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from sheetd.onhost import cgroup
+
 ONHOST = Path(__file__).resolve().parents[2] / "sheetd" / "onhost"
 REMOTE = ["-I", "-S", "-u", "-c", "exec(eval(open(0,'rb',0,closefd=False).readline()))"]
 ENDED = ("exited", "lost", "revoked", "rebooted")
@@ -206,12 +208,22 @@ def clean_up(root: Path) -> None:
     for _ in range(100):
         pids = list(living(str(root)))
         if not pids:
+            remove_cgroups(root)
             return
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
     raise AssertionError(f"processes of {root} do not die")
+
+
+def remove_cgroups(root: Path) -> None:
+    """Those of attempts whose supervisors were killed and so could not do it."""
+    for record in root.glob("a/*/proc.*.json"):
+        folder = json.loads(record.read_text()).get("cgroup")
+        if folder:
+            cgroup.kill(folder)
+            until("it is empty", lambda folder=folder: cgroup.remove(folder))
 
 
 def data_of(push: dict[str, Any]) -> bytes:
