@@ -108,9 +108,7 @@ class SimulatedRig:
         return DrivenReports(self.engine)
 
     def at_once(self, calls: Sequence[Callable[[], Any]]) -> None:
-        tasks = [self.engine.spawn("call", call) for call in calls]
-        self.engine.run(self.engine.now + PATIENCE_S, lambda: all(task.dead for task in tasks))
-        assert all(task.dead for task in tasks), "a call does not return"
+        together(self.engine, calls)
 
     def kill_agents(self) -> None:
         agents = [process for process in self.machine.processes.values() if process.role == "agent"]
@@ -119,22 +117,30 @@ class SimulatedRig:
             self.machine.signal(None, process, signal.SIGKILL)
 
     def drive(self, call: Callable[[], Value]) -> Value:
-        """Let time pass until the call, made by a task, has returned or raised."""
-        if self.engine.current is not None:
-            return call()
-        returned: list[Value] = []
-        raised: list[Exception] = []
+        return call() if self.engine.current is not None else driven(self.engine, call)
 
-        def body() -> None:
-            try:
-                returned.append(call())
-            except Exception as error:  # noqa: BLE001 - raised again where the call was made
-                raised.append(error)
 
-        self.at_once([body])
-        if raised:
-            raise raised[0]
-        return returned[0]
+def together(engine: Engine, calls: Sequence[Callable[[], Any]]) -> None:
+    tasks = [engine.spawn("call", call) for call in calls]
+    engine.run(engine.now + PATIENCE_S, lambda: all(task.dead for task in tasks))
+    assert all(task.dead for task in tasks), "a call does not return"
+
+
+def driven(engine: Engine, call: Callable[[], Value]) -> Value:
+    """Let time pass until the call, made by a task, has returned or raised."""
+    returned: list[Value] = []
+    raised: list[Exception] = []
+
+    def body() -> None:
+        try:
+            returned.append(call())
+        except Exception as error:  # noqa: BLE001 - raised again where the call was made
+            raised.append(error)
+
+    together(engine, [body])
+    if raised:
+        raise raised[0]
+    return returned[0]
 
 
 class DrivenReports(Reports):

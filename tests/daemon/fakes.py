@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,13 @@ from sheetd.core.state import State
 from sheetd.core.world import HostView, Limits, World
 from sheetd.daemon import Daemon
 from sheetd.effects import Ports
-from sheetd.errors import JournalError
+from sheetd.errors import ConfigError, JournalError
 from sheetd.ports import LaunchOrder
 from tests.core.story import TRAIN, Table
 
 HOST = HostName("alpha")
+#: No two daemons of a test draw the same.
+_NONCES = itertools.count(1)
 
 
 @dataclass
@@ -33,6 +36,7 @@ class FakeJournal:
     answers: dict[int, str] = field(default_factory=dict)
     views: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     kept: dict[AttemptId, Mapping[str, MetricSummary]] = field(default_factory=dict)
+    offsets: dict[AttemptId, int] = field(default_factory=dict)
 
     full: bool = False
     refused: int = 0
@@ -48,15 +52,14 @@ class FakeJournal:
         return list(self.events)
 
     def cache_metrics(self, attempt: AttemptId, offset: int, summaries: Mapping[str, MetricSummary]) -> None:
-        del offset
-        self.kept[attempt] = summaries
+        self.kept[attempt], self.offsets[attempt] = summaries, offset
         self.calls.append("metrics kept")
 
     def metrics(self, attempt: AttemptId) -> Mapping[str, MetricSummary]:
         return self.kept.get(attempt, {})
 
     def metrics_offsets(self) -> Mapping[AttemptId, int]:
-        return dict.fromkeys(self.kept, 0)
+        return dict(self.offsets)
 
     def pending_requests(self) -> Sequence[Any]:
         return [request for request in self.requests if request.number not in self.answers]
@@ -127,10 +130,16 @@ class FakeHost:
         self.calls.append("host closed")
 
 
+@dataclass
 class FakeSnapshots:
+    #: What the code of a folder says, as a number.
+    versions: dict[Path, int] = field(default_factory=dict)
+    unreadable: set[Path] = field(default_factory=set)
+
     def pin(self, folder: Path) -> str:
-        del folder
-        return "c0de" * 16
+        if folder in self.unreadable:
+            raise ConfigError(f"{folder} cannot be read")
+        return f"{self.versions.get(folder, 0):064x}"
 
     def archive(self, sha: str) -> Path:
         return Path(sha)
@@ -161,7 +170,7 @@ class FakeChance:
         return f"row{self.count}"
 
     def nonce(self) -> str:
-        return "7" * 32
+        return f"{next(_NONCES):032x}"
 
 
 @dataclass

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from sheetd.core.absorb import News
+from sheetd.core.events import LaunchIntended
 from sheetd.core.model import ExperimentId, Phase, attempt_id
 from sheetd.core.observation import AttemptReported, AttemptSeen, Exit, HostUnseen, MetricPoint, MetricsReported, Seen
 from sheetd.daemon import COALESCE_S, GATHER_NUMBERS_S, NEWS_MAX
@@ -178,7 +179,8 @@ def test_a_daemon_that_starts_over_plans_what_was_recorded_and_nothing_else():
     second.sheet.table = first.sheet.table
     with running(second):
         until(lambda: phase(second) is Phase.RUNNING, "the row runs")
-    assert [order.nonce for order in second.host.launched] == ["7" * 32]
+    recorded = [event.nonce for event in first.journal.events if isinstance(event, LaunchIntended)]
+    assert [order.nonce for order in second.host.launched] == recorded
     assert "LaunchIntended" not in second.calls
 
 

@@ -6,6 +6,7 @@ before and after each effect. A new `Service` over the same folder is what a res
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
 from collections import deque
@@ -73,7 +74,8 @@ class SimSnapshots:
         if self.simulation.engine.chance(self.simulation.rates.get("J19 code cannot be read", 0.0), "J19"):
             self.simulation.engine.fault("J19 code cannot be read")
             raise ConfigError(f"{folder} cannot be read: it is being changed")
-        return "c0de" * 16
+        content = f"{folder} {self.simulation.code_versions[folder]}"
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def archive(self, sha: str) -> Path:
         return Path(f"/{sha}.tar.gz")

@@ -74,7 +74,10 @@ def test_what_is_asked_for_wrongly_says_what_there_is(capsys: pytest.CaptureFixt
 
 
 def test_an_interruption_ends_with_the_summary_of_what_was_run() -> None:
-    command = [sys.executable, "-m", "tests.sim", "--seeds", "0..99999", "--jobs", "2", "--json"]
+    # Whoever runs the tests in the background may have it ignore interruptions, and a child inherits that.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    begin = f"{listen}; import runpy; runpy.run_module('tests.sim', None, '__main__', True)"
+    command = [sys.executable, "-c", begin, "--seeds", "0..99999", "--jobs", "2", "--json"]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:

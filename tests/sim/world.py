@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,6 +105,8 @@ class Simulation:
         self.repairs: list[Callable[[], None]] = []
         self.cli_stopped: set[str] = set()
         self.wall_offset = 0.0
+        #: What the code of a folder says, as a number.
+        self.code_versions: Counter[Path] = Counter()
         self.boundaries: dict[str, int] = {}
         self.daemon_rate = engine.stream("M7").uniform(0.98, 1.02) if "M7" in self.kinds else 1.0
         self.rates = {
