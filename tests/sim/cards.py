@@ -119,6 +119,15 @@ class Cards:
         self.engine.log(f"somebody takes {card.uuid}")
         self.simulation.nemesis.for_a_while(lambda: machine.end(person, 0), seconds)
 
+    def somebody_is_there(self) -> None:
+        """From before the daemon first looks: whoever takes these cards cannot say that it did not know."""
+        chance = self.engine.stream("D13 from the beginning")
+        for machine in self.simulation.machines.values() if "D13" in self.simulation.kinds else ():
+            for card in machine.cards:
+                if chance.random() < 0.6:
+                    self.engine.fault("D13 somebody is there", card.uuid)
+                    self.take(machine, card, since=-1000.0, seconds=chance.choice([20.0, 120.0, 400.0]))
+
     # --- I4 ------------------------------------------------------------------------------------------------------
 
     def given(self, event: ev.LaunchIntended, others: Mapping[str, ev.LaunchIntended], ends: Mapping[str, Any]) -> None:

@@ -146,6 +146,7 @@ class Simulation:
         self.service = self.start_daemon(self.folder)
         self.nemesis = Nemesis(self)
         self.cards.operator_comes()
+        self.cards.somebody_is_there()
         engine.check = self.checker.step
 
     @property
