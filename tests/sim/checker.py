@@ -379,7 +379,11 @@ class Checker:
             left = [
                 one
                 for one in machine.processes.values()
-                if one.attempt and not one.is_zombie and not self._may_escape(one)
+                # A look at the cards is of the whole machine, whoever had it begun.
+                if one.attempt
+                and one.role not in ("prober", "tool")
+                and not one.is_zombie
+                and not self._may_escape(one)
             ]
             if left:
                 self.blame("I20", f"{left[0].role} {left[0].pid} of {left[0].attempt} is left on {machine.name}")
