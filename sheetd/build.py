@@ -19,6 +19,7 @@ from sheetd.config import HostSettings, Settings
 from sheetd.core.model import HostName, SlotName
 from sheetd.core.state import State
 from sheetd.core.template import Template
+from sheetd.core.why import Strategy
 from sheetd.core.world import HostView, Identity, Limits, World
 from sheetd.daemon import Daemon
 from sheetd.effects import Ports
@@ -185,13 +186,18 @@ def make_world(settings: Settings, templates: Mapping[str, Template]) -> World:
         write_gap_s=gap_s,
         fresh_s=min(0.5, sheet.poll_s),
         deleted_row_grace_s=sheet.deleted_row_grace_s,
+        strategy=Strategy(settings.placement.strategy),
+        reserve_after_s=settings.placement.reserve_after_s,
     )
     hosts = {
         HostName(host.name): HostView(
             name=HostName(host.name),
-            slots=tuple(SlotName(f"{host.name}/{index}") for index in range(host.slots)),
+            slots=tuple(SlotName(f"{host.name}/{index}") for index in range(host.plain_slots)),
             labels=frozenset(host.labels),
             may_share=host.local or host.root is not None,
+            looks=host.looks,
+            idle_memory_mb=host.idle_memory_mb,
+            cooldown_s=host.cooldown_s,
         )
         for host in settings.hosts
     }

@@ -157,8 +157,15 @@ class HostSettings(Section):
     name: str
     #: This very machine, without SSH.
     local: StrictBool = False
-    #: How many slots are handed out; usually the number of GPUs.
-    slots: Annotated[int, Field(strict=True, ge=1, le=1024)] = 1
+    #: How many slots are handed out. Default: one for each accelerator that is found, or one if there is none.
+    slots: Annotated[int, Field(strict=True, ge=1, le=1024)] | None = None
+    #: "auto": its GPUs and TPU chips are found and handed out, those that nobody uses. "off": only plain slots are.
+    #: Default: "auto", or "off" where `slots` is given.
+    accelerators: Literal["auto", "off"] | None = None
+    #: A GPU that uses no more memory than this, and has no process, counts as idle. A display needs more.
+    idle_memory_mb: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 300
+    #: For how long an accelerator is left alone after somebody else has used it.
+    cooldown_s: Seconds = 300.0
     #: Words that a row's `where` can ask for.
     labels: tuple[str, ...] = ()
     #: Environment of every experiment on this host. Not for secrets: those are named in templates.
@@ -167,6 +174,16 @@ class HostSettings(Section):
     use_ssh_agent: StrictBool = False
     #: Where the host keeps what sheetd puts there. Absolute on a remote host. Default: below ~/.local/state there.
     root: str | None = None
+
+    @property
+    def looks(self) -> bool:
+        """Whether its accelerators are looked at and handed out."""
+        return self.accelerators == "auto" or (self.accelerators is None and self.slots is None)
+
+    @property
+    def plain_slots(self) -> int:
+        """How many slots it has if no accelerator is found or looked for."""
+        return self.slots or 1
 
     @field_validator("name")
     @classmethod
@@ -206,15 +223,26 @@ class HostSettings(Section):
         return root
 
 
+class PlacementSettings(Section):
+    """[placement]: who gets which accelerators."""
+
+    #: "pack": small requests fill hosts that are in use already, so that large ones find whole hosts.
+    #: "spread": they go where most is free. Plain slots are always spread.
+    strategy: Literal["pack", "spread"] = "pack"
+    #: A request that has waited for so long gets what it needs kept for it, so that smaller ones cannot starve it.
+    reserve_after_s: Seconds = 300.0
+
+
 class _File(Section):
     sheet: SheetSettings
     daemon: DaemonSettings
+    placement: PlacementSettings
     hosts: tuple[HostSettings, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
     def _sections_may_be_left_out(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"sheet": {}, "daemon": {}, **data}
+        return {"sheet": {}, "daemon": {}, "placement": {}, **data}
 
     @field_validator("hosts")
     @classmethod
@@ -238,6 +266,7 @@ class Settings:
     path: Path
     sheet: SheetSettings
     daemon: DaemonSettings
+    placement: PlacementSettings
     hosts: tuple[HostSettings, ...]
 
 
@@ -247,7 +276,7 @@ def load_settings(path: Path) -> Settings:
     if not path.exists():
         raise ConfigError(f"there is no {path}: write one with `sheetd init`, or say where it is with --config")
     found = TomlFile(path).build(_File)
-    return Settings(path=path, sheet=found.sheet, daemon=found.daemon, hosts=found.hosts)
+    return Settings(path=path, sheet=found.sheet, daemon=found.daemon, placement=found.placement, hosts=found.hosts)
 
 
 def default_config_path() -> Path:

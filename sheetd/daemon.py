@@ -18,10 +18,11 @@ from sheetd.core.effect import DressSheet, Effect, WriteSheet
 from sheetd.core.events import DaemonStarted, Event
 from sheetd.core.invariants import violations
 from sheetd.core.model import Phase
-from sheetd.core.observation import MetricsReported, StopRequested
+from sheetd.core.observation import MetricsReported
 from sheetd.core.plan import Chance, Now, Plan
+from sheetd.core.quarantine import answer_to, heard
 from sheetd.core.reconcile import reconcile, record
-from sheetd.core.views import hosts_view, sheet_view
+from sheetd.core.views import hosts_view, sheet_view, waits_view
 from sheetd.core.world import World
 from sheetd.effects import Ports, carry_out
 from sheetd.errors import JournalError
@@ -60,6 +61,7 @@ class Daemon:
         self._watchdog = Watchdog(clock)
         self._views: dict[str, Mapping[str, Any]] = {}
         self._viewed_s = float("-inf")
+        self._viewed_version = -1
         self._check_requests = True
         self._trouble = ""
         self._unclear = ""
@@ -210,12 +212,11 @@ class Daemon:
     def _take_requests(self, now: Now) -> None:
         self._check_requests = False
         for request in self._ports.journal.pending_requests():
-            if request.action != "stop":
-                self._ports.journal.finish_request(request.number, f"{request.action} is not understood")
-            elif request.experiment not in self.world.state.experiments:
-                self._ports.journal.finish_request(request.number, f"there is no experiment {request.experiment}")
+            news = heard(self.world, request.action, request.subject, request.by, request.number)
+            if isinstance(news, str):
+                self._ports.journal.finish_request(request.number, news)
             else:
-                absorb(self.world, StopRequested(experiment=request.experiment, request=request.number), now.s)
+                absorb(self.world, news, now.s)
 
     def _answer_requests(self) -> None:
         for id_, number in list(self.world.stop_requests.items()):
@@ -223,6 +224,9 @@ class Daemon:
             if experiment.phase in (Phase.STOPPING, Phase.ENDED):
                 self._ports.journal.finish_request(number, experiment.phase.value)
                 del self.world.stop_requests[id_]
+        for number, request in list(self.world.host_requests.items()) if not self.world.halted else ():
+            self._ports.journal.finish_request(number, answer_to(self.world, request))
+            del self.world.host_requests[number]
 
     def _recall_metrics(self) -> None:
         """Those of every row: what has ended shows its numbers too, and is not asked for them again."""
@@ -244,7 +248,10 @@ class Daemon:
         if now_s - self._viewed_s < VIEW_EVERY_S and not force:
             return
         self._viewed_s = now_s
-        for name, view in (("hosts", hosts_view(self.world)), ("sheet", sheet_view(self.world))):
+        views = {"sheet": sheet_view(self.world)}
+        if self.world.version != self._viewed_version or force:  # idle hosts cost nothing
+            views |= {"hosts": hosts_view(self.world, self._now()), "waits": waits_view(self.world)}
+        for name, view in views.items():
             if view != self._views.get(name):
                 try:
                     self._ports.journal.cache_view(name, view)
@@ -252,3 +259,4 @@ class Daemon:
                     self._say_trouble(str(error))  # only others' sight of us is lost
                     return
                 self._views[name] = view
+        self._viewed_version = self.world.version

@@ -82,6 +82,7 @@ def _launch(effect: fx.Launch, ports: Ports) -> News:
             secrets=secrets,
             slots=effect.slots,
             fingerprint=effect.fingerprint,
+            accelerators=effect.accelerators,
         )
         return fx.HostAnswered(effect=effect, seen=host.launch(order))
     except HostError as error:
@@ -120,6 +121,14 @@ def _describe(effect: fx.Describe, ports: Ports) -> News:
         return _host_failed(effect, error)
 
 
+def _probe(effect: fx.Probe, ports: Ports) -> News:
+    try:
+        seen = ports.hosts[effect.host].accelerators(effect.max_age_s, effect.idle_memory_mb)
+    except HostError as error:
+        return _host_failed(effect, error)
+    return fx.Probed(effect=effect, seen=seen)
+
+
 def _host_failed(effect: fx.HostEffect, error: HostError) -> News:
     if isinstance(error, HostRefused):
         return fx.HostRefusedEffect(effect=effect, code=error.code, why=str(error))
@@ -136,4 +145,5 @@ _CARRY: Mapping[type, Callable[[Any, Ports], News]] = {
     fx.Watch: _watch,
     fx.TakeOver: _take_over,
     fx.Describe: _describe,
+    fx.Probe: _probe,
 }

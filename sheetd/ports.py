@@ -15,7 +15,7 @@ from sheetd.core.colours import Dress
 from sheetd.core.events import Event
 from sheetd.core.grid import Grid, SheetWrite
 from sheetd.core.metrics import MetricSummary
-from sheetd.core.model import Accelerator, AttemptId, ExperimentId, HostName, SlotName, Spec
+from sheetd.core.model import Accelerator, AttemptId, HostName, SlotName, Spec
 from sheetd.core.observation import (
     AcceleratorsSeen,
     AttemptKept,
@@ -137,7 +137,7 @@ class Host(Protocol):
 
 
 class Request(Protocol):
-    """A word of the action column, asked for an experiment from the command line."""
+    """What was asked on the command line: `stop` of an experiment, or what people say of a host."""
 
     @property
     def number(self) -> int: ...
@@ -146,7 +146,12 @@ class Request(Protocol):
     def action(self) -> str: ...
 
     @property
-    def experiment(self) -> ExperimentId: ...
+    def subject(self) -> str:
+        """The experiment's id, or the host's name."""
+        ...
+
+    @property
+    def by(self) -> str: ...
 
 
 class Snapshots(Protocol):

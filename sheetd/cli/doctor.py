@@ -140,8 +140,9 @@ def _host(settings: Settings, entry: HostSettings) -> Finding:
         return Finding(f"host {entry.name}", False, str(error).removeprefix(f"{entry.name}: "))
     finally:
         host.close()
-    free_gib = facts.disk_free_bytes / 2**30
+    free_bytes = facts.disk_free_bytes or 0
+    free_gib = free_bytes / 2**30
     seen = f"{facts.hostname}, Python {facts.python}, {facts.cores} cores, {free_gib:.0f} GiB free"
-    if facts.disk_free_bytes < DISK_LOW_BYTES:
+    if free_bytes < DISK_LOW_BYTES:
         return Finding(f"host {entry.name}", False, f"{seen}: make room, or set root to a larger disk")
     return Finding(f"host {entry.name}", True, seen)

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from rich.markup import escape
 from rich.text import Text
 
+from sheetd.cli import host_requests
 from sheetd.cli.host_keys import settle_host_keys
 from sheetd.cli.picture import take_picture
 from sheetd.cli.preflight import HOSTS_AT_ONCE, Check, ask_all, look_over
@@ -242,7 +243,10 @@ def _print(check: Check) -> None:
         out.print(Text(f"{'':<24}next: {clean_line(check.next, DETAIL_MAX)}"), soft_wrap=True)
 
 
-app = typer.Typer(no_args_is_help=True, help="Add, check and remove single hosts.", rich_markup_mode="rich")
+app = typer.Typer(no_args_is_help=True, help="Add, check, drain and remove single hosts.", rich_markup_mode="rich")
 app.command("add")(add)
 app.command("check")(check)
 app.command("remove")(remove)
+app.command("drain")(host_requests.drain)
+app.command("resume")(host_requests.resume)
+app.command("retest")(host_requests.retest)

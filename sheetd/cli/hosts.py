@@ -1,8 +1,9 @@
-"""`sheetd hosts`: each host, its slots, who holds them, and why one cannot be used."""
+"""`sheetd hosts`: each host, its slots and accelerators, who holds them, how it is and why."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
@@ -11,7 +12,15 @@ from rich.text import Text
 from sheetd.cli.picture import Picture, take_picture
 from sheetd.cli.status import headline
 from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of
-from sheetd.config import Settings
+from sheetd.config import HostSettings
+from sheetd.core.hostwords import state_of
+from sheetd.core.model import HostName
+from sheetd.core.text import clean_line
+from sheetd.core.views import held_slots, is_slot_of
+
+STYLES = {"up": "green", "on trial": "yellow", "drained": "yellow", "quarantined": "red", "down": "red"}
+USE_STYLES = {"free": "green", "ours": "blue", "foreign": "yellow", "cooling down": "yellow", "sick": "red"}
+MODEL_MAX, WHY_MAX = 32, 120
 
 
 def hosts(config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -21,44 +30,82 @@ def hosts(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """
     settings = settings_of(config)
     picture = take_picture(settings)
-    rows = [_row(picture, settings, host.name) for host in settings.hosts]
+    rows = [host_row(picture, host) for host in settings.hosts]
     if as_json:
         out.print_json(json.dumps({"daemon": picture.daemon or None, "hosts": rows}))
         return
     out.print(headline(picture))
+    out.print(_host_table(rows))
+    if any(row["accelerators"] for row in rows):
+        out.print()
+        out.print(_accelerator_table(rows))
+
+
+def _host_table(rows: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("host", "state", "slots", "held by", "machine", "why"):
         table.add_column(name, overflow="fold")
     for row in rows:
-        style = "green" if row["state"] == "up" else "red"
         table.add_row(
             row["host"],
-            Text(row["state"], style=style),
+            Text(row["state"], style=STYLES[row["state"]]),
             f"{len(row['held'])} of {row['slots']}",
             ", ".join(sorted(set(row["held"].values()))),
             Text(row["machine"]),
             Text(row["why"]),
         )
-    out.print(table)
+    return table
 
 
-def _row(picture: Picture, settings: Settings, name: str) -> dict[str, Any]:
-    told = picture.hosts.get(name)
-    view = next((view for view in picture.world.hosts.values() if view.name == name), None)
-    held = {
-        slot: attempt
-        for attempt, id_ in picture.world.state.live.items()
-        if (newest := picture.world.state.experiments[id_].attempt) is not None and newest.host == name
-        for slot in newest.slots
-    }
-    configured = next(host for host in settings.hosts if host.name == name)
-    facts = (told or {}).get("facts") or {}
+def _accelerator_table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("accelerator", "model", "memory", "use", "by", "why"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        for one in row["accelerators"]:
+            memory = "" if one["memory_mb"] is None else f"{one['memory_mb'] / 1024:.0f} GiB"
+            users = [clean_line(user, MODEL_MAX) for user in one["users"]]
+            table.add_row(
+                f"{row['host']} {one['kind']} {one['index']}",
+                Text(clean_line(one["model"], MODEL_MAX)),
+                memory,
+                Text(one["state"], style=USE_STYLES.get(one["state"], "")),
+                Text(", ".join([*one["attempts"], *users])),
+                Text(clean_line(one["why"], WHY_MAX)),
+            )
+    return table
+
+
+def host_row(picture: Picture, configured: HostSettings) -> dict[str, Any]:
+    """Everything there is to say of one host, as plain JSON."""
+    name = HostName(configured.name)
+    told: Mapping[str, Any] = picture.hosts.get(name) or {}
+    held = held_slots(picture.world).get(name, {})
+    state, why = _state(picture, name, told)
+    facts = told.get("facts") or {}
     cores, memory = facts.get("cores"), facts.get("memory_bytes")
+    accelerators = [
+        # Who of ours has it is in the journal; what the host saw may be of another daemon's time.
+        {**one, "attempts": sorted({at for slot, at in held.items() if is_slot_of(slot, name, one["id"])})}
+        for one in told.get("accelerators", ())
+    ]
     return {
         "host": name,
-        "state": "down" if view is None or not view.is_up else "closed" if view.closed else "up",
-        "slots": configured.slots,
+        "state": state,
+        "slots": len(accelerators) or configured.plain_slots,
         "held": held,
+        "accelerators": accelerators,
         "machine": f"{cores} cores, {memory / 2**30:.0f} GiB" if cores and memory else "",
-        "why": "the daemon has not run with this host yet" if view is None else view.why,
+        "why": why,
     }
+
+
+def _state(picture: Picture, name: HostName, told: Mapping[str, Any]) -> tuple[str, str]:
+    """In the daemon's own words while it lives; else what the journal knows."""
+    view = picture.world.hosts.get(name)
+    if view is None:
+        return "down", "the daemon has not run with this host yet"
+    if picture.daemon and "state" in told:
+        return told["state"], told["says"]
+    state = state_of(picture.world, view)
+    return state.word, state.why

@@ -18,7 +18,7 @@ from sheetd.core.plan import Now
 from sheetd.core.render import message_of, status_word
 from sheetd.core.state import State
 from sheetd.core.text import clean_line
-from sheetd.core.views import restore_hosts
+from sheetd.core.views import restore_hosts, restore_whys
 from sheetd.core.world import Limits, World
 from sheetd.errors import SheetdError
 from sheetd.journal import JournalReader
@@ -98,13 +98,14 @@ def take_picture(settings: Settings) -> Picture:
     for recorded in reader.events():
         state.apply(recorded.event, 0.0)
     hosts = reader.view("hosts")
-    sheet = reader.view("sheet")
+    sheet, waits = reader.view("sheet"), reader.view("waits")
     told = {} if sheet is None else sheet.value
     world = World(
         state=state,
         templates={},
         limits=Limits(),
         hosts=restore_hosts({} if hosts is None else hosts.value, daemon_alive=holder is not None),
+        whys=restore_whys({} if waits is None else waits.value),
         waiting={ExperimentId(id_): why for id_, why in told.get("waiting", {}).items()},
     )
     return Picture(
@@ -123,6 +124,6 @@ def _pending_stops(state_dir: Path) -> frozenset[ExperimentId]:
         return frozenset()  # opening the requests would make them, and this is for looking only
     requests = RequestStore(state_dir)
     try:
-        return frozenset(request.experiment for request in requests.pending() if request.action == "stop")
+        return frozenset(ExperimentId(request.subject) for request in requests.pending() if request.action == "stop")
     finally:
         requests.close()

@@ -153,6 +153,8 @@ def _python(facts: HostFacts) -> Check:
 
 
 def _disk(facts: HostFacts) -> Check:
+    if facts.disk_free_bytes is None:
+        return Check("disk", "warning", "the host does not say how much room there is for the state folder")
     free = f"{facts.disk_free_bytes / 2**30:.1f} GiB free for the state folder"
     step = "make room there, or name a folder on a larger disk with --root, or as root = in its entry"
     if facts.disk_free_bytes < DISK_NEEDED_BYTES:

@@ -15,16 +15,20 @@ from sheetd.core.grid import Cell, Grid, SheetWrite
 from sheetd.core.metrics import add_points
 from sheetd.core.model import AttemptId, ExperimentId, HostName, experiment_of
 from sheetd.core.observation import AttemptSeen, Observation
-from sheetd.core.ownership import is_old, is_own, is_owner, is_stranger, judge_claim
+from sheetd.core.ownership import is_old, is_own, is_owner, judge_claim
+from sheetd.core.probing import learn, someone_came_first
 from sheetd.core.reachability import close_second_names, note_seen, note_vanished
 from sheetd.core.rows import Layout, SheetView, read_layout, view_grid, without
-from sheetd.core.world import OVER, HostView, Stranger, World
+from sheetd.core.strangers import note_described, note_strangers
+from sheetd.core.world import OVER, HostView, World
 
 News: TypeAlias = Observation | fx.Outcome
 
 RETRY_SHEET_MAX_S = 120.0
 #: For so many reads a row that was there is not believed to be gone for good.
 UNSHOWN_POLLS = 6
+#: Refusals of a launch that say something of the host, and not of what was to be launched.
+HOST_FAULTS = frozenset({"disk_full", "internal", "bad_root", "bad_state_dir"})
 
 
 def absorb(world: World, news: News, now_s: float) -> None:
@@ -200,16 +204,14 @@ def _dressed(world: World, news: fx.Dressed, now_s: float) -> None:
 def _host_seen(world: World, news: obs.HostSeen, now_s: float) -> None:
     host = world.hosts[news.host]
     host.is_up, host.why, host.lasting, host.since_s = True, "", False, now_s
-    host.facts = news.facts
+    host.facts, host.facts_at_s, host.must_probe = news.facts, now_s, True
     host.epoch = news.epoch
-    former, host.strangers = host.strangers, {}
+    note_strangers(world, host, news.attempts)
     close_second_names(world)
     note_seen(world, host)
     for attempt, seen in news.attempts.items():
         if attempt in world.state.live and _is_there(world, attempt, host):
             _remember(world, host, attempt, seen, now_s)
-        if world.state.takeover is not None and is_stranger(world, attempt):
-            host.strangers[attempt] = former.get(attempt, Stranger(seen))._replace(seen=seen)
     for key in [key for key in world.hold_until_s if key[0] == news.host]:
         del world.hold_until_s[key]
 
@@ -245,6 +247,17 @@ def _remember(world: World, host: HostView, attempt: AttemptId, seen: AttemptSee
         world.ended_at_s[attempt] = now_s
 
 
+def _accelerators_reported(world: World, news: obs.AcceleratorsReported, now_s: float) -> None:
+    learn(world.hosts[news.host], news, now_s)
+
+
+def _probed(world: World, news: fx.Probed, now_s: float) -> None:
+    world.in_flight.pop(news.effect.key, None)
+    host = world.hosts[news.effect.host]
+    host.asked_at_s, host.must_probe = now_s, False
+    learn(host, news.seen, now_s)
+
+
 def _attempt_reported(world: World, news: obs.AttemptReported, now_s: float) -> None:
     host = world.hosts[news.host]
     if news.attempt in world.state.live or news.attempt in host.attempts:
@@ -276,12 +289,19 @@ def _host_refused(world: World, news: fx.HostRefusedEffect, now_s: float) -> Non
     _hold(world, news.effect, now_s)
     if isinstance(news.effect, fx.TakeOver | fx.Describe):
         return  # asked again; who is right about the epoch is settled by the sheet
+    if isinstance(news.effect, fx.Probe):
+        world.hosts[news.effect.host].notes = (f"its accelerators cannot be looked at: {news.why}",)
     if news.code == "stale_daemon":
         world.halted = f"{news.effect.host} is served by a newer daemon: {news.why}"
-    elif isinstance(news.effect, fx.Launch):
+    elif isinstance(news.effect, fx.Launch) and news.effect.attempt in world.state.live:
         world.remarks[experiment_of(news.effect.attempt)] = f"{news.effect.host} refused: {news.why}"
         if news.code not in ("ticket_expired", "wrong_boot", "no_code", "revoked"):
             world.refusals[news.effect.attempt] = f"{news.effect.host} refused it: {news.why}"
+        if news.code in HOST_FAULTS:
+            world.host_faults[news.effect.attempt] = news.why
+        if news.code in ("accelerator_busy", "accelerator_gone"):
+            world.beaten.add(news.effect.attempt)
+            someone_came_first(world, news.effect.host, news.effect.accelerators, now_s)
 
 
 def _host_silent(world: World, news: fx.HostSilent, now_s: float) -> None:
@@ -296,10 +316,7 @@ def _took_over(world: World, news: fx.TookOver, now_s: float) -> None:
 
 def _described(world: World, news: fx.Described, _now_s: float) -> None:
     world.in_flight.pop(news.effect.key, None)
-    strangers = world.hosts[news.effect.host].strangers
-    for attempt, kept in news.kept.items():
-        if attempt in strangers:
-            strangers[attempt] = strangers[attempt]._replace(kept=kept)
+    note_described(world.hosts[news.effect.host], news.kept)
 
 
 def adopt(world: World, attempt: AttemptId, name: HostName, now_s: float) -> None:
@@ -347,6 +364,11 @@ def _stop_requested(world: World, news: obs.StopRequested, _now_s: float) -> Non
     world.stop_requests[news.experiment] = news.request
 
 
+def _host_requested(world: World, news: obs.HostRequested, _now_s: float) -> None:
+    world.host_requests[news.request] = news
+    world.hosts[news.host].must_probe = True
+
+
 _ABSORB: dict[type, Callable[[World, Any, float], None]] = {
     obs.SheetSeen: _sheet_seen,
     obs.SheetUnseen: _sheet_unseen,
@@ -354,7 +376,9 @@ _ABSORB: dict[type, Callable[[World, Any, float], None]] = {
     obs.HostUnseen: _host_unseen,
     obs.AttemptReported: _attempt_reported,
     obs.MetricsReported: _metrics_reported,
+    obs.AcceleratorsReported: _accelerators_reported,
     obs.StopRequested: _stop_requested,
+    obs.HostRequested: _host_requested,
     fx.SheetFailed: _sheet_failed,
     fx.Dressed: _dressed,
     fx.CodePinned: _code_pinned,
@@ -365,4 +389,5 @@ _ABSORB: dict[type, Callable[[World, Any, float], None]] = {
     fx.Watching: _watching,
     fx.TookOver: _took_over,
     fx.Described: _described,
+    fx.Probed: _probed,
 }

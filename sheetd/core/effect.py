@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 from sheetd.core.colours import Dress
 from sheetd.core.grid import SheetWrite
-from sheetd.core.model import AttemptId, ExperimentId, HostName, SlotName, Spec
-from sheetd.core.observation import AttemptKept, AttemptSeen, HostSeen
+from sheetd.core.model import Accelerator, AttemptId, ExperimentId, HostName, SlotName, Spec
+from sheetd.core.observation import AcceleratorsSeen, AttemptKept, AttemptSeen, HostSeen
 
 #: Two effects with the same key are never in flight together. The first word is the lane: sheet, code or a host.
 EffectKey: TypeAlias = tuple[str, str]
@@ -76,6 +76,7 @@ class Launch:
     #: What the host keeps for a daemon that does not know of this launch.
     slots: tuple[SlotName, ...] = ()
     fingerprint: str = ""
+    accelerators: tuple[Accelerator, ...] = ()
 
     @property
     def key(self) -> EffectKey:
@@ -129,9 +130,22 @@ class Describe:
         return (self.host, "describe")
 
 
-Effect: TypeAlias = ReadSheet | WriteSheet | DressSheet | PinCode | Launch | Stop | Watch | TakeOver | Describe
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Ask for the accelerators. Samples older than `max_age_s` make the host look at them anew."""
+
+    host: HostName
+    max_age_s: float
+    idle_memory_mb: int
+
+    @property
+    def key(self) -> EffectKey:
+        return (self.host, "probe")
+
+
 #: What is asked of a host.
-HostEffect: TypeAlias = Launch | Stop | Watch | TakeOver | Describe
+HostEffect: TypeAlias = Launch | Stop | Watch | TakeOver | Describe | Probe
+Effect: TypeAlias = ReadSheet | WriteSheet | DressSheet | PinCode | HostEffect
 
 
 # --- outcomes ----------------------------------------------------------------------------------------------------
@@ -196,6 +210,14 @@ class Described:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """The host answered with what it knows of its accelerators."""
+
+    effect: Probe
+    seen: AcceleratorsSeen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dressed:
     effect: DressSheet
 
@@ -218,6 +240,7 @@ Outcome: TypeAlias = (
     | Watching
     | TookOver
     | Described
+    | Probed
     | Dressed
     | SheetFailed
 )

@@ -9,7 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from sheetd.core.model import Afterwards, AttemptId, ExperimentId, HostName, Proof, Reason, SlotName, Spec
+from sheetd.core.model import (
+    Accelerator,
+    Afterwards,
+    AttemptId,
+    ExperimentId,
+    HostName,
+    Proof,
+    Reason,
+    SlotName,
+    Spec,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +90,7 @@ class LaunchIntended:
     slots: tuple[SlotName, ...]
     nonce: str
     machine: str = ""
+    accelerators: tuple[Accelerator, ...] = ()
     kind: Literal["LaunchIntended"] = "LaunchIntended"
 
 
@@ -95,6 +106,7 @@ class AttemptAdopted:
     slots: tuple[SlotName, ...]
     nonce: str
     machine: str
+    accelerators: tuple[Accelerator, ...] = ()
     spec: Spec
     fingerprint: str
     wall_s: float
@@ -117,6 +129,8 @@ class StopIntended:
     attempt: AttemptId
     why: str
     then: Afterwards = Afterwards.END
+    #: A person asked for it, and so also vouches for what nobody can see.
+    by_person: bool = False
     kind: Literal["StopIntended"] = "StopIntended"
 
 
@@ -132,6 +146,8 @@ class AttemptEnded:
     restarts: int = 0
     runtime_s: float = 0.0
     relaunch_delay_s: float | None = None
+    #: What in this end points to the host, as a sentence; empty if nothing does.
+    host_fault: str = ""
     kind: Literal["AttemptEnded"] = "AttemptEnded"
 
 
@@ -201,6 +217,66 @@ class RowReturned:
     kind: Literal["RowReturned"] = "RowReturned"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceleratorsRegistered:
+    """From now on these are the accelerators that the host has: one that is missing later is lost."""
+
+    host: HostName
+    accelerators: tuple[str, ...]
+    #: A person wishes that the host make do with these.
+    forgets_lost: bool = False
+    kind: Literal["AcceleratorsRegistered"] = "AcceleratorsRegistered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostQuarantined:
+    """The host gets nothing new for `for_s` seconds, counted afresh by each daemon; `until_wall_s` is for showing."""
+
+    host: HostName
+    why: str
+    until_wall_s: float
+    for_s: float
+    #: Ids of registered accelerators that the host does not show any more.
+    lost: tuple[str, ...] = ()
+    kind: Literal["HostQuarantined"] = "HostQuarantined"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostReleased:
+    """The quarantine is over. The host gets one attempt at a time until it is trusted."""
+
+    host: HostName
+    why: str
+    kind: Literal["HostReleased"] = "HostReleased"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostTrusted:
+    """The host has proved itself after a quarantine; what was held against it is forgotten."""
+
+    host: HostName
+    why: str
+    kind: Literal["HostTrusted"] = "HostTrusted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostDrained:
+    """A person wishes that the host get no new attempts. Those on it go on."""
+
+    host: HostName
+    by: str
+    kind: Literal["HostDrained"] = "HostDrained"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostResumed:
+    """A person wishes that the host be used again, whatever is held against it."""
+
+    host: HostName
+    by: str
+    kind: Literal["HostResumed"] = "HostResumed"
+
+
 Event: TypeAlias = (
     DaemonStarted
     | TakeoverBegun
@@ -220,4 +296,10 @@ Event: TypeAlias = (
     | RowEdited
     | RowVanished
     | RowReturned
+    | AcceleratorsRegistered
+    | HostQuarantined
+    | HostReleased
+    | HostTrusted
+    | HostDrained
+    | HostResumed
 )

@@ -41,7 +41,7 @@ def decide_requests(world: World) -> Iterator[ev.Event]:
     for id_ in world.stop_requests:
         experiment = world.state.experiments.get(id_)
         if experiment is not None:
-            yield from stop(experiment, "stopped from the command line", Afterwards.END)
+            yield from stop(experiment, "stopped from the command line", Afterwards.END, by_person=True)
 
 
 def _edits(world: World, view: SheetView) -> Iterator[ev.Event]:
@@ -210,7 +210,7 @@ def _actions(world: World, view: SheetView) -> Iterator[ev.Event]:
             yield from _OBEY[row.action](experiment)
 
 
-def stop(experiment: Experiment, why: str, then: Afterwards) -> Iterator[ev.Event]:
+def stop(experiment: Experiment, why: str, then: Afterwards, *, by_person: bool = False) -> Iterator[ev.Event]:
     """The event that stops an experiment, wherever it is. None when there is nothing to stop.
 
     A person's wish overrules a relaunch that is under way, and a plain stop overrules every other one.
@@ -223,9 +223,10 @@ def stop(experiment: Experiment, why: str, then: Afterwards) -> Iterator[ev.Even
         is_overruled = experiment.afterwards is not Afterwards.END
     else:
         is_overruled = experiment.afterwards is Afterwards.RELAUNCH and then is not Afterwards.RELAUNCH
-    is_stoppable = experiment.phase is not Phase.STOPPING or is_overruled
+    is_new_wish = by_person and not experiment.stop_by_person
+    is_stoppable = experiment.phase is not Phase.STOPPING or is_overruled or is_new_wish
     if experiment.is_live and experiment.attempt is not None and is_stoppable:
-        yield ev.StopIntended(attempt=experiment.attempt.id, why=why, then=then)
+        yield ev.StopIntended(attempt=experiment.attempt.id, why=why, then=then, by_person=by_person)
 
 
 def _consume(experiment: Experiment, action: str) -> ev.Event:
@@ -234,17 +235,17 @@ def _consume(experiment: Experiment, action: str) -> ev.Event:
 
 def _obey_stop(experiment: Experiment) -> Iterator[ev.Event]:
     yield _consume(experiment, "stop")
-    yield from stop(experiment, "stopped by its action cell", Afterwards.END)
+    yield from stop(experiment, "stopped by its action cell", Afterwards.END, by_person=True)
 
 
 def _obey_restart(experiment: Experiment) -> Iterator[ev.Event]:
-    if experiment.phase is Phase.STOPPING and experiment.afterwards is not Afterwards.RELAUNCH:
+    if experiment.phase is Phase.STOPPING and experiment.stop_by_person:
         return  # obeyed when it has stopped
     yield _consume(experiment, "restart")
     if experiment.phase is Phase.ENDED:
         yield ev.ExperimentReopened(experiment=experiment.id, resume=True)
     else:
-        yield from stop(experiment, "restarted by its action cell", Afterwards.RESTART)
+        yield from stop(experiment, "restarted by its action cell", Afterwards.RESTART, by_person=True)
 
 
 def _obey_run(experiment: Experiment) -> Iterator[ev.Event]:
@@ -260,7 +261,7 @@ def _obey_rerun(experiment: Experiment) -> Iterator[ev.Event]:
     if experiment.phase is Phase.WAITING:
         yield ev.ExperimentWithdrawn(experiment=experiment.id, why="its action cell asks for a fresh start")
     else:
-        yield from stop(experiment, "its action cell asks for a fresh start", Afterwards.RERUN)
+        yield from stop(experiment, "its action cell asks for a fresh start", Afterwards.RERUN, by_person=True)
 
 
 _OBEY = {"run": _obey_run, "stop": _obey_stop, "restart": _obey_restart, "rerun": _obey_rerun}

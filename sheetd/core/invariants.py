@@ -8,13 +8,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from sheetd.core.events import LaunchIntended
 from sheetd.core.model import LIVE, Phase, attempt_id
+from sheetd.core.observation import Use
 from sheetd.core.world import World
 
 
 def violations(world: World) -> list[str]:
     """Every broken promise, in words. Looks at what is open only, so it can run each turn."""
-    return [*_slots_are_held_once(world), *_successors_have_proof(world), *_indexes_agree(world)]
+    return [
+        *_slots_are_held_once(world),
+        *_accelerators_are_shared_as_agreed(world),
+        *world.misassigned,
+        *_successors_have_proof(world),
+        *_indexes_agree(world),
+    ]
 
 
 def _slots_are_held_once(world: World) -> Iterator[str]:
@@ -26,6 +34,30 @@ def _slots_are_held_once(world: World) -> Iterator[str]:
     for slot, holders in held.items():
         if holders > 1:
             yield f"slot {slot} is held by {holders} attempts at once"
+
+
+def _accelerators_are_shared_as_agreed(world: World) -> Iterator[str]:
+    """One attempt alone, or no more than every one of those who share it allows."""
+    held: dict[tuple[str, str], list[int | None]] = {}
+    for id_ in world.state.live.values():
+        experiment = world.state.experiments[id_]
+        for one in () if experiment.attempt is None else experiment.attempt.accelerators:
+            allows = None if one.share is None else experiment.spec.share
+            held.setdefault((experiment.attempt.host, one.id), []).append(allows)  # type: ignore[union-attr]
+    for (host, accelerator), shares in held.items():
+        allowed = min(1 if share is None else share for share in shares)
+        if len(shares) > allowed:
+            yield f"{accelerator} of {host} is assigned to {len(shares)} attempts, and {allowed} may have it"
+
+
+def misassigned(world: World, intent: LaunchIntended) -> Iterator[str]:
+    """Asked when an intent is recorded: afterwards the host may rightly say something else of what was handed out."""
+    host = world.hosts.get(intent.host)
+    seen = {} if host is None or host.accelerators_at_s is None else {one.id: one for one in host.accelerators}
+    for one in intent.accelerators if seen else ():
+        use = seen[one.id].state if one.id in seen else Use.UNKNOWN
+        if use is not Use.FREE and not (use is Use.OURS and one.share is not None):
+            yield f"{intent.attempt} was given {one.id} of {intent.host}, which is {use.value}"
 
 
 def _successors_have_proof(world: World) -> Iterator[str]:

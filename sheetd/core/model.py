@@ -57,6 +57,10 @@ class Reason(str, Enum):
     TIMED_OUT = "timed_out"
     STOPPED_BY_USER = "stopped_by_user"
     LAUNCH_FAILED = "launch_failed"
+    #: The program ended, and what it said last points to its host.
+    HOST_FAULT = "host_fault"
+    #: Somebody else had taken the accelerator when the launch arrived; nothing was started.
+    ACCELERATOR_BUSY = "accelerator_busy"
 
 
 class Proof(str, Enum):
@@ -112,6 +116,12 @@ class Spec:
     code: str | None = None
     cwd: str | None = None
     slots: int = 1
+    #: Each accelerator has at least so much memory; 0 asks for no accelerator in particular.
+    memory_gb: float = 0.0
+    #: Up to so many experiments may use one accelerator at once, if all of them say so.
+    share: int = 1
+    #: Projects take turns; empty is the tab's own.
+    project: str = ""
     where: str = ""
     priority: float = 0.0
     grace_s: float = 60.0
@@ -131,6 +141,8 @@ class Attempt:
     nonce: str
     #: The machine id of the host when it was intended, where it has one: a name may come to mean another machine.
     machine: str = ""
+    #: What the slots are made of; none where they are plain numbers.
+    accelerators: tuple[Accelerator, ...] = ()
     started: bool = False
     reason: Reason | None = None
     proof: Proof | None = None
@@ -152,9 +164,12 @@ class Experiment:
     started_wall_s: float | None = None
     #: Monotonic time before which no attempt may start. Counted afresh when the daemon restarts: never shorter.
     not_before_s: float = 0.0
+    #: Since when it waits (monotonic, counted afresh likewise): who waited long gets slots kept for it.
+    waiting_since_s: float = 0.0
     #: Whether the next attempt should start from a checkpoint.
     resume: bool = True
     stop_reason: str = ""
+    stop_by_person: bool = False
     afterwards: Afterwards = Afterwards.END
     #: The first attempt of the present execution: those before a `rerun` burn no budget of this one.
     budget_from: int = 1

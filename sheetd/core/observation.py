@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from sheetd.core.grid import Grid
-from sheetd.core.model import AttemptId, ExperimentId, HostName, SlotName, Spec
+from sheetd.core.model import Accelerator, AttemptId, ExperimentId, HostName, SlotName, Spec
 
 
 class Seen(str, Enum):
@@ -75,7 +75,7 @@ class HostFacts:
     python: str = ""
     cores: int = 0
     memory_bytes: int = 0
-    disk_free_bytes: int = 0
+    disk_free_bytes: int | None = None
     agent_sha: str = ""
     #: Who we are there, where the agent keeps everything, and the host's own idea of the time.
     user: str = ""
@@ -90,6 +90,7 @@ class AttemptKept:
     nonce: str = ""
     spec: Spec | None = None
     slots: tuple[SlotName, ...] = ()
+    accelerators: tuple[Accelerator, ...] = ()
     fingerprint: str = ""
 
 
@@ -234,6 +235,16 @@ class StopRequested:
     request: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRequested:
+    """Somebody asked on the command line that a host be drained, resumed or tested again."""
+
+    host: HostName
+    action: str
+    by: str
+    request: int
+
+
 Observation: TypeAlias = (
     SheetSeen
     | SheetUnseen
@@ -243,4 +254,5 @@ Observation: TypeAlias = (
     | MetricsReported
     | AcceleratorsReported
     | StopRequested
+    | HostRequested
 )

@@ -25,10 +25,21 @@ from typing import NamedTuple
 from sheetd.core import events as ev
 from sheetd.core.colours import ACTIONS
 from sheetd.core.grid import Claim, ClaimChange, Grid
-from sheetd.core.model import Attempt, AttemptId, ExperimentId, HostName, Phase, SlotName, Spec, experiment_of
+from sheetd.core.model import (
+    Afterwards,
+    Attempt,
+    AttemptId,
+    ExperimentId,
+    HostName,
+    Phase,
+    SlotName,
+    Spec,
+    experiment_of,
+)
 from sheetd.core.observation import AttemptKept, AttemptSeen
 from sheetd.core.plan import Now
 from sheetd.core.rows import Row, SheetView
+from sheetd.core.strangers import is_stranger
 from sheetd.core.world import OVER, HostView, World
 
 #: So many old answers in a row, and it is no delay but an older version of the spreadsheet.
@@ -188,16 +199,6 @@ def why_not_yet(world: World) -> str:
     )
 
 
-def is_stranger(world: World, attempt: AttemptId) -> bool:
-    """Whether an attempt that a host keeps may be unknown to our journal. Whether it is, only its claim there tells."""
-    experiment = world.state.experiments.get(experiment_of(attempt))
-    newest = None if experiment is None else experiment.attempt
-    number = int(attempt.rpartition(".")[2])
-    if newest is None or number > newest.number:
-        return True
-    return number == newest.number and newest.proof is None
-
-
 class _Found(NamedTuple):
     """An attempt that our journal does not know, as its host has described it."""
 
@@ -231,6 +232,10 @@ def _adoptions(world: World, adoptable: list[_Found], now: Now) -> Iterator[ev.E
         others = [holders[slot] for slot in kept.slots if slot in holders and experiment_of(holders[slot].id) != id_]
         if any(world.is_over(other) for other in others):
             continue  # whoever held its slots before it has ended, and that is about to be recorded
+        called_off = [ending for other in others for ending in _call_off(world, host, other)]
+        if called_off:
+            yield from called_off
+            continue
         is_trusted = experiment is not None and experiment.spec == spec
         yield ev.AttemptAdopted(
             attempt=attempt,
@@ -238,6 +243,7 @@ def _adoptions(world: World, adoptable: list[_Found], now: Now) -> Iterator[ev.E
             slots=() if others or seen.state in OVER else kept.slots,
             nonce=kept.nonce,
             machine=machine_of(host),
+            accelerators=() if others or seen.state in OVER else kept.accelerators,
             spec=spec if is_trusted else replace(spec, where=str(host.name)),
             fingerprint=kept.fingerprint,
             wall_s=now.wall_s,
@@ -247,6 +253,16 @@ def _adoptions(world: World, adoptable: list[_Found], now: Now) -> Iterator[ev.E
 def _holders(world: World) -> dict[SlotName, Attempt]:
     live = (world.state.experiments[id_].attempt for id_ in world.state.live.values())
     return {slot: attempt for attempt in live if attempt is not None for slot in attempt.slots}
+
+
+def _call_off(world: World, host: HostView, holder: Attempt) -> Iterator[ev.Event]:
+    """End an attempt of ours that was never started, and whose slots another daemon has used since."""
+    experiment = world.state.experiments[experiment_of(holder.id)]
+    if world.is_on_another(holder) or holder.id in host.attempts:
+        return
+    if experiment.phase is Phase.LAUNCHING:
+        why = f"{host.name} uses its slots for what another daemon started"
+        yield ev.StopIntended(attempt=holder.id, why=why, then=Afterwards.RELAUNCH)
 
 
 def _is_known(world: World, found: _Found) -> bool:

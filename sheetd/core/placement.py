@@ -1,115 +1,218 @@
 """Which host an experiment gets, and why the others wait.
 
-Pure bookkeeping over slots: a slot is free when no live attempt of ours holds it and its host answers. A host that
-cannot be reached keeps its slots taken, for what runs there goes on running.
+By priority; within one priority projects take turns, the one with the least running first; within a project by order
+of acceptance. One that fits nowhere now does not hold up smaller ones behind it, until it has waited for long: then
+what it needs is kept for it on the host that lacks least, so that a stream of small ones cannot starve it.
+
+Accelerators are packed unless the configuration says otherwise: small requests go where least is left, so that large
+ones find whole hosts. Plain numbers are always spread: what they stand for is a share of one machine's cores, memory
+and disk, and more of it is left where less is taken.
+
+Where it is weak: nobody knows how long a job will run, so the host that lacks least is taken for the one that is free
+soonest; what jobs say of their progress only breaks ties.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from sheetd.core.model import Experiment, ExperimentId, HostName, Reason, SlotName
+from sheetd.core.model import Accelerator, Experiment, ExperimentId, HostName, Reason, SlotName
+from sheetd.core.room import Room, Unit
+from sheetd.core.why import OF_HOST, Block, HostWhy, Need, Sentence, Strategy, Why, count_words
+
+#: What is in these states becomes free sooner or later.
+COMING = frozenset({Block.TAKEN, Block.UNSEEN, Block.COOLING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A host as placement sees it. `closed` says in words why it takes nothing at the moment, if so."""
+class Placed:
+    """What an experiment gets."""
 
-    name: HostName
+    host: HostName
     slots: tuple[SlotName, ...]
-    free: tuple[SlotName, ...]
-    labels: frozenset[str] = frozenset()
-    closed: str = ""
+    accelerators: tuple[Accelerator, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Who goes where, and a sentence for each experiment that does not."""
+    """Who goes where; and for each experiment that does not: why, and how many go before it."""
 
-    placed: Mapping[ExperimentId, tuple[HostName, tuple[SlotName, ...]]] = field(default_factory=dict)
-    waiting: Mapping[ExperimentId, str] = field(default_factory=dict)
+    placed: Mapping[ExperimentId, Placed] = field(default_factory=dict)
+    whys: Mapping[ExperimentId, Why] = field(default_factory=dict)
+    ahead: Mapping[ExperimentId, int] = field(default_factory=dict)
+
+    @property
+    def waiting(self) -> dict[ExperimentId, str]:
+        """The sentence of each experiment that waits."""
+        sentences: dict[int, Sentence] = {}  # most of them wait for the same, with one answer for all
+        for why in self.whys.values():
+            if id(why) not in sentences:
+                sentences[id(why)] = why.sentence()
+        return {id_: sentences[id(why)].told(self.ahead[id_]) for id_, why in self.whys.items()}
 
 
-def place(waiting: Iterable[Experiment], hosts: Iterable[Candidate]) -> Placement:
-    """Hand out free slots by priority, then by order of acceptance.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the configuration says of placement. `overdue` are those who have waited long enough to have slots kept."""
 
-    Each goes to a host that refused it least often, rather to the one where it ran last (its checkpoint is there), and
-    then to the one with the most room.
-    An experiment that fits nowhere now does not hold up smaller ones behind it. Where this is weak: a steady stream of
-    small ones can keep a large one waiting.
-    """
-    candidates = {host.name: host for host in hosts}
-    free = {host.name: list(host.free) for host in candidates.values() if not host.closed}
-    placed: dict[ExperimentId, tuple[HostName, tuple[SlotName, ...]]] = {}
-    reasons: dict[ExperimentId, str] = {}
-    # Slots only become fewer here, so what found no room once finds none for the next that asks for the same.
-    full: dict[tuple[int, str], Sentence] = {}
-    ahead = 0
-    for experiment in sorted(waiting, key=lambda experiment: -experiment.spec.priority):
-        need, where = experiment.spec.slots, experiment.spec.where
-        if (need, where) not in full:
-            allowed = [name for name in candidates if allows(candidates[name], where)]
-            roomy = [name for name in allowed if len(free.get(name, ())) >= need]
-            if roomy:
-                chosen = max(roomy, key=lambda name: (*_past(experiment, name), len(free[name])))
-                placed[experiment.id] = (chosen, tuple(free[chosen][:need]))
-                del free[chosen][:need]
-                continue
-            full[need, where] = why_not(need, where, [candidates[name] for name in allowed])
-        reasons[experiment.id] = full[need, where].told(ahead)
-        ahead += 1
-    return Placement(placed=placed, waiting=reasons)
+    strategy: Strategy = Strategy.PACK
+    overdue: frozenset[ExperimentId] = frozenset()
+    #: How many slots of each project are in use already.
+    running: Mapping[str, int] = field(default_factory=dict)
+
+
+def place(waiting: Iterable[Experiment], rooms: Iterable[Room], rules: Rules | None = None) -> Placement:
+    """Hand out what is free. The rooms are used up on the way."""
+    return _Placing(list(rooms), rules or Rules()).place(waiting)
+
+
+class _Placing:
+    """One round of handing out."""
+
+    def __init__(self, rooms: list[Room], rules: Rules) -> None:
+        self.rooms = rooms
+        self.rules = rules
+        self.placed: dict[ExperimentId, Placed] = {}
+        self.whys: dict[ExperimentId, Why] = {}
+        self.ahead: dict[ExperimentId, int] = {}
+        #: The slots that are kept, for whom, and how many it needs.
+        self.kept: set[SlotName] = set()
+        self.kept_for: ExperimentId | None = None
+        # Room only becomes less here, so what found none once finds none for the next that asks for the same.
+        self.full: dict[Need, Why] = {}
+
+    def place(self, waiting: Iterable[Experiment]) -> Placement:
+        for experiment in in_turn(waiting, self.rules.running, self.placed):
+            need = Need.of(experiment.spec)
+            if need not in self.full:
+                chosen = self._choose(experiment, need)
+                if chosen is not None:
+                    self.placed[experiment.id] = self._hand_out(*chosen, need)
+                    continue
+                self.full[need] = why_not(need, self.rooms, self.kept, self.kept_for)
+                if self.kept_for is None and experiment.id in self.rules.overdue:
+                    self._keep_for(experiment, need)
+            self.whys[experiment.id] = self.full[need]
+            self.ahead[experiment.id] = len(self.ahead)
+        return Placement(placed=self.placed, whys=self.whys, ahead=self.ahead)
+
+    def _free(self, room: Room, need: Need) -> list[Unit]:
+        """What it could get there, best first: what is shared already, then the smallest that will do."""
+        free = [unit for unit in room.suiting(need) if unit.slot not in self.kept and unit.is_free_for(need)]
+        if not room.is_plain:
+            free.sort(key=lambda unit: (-len(unit.sharers), unit.memory_gb or 0.0))
+        return free
+
+    def _choose(self, experiment: Experiment, need: Need) -> tuple[Room, list[Unit]] | None:
+        roomy = []
+        for room in self.rooms:
+            free = self._free(room, need) if room.is_open else []
+            if len(free) >= need.slots:
+                roomy.append((room, free))
+        if not roomy:
+            return None
+        return max(roomy, key=lambda one: (*_past(experiment, one[0].name), *self._fit(one[0], one[1], need)))
+
+    def _fit(self, room: Room, free: list[Unit], need: Need) -> tuple[float, ...]:
+        """Larger is better. Packed: the least memory that will do, then where least is left over."""
+        if room.is_plain or self.rules.strategy is Strategy.SPREAD:
+            return 0.0, float(len(free))
+        return -max(unit.memory_gb or 0.0 for unit in free[: need.slots]), -float(len(free))
+
+    def _hand_out(self, room: Room, free: list[Unit], need: Need) -> Placed:
+        taken = [unit.take(need) for unit in free[: need.slots]]
+        if room.takes is not None:
+            room.takes -= 1
+            room.block = Block.ON_TRIAL
+        return Placed(
+            host=room.name,
+            slots=tuple(slot for slot, _ in taken),
+            accelerators=tuple(accelerator for _, accelerator in taken if accelerator is not None),
+        )
+
+    def _keep_for(self, experiment: Experiment, need: Need) -> None:
+        """Keep what is free on the host that can give it everything soonest; nothing where that is in nobody's hand."""
+        best: tuple[tuple[int, float], list[Unit]] | None = None
+        for room in self.rooms:
+            suiting = room.suiting(need) if room.is_open else []
+            free = [unit for unit in suiting if unit.is_free_for(need)]
+            ours = [unit for unit in suiting if unit.block in COMING or (unit.sharers and unit not in free)]
+            lacking = need.slots - len(free)
+            if lacking > len(ours):
+                continue  # the rest is in the hands of others, or broken: nobody knows for how long
+            ends_s = sorted(unit.free_at_s if unit.free_at_s is not None else float("inf") for unit in ours)
+            soonest = (lacking, ends_s[lacking - 1] if lacking else 0.0)
+            if best is None or soonest < best[0]:
+                best = (soonest, free)
+        if best is not None:
+            self.kept = {unit.slot for unit in best[1]}
+            self.kept_for = experiment.id
+
+
+def in_turn(
+    waiting: Iterable[Experiment], running: Mapping[str, int], placed: Mapping[ExperimentId, Placed]
+) -> Iterator[Experiment]:
+    """The order in which they may choose. `placed` is looked at on the way: who got something goes behind others."""
+    levels: dict[float, dict[str, deque[Experiment]]] = defaultdict(lambda: defaultdict(deque))
+    for experiment in waiting:
+        levels[-experiment.spec.priority][experiment.spec.project].append(experiment)
+    uses = Counter(running)
+    for level in sorted(levels):
+        queues = levels[level]
+        while queues:
+            project = min(queues, key=lambda name: uses[name])
+            experiment = queues[project].popleft()
+            if not queues[project]:
+                del queues[project]
+            yield experiment
+            if experiment.id in placed:
+                uses[project] += experiment.spec.slots
 
 
 def _past(experiment: Experiment, host: HostName) -> tuple[int, bool]:
-    refused = sum(attempt.host == host and attempt.reason is Reason.LAUNCH_FAILED for attempt in experiment.attempts)
-    last = next((attempt.host for attempt in reversed(experiment.attempts) if attempt.started), None)
-    return -refused, last == host
+    """A host that refused it least often, and rather the one where it ran last: its checkpoint is there."""
+    bad = (Reason.LAUNCH_FAILED, Reason.HOST_FAULT, Reason.ACCELERATOR_BUSY)
+    refused = sum(attempt.host == host and attempt.reason in bad for attempt in experiment.attempts)
+    last = next((attempt for attempt in reversed(experiment.attempts) if attempt.started), None)
+    return -refused, last is not None and last.host == host and last.reason not in bad
 
 
-def allows(host: Candidate, where: str) -> bool:
-    """Whether `where` (a host name, a label, or nothing) permits the host."""
-    wanted = where.strip().casefold()
-    return not wanted or wanted == host.name.casefold() or wanted in {label.casefold() for label in host.labels}
+def why_not(
+    need: Need, rooms: Iterable[Room], kept: frozenset[SlotName] | set[SlotName], kept_for: ExperimentId | None
+) -> Why:
+    """What each host says to a need that found no room."""
+    all_rooms = list(rooms)
+    # What a host has that was never seen could be any model, but not another host's name.
+    is_name = any(room.is_called(need.where) for room in all_rooms)
+    hosts = tuple(_host_why(need, room, kept, is_name=is_name) for room in all_rooms)
+    is_kept = any("kept" in words for one in hosts for words, _ in one.taken)
+    return Why(need=need, hosts=hosts, kept_for=kept_for if is_kept else None)
 
 
-class Sentence(NamedTuple):
-    """Why somebody waits. Where there is a queue, how many are ahead is said in between."""
-
-    line: str
-    rest: str = ""
-    is_queue: bool = False
-
-    def told(self, ahead: int) -> str:
-        return (
-            f"{self.line}, {about(ahead)} ahead of it{self.rest}" if self.is_queue and ahead else self.line + self.rest
-        )
-
-
-def about(count: int) -> str:
-    """A number of rows. A large one is rounded, or every launch would change the message of everybody who waits."""
-    if count < 10:
-        return str(count)
-    step = 10 ** (len(str(count)) - 1)
-    return f"at least {count // step * step}"
-
-
-def why_not(need: int, where: str, allowed: list[Candidate]) -> Sentence:
-    """The sentence for the row: what it needs, what each host says, and what happens next."""
-    if not allowed:
-        if not where:
-            return Sentence("no host is configured: add one with a [[hosts]] entry")
-        return Sentence(f'where is "{where[:60]}": no host has this name or label')
-    if all(len(host.slots) < need for host in allowed):
-        most = max(len(host.slots) for host in allowed)
-        return Sentence(f"needs {need} slots on one host; the largest host it may use has {most}")
-    busy = [host for host in allowed if not host.closed]
-    closed = [f"{host.name} {host.closed}" for host in allowed if host.closed]
-    if not busy:
-        return Sentence(f"waits for a host: {'; '.join(closed[:3])}")
-    free = sum(len(host.free) for host in busy)
-    total = sum(len(host.slots) for host in busy)
-    line = f"waits for {need} slot{'s' if need > 1 else ''}: {total - free} of {total} are taken"
-    return Sentence(line, f"; {'; '.join(closed[:2])}" if closed else "", is_queue=True)
+def _host_why(need: Need, room: Room, kept: frozenset[SlotName] | set[SlotName], *, is_name: bool) -> HostWhy:
+    if not (room.is_called(need.where) if is_name else not room.is_known or room.allows(need.where)):
+        words = f'is not what where asks for ("{need.where[:60]}")'
+        return HostWhy(host=room.name, block=Block.ELSEWHERE, words=words, is_plain=room.is_plain)
+    suiting = room.suiting(need)
+    free = [unit for unit in suiting if unit.slot not in kept and unit.is_free_for(need)]
+    taken = []
+    for unit in suiting:
+        if unit not in free:
+            is_kept = unit.slot in kept and unit.is_free_for(need)
+            taken.append("kept" if is_kept else unit.words or "shared to the full")
+    block = room.block if room.block in OF_HOST else Block.NONE
+    if block is Block.NONE and len(suiting) < need.slots:
+        block = Block.TOO_SMALL
+    return HostWhy(
+        host=room.name,
+        block=block,
+        words=room.words if block in OF_HOST else "",
+        is_plain=room.is_plain,
+        is_known=room.is_known,
+        fitting=len(suiting),
+        free=len(free),
+        total=len(room.units),
+        taken=count_words(taken),
+    )

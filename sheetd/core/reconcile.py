@@ -16,11 +16,15 @@ from sheetd.core.colours import Dress
 from sheetd.core.effect import SHEET_LANE, DressSheet, Effect, ReadSheet, WriteSheet
 from sheetd.core.grid import SheetWrite
 from sheetd.core.intake import decide_requests, decide_rows, plan_pins
-from sheetd.core.model import ExperimentId, Phase, experiment_of
+from sheetd.core.invariants import misassigned
+from sheetd.core.model import AttemptId, ExperimentId, Phase, experiment_of
 from sheetd.core.ownership import claim_change, decide_ownership, decide_restored_words, is_owner, needs_proof
 from sheetd.core.plan import Chance, Now, Plan
+from sheetd.core.probing import give_back, probe_moments
+from sheetd.core.quarantine import decide_health, decide_host_requests, health_moments
 from sheetd.core.render import plan_write
 from sheetd.core.rows import Layout, SheetView
+from sheetd.core.strangers import forget_strangers
 from sheetd.core.supervision import decide_attempts, decide_launches, plan_hosts
 from sheetd.core.world import World
 
@@ -32,7 +36,14 @@ def reconcile(world: World, now: Now, chance: Chance) -> Plan:
     """The plan for this moment. Empty when there is nothing to do but wait until `wake_s`."""
     if world.halted:
         return Plan(effects=tuple(_plan_sheet(world, now)), wake_s=_wake(world, now))
-    for decide in (_decide_ownership, _decide_requests, decide_rows, _decide_attempts, decide_launches):
+    for decide in (
+        _decide_ownership,
+        _decide_requests,
+        decide_rows,
+        _decide_attempts,
+        _decide_hosts,
+        decide_launches,
+    ):
         events = tuple(decide(world, now, chance))
         if events:
             return Plan(events=events, wake_s=now.s)
@@ -46,6 +57,8 @@ def record(world: World, event: ev.Event, now: Now) -> None:
     world.state.apply(event, now.s)
     world.version += 1
     match event:
+        case ev.LaunchIntended():
+            world.misassigned += misassigned(world, event)
         case ev.RowAccepted(experiment=id_) | ev.ExperimentReopened(experiment=id_):
             _forget_row(world, id_)
         case ev.IdWithdrawn(experiment=id_):
@@ -56,20 +69,32 @@ def record(world: World, event: ev.Event, now: Now) -> None:
             world.remarks.pop(experiment_of(attempt), None)
             world.refusals.pop(attempt, None)
             if isinstance(event, ev.AttemptEnded):
-                world.hold_until_s = {key: s for key, s in world.hold_until_s.items() if key[1] != attempt}
+                _forget_attempt(world, attempt, now)
         case ev.AttemptAdopted(attempt=attempt, host=host):
             _forget_row(world, experiment_of(attempt))
             adopt(world, attempt, host, now.s)
         case ev.TakeoverEnded():
-            for view in world.hosts.values():
-                view.strangers.clear()
-        case ev.RowEdited(experiment=id_, fingerprint=told):
-            if id_ in world.state.edited:
-                world.prints[id_] = told
-            else:
-                world.prints.pop(id_, None)
+            forget_strangers(world)
+        case ev.RowEdited(experiment=id_):
+            _note_edited(world, id_)
         case _:
             pass
+
+
+def _note_edited(world: World, id_: ExperimentId) -> None:
+    """What an edited row says is remembered across restarts; one that says again what it said needs no remembering."""
+    told = world.state.edited.get(id_)
+    if told is None:
+        world.prints.pop(id_, None)
+    else:
+        world.prints[id_] = told
+
+
+def _forget_attempt(world: World, attempt: AttemptId, now: Now) -> None:
+    world.host_faults.pop(attempt, None)
+    world.beaten.discard(attempt)
+    give_back(world, world.state.newest(attempt)[1], now.s)
+    world.hold_until_s = {key: s for key, s in world.hold_until_s.items() if key[1] != attempt}
 
 
 def _forget_row(world: World, id_: ExperimentId) -> None:
@@ -90,6 +115,11 @@ def _decide_requests(world: World, _now: Now, _chance: Chance) -> Iterator[ev.Ev
 
 def _decide_attempts(world: World, now: Now, _chance: Chance) -> Iterator[ev.Event]:
     return decide_attempts(world, now)
+
+
+def _decide_hosts(world: World, now: Now, _chance: Chance) -> Iterator[ev.Event]:
+    yield from decide_host_requests(world)
+    yield from decide_health(world, now)
 
 
 def _plan_code(world: World, now: Now) -> Iterator[Effect]:
@@ -177,6 +207,7 @@ def _wake(world: World, now: Now) -> float:
         experiment = world.state.experiments[id_]
         if experiment.phase is Phase.WAITING:
             moments.append(experiment.not_before_s)
+    moments += [*health_moments(world), *probe_moments(world)]
     for ended_s in world.ended_at_s.values():
         moments += [ended_s + world.limits.linger_s, ended_s + world.limits.told_within_s]
     return min((moment for moment in moments if moment > now.s), default=now.s + world.limits.poll_s)

@@ -12,7 +12,9 @@ from sheetd.core.model import Afterwards, Experiment, Reason
 from sheetd.core.observation import Exit
 
 #: Ends that were not the program's fault.
-TAKEN_AWAY = frozenset({Reason.HOST_LOST, Reason.PREEMPTED, Reason.LAUNCH_FAILED})
+TAKEN_AWAY = frozenset({Reason.HOST_LOST, Reason.PREEMPTED, Reason.LAUNCH_FAILED, Reason.HOST_FAULT})
+#: Somebody else was faster. Nothing was started, so it costs no budget, however often it happens.
+UNCHARGED = frozenset({Reason.ACCELERATOR_BUSY})
 
 FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 300.0
@@ -35,6 +37,9 @@ def relaunch_delay_s(experiment: Experiment, reason: Reason) -> float | None:
         return None
     if experiment.afterwards is Afterwards.RESTART:
         return 0.0
+    if reason in UNCHARGED:
+        beaten = 1 + sum(attempt.reason in UNCHARGED for attempt in experiment.attempts[-20:])
+        return float(min(FIRST_DELAY_S * 2 ** (beaten - 1), LONGEST_DELAY_S))
     if experiment.afterwards is Afterwards.RELAUNCH:
         reason = Reason.LAUNCH_FAILED
     if reason not in TAKEN_AWAY:

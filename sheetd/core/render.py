@@ -30,6 +30,8 @@ STATUS_OF_REASON: Mapping[Reason, str] = {
     Reason.TIMED_OUT: "failed",
     Reason.LAUNCH_FAILED: "failed",
     Reason.HOST_LOST: "failed",
+    Reason.HOST_FAULT: "failed",
+    Reason.ACCELERATOR_BUSY: "failed",
     Reason.PREEMPTED: "failed",
     Reason.STOPPED_BY_USER: "stopped",
 }
@@ -244,14 +246,8 @@ def _notice(world: World, experiment: Experiment, row: Row | None) -> str:
     return ""
 
 
-def _story(world: World, experiment: Experiment, now: Now) -> str:
-    attempt = experiment.attempt
-    if experiment.phase is Phase.WAITING:
-        return _why_waiting(world, experiment, attempt, now)
-    if experiment.phase is Phase.ENDED:
-        return _why_ended(experiment, attempt)
-    if attempt is None:
-        return ""
+def _why_out_of_sight(world: World, experiment: Experiment, attempt: Attempt) -> str:
+    """Why nobody can say how a live attempt is; empty if somebody can."""
     host = world.hosts.get(attempt.host)
     if host is None:
         return f"{attempt.host} is no longer configured: put it back, and the row goes on from what is there"
@@ -263,11 +259,35 @@ def _story(world: World, experiment: Experiment, now: Now) -> str:
     if not host.is_up:
         what = "launching" if experiment.phase is Phase.LAUNCHING else "presumed running"
         return f"{attempt.host} {why_down(world, host)}; {what}, nothing is started elsewhere"
+    return ""
+
+
+def _story(world: World, experiment: Experiment, now: Now) -> str:
+    attempt = experiment.attempt
+    if experiment.phase is Phase.WAITING:
+        return _why_waiting(world, experiment, attempt, now)
+    if experiment.phase is Phase.ENDED:
+        return _why_ended(experiment, attempt)
+    if attempt is None:
+        return ""
+    if out_of_sight := _why_out_of_sight(world, experiment, attempt):
+        return out_of_sight
     if experiment.phase is Phase.LAUNCHING:
         return world.remarks.get(experiment.id, f"asking {attempt.host} to start it")
     if experiment.phase is Phase.STOPPING:
+        seen = world.seen(attempt)
+        if seen is not None and seen.unkillable:
+            return f"{experiment.stop_reason}; {_unkillable_words(attempt, seen)}"
         return f"{experiment.stop_reason}; waiting for every process to end, at most {experiment.spec.grace_s:g} s"
-    return _running_words(world.seen(attempt))
+    seen = world.seen(attempt)
+    if seen is not None and seen.unkillable:
+        return _unkillable_words(attempt, seen)
+    return _running_words(seen)
+
+
+def _unkillable_words(attempt: Attempt, seen: AttemptSeen) -> str:
+    why = seen.reason or "a process of it survives SIGKILL"
+    return f"{why}; its slot on {attempt.host} stays taken until that is over, which may need a reboot"
 
 
 def _why_waiting(world: World, experiment: Experiment, attempt: Attempt | None, now: Now) -> str:

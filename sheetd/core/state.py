@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from sheetd.core import events
+from sheetd.core import events, health
+from sheetd.core.adoption import adopted
+from sheetd.core.health import HostHealth
 from sheetd.core.lifecycle import Move, after
 from sheetd.core.model import (
     Afterwards,
@@ -18,9 +20,8 @@ from sheetd.core.model import (
     AttemptId,
     Experiment,
     ExperimentId,
+    HostName,
     Phase,
-    Proof,
-    Reason,
     attempt_id,
     experiment_of,
 )
@@ -66,6 +67,8 @@ class State:
     #: Everything that is not ENDED, in order of acceptance (a dict is the ordered set of the language).
     open: dict[ExperimentId, None] = field(default_factory=dict)
     live: dict[AttemptId, ExperimentId] = field(default_factory=dict)
+    #: What is on record of hosts; those without an entry never gave cause for one (`health_of`).
+    health: dict[HostName, HostHealth] = field(default_factory=dict)
 
     def apply(self, event: events.Event, now_s: float) -> None:
         """Fold one event in. Raises IllegalTransition and changes nothing when it cannot have happened."""
@@ -107,6 +110,9 @@ class State:
         except KeyError:
             raise IllegalTransition(f"there is no experiment {experiment}") from None
 
+    def health_of(self, host: HostName) -> HostHealth:
+        return self.health.get(host, HostHealth())
+
     def newest(self, attempt: AttemptId) -> tuple[Experiment, Attempt]:
         experiment = self.experiments.get(experiment_of(attempt))
         if experiment is None or experiment.attempt is None or experiment.attempt.id != attempt:
@@ -118,8 +124,10 @@ def _with_attempt(experiment: Experiment, attempt: Attempt) -> tuple[Attempt, ..
     return (*experiment.attempts[:-1], attempt)
 
 
-def _daemon_started(state: State, event: events.DaemonStarted, _now_s: float) -> None:
+def _daemon_started(state: State, event: events.DaemonStarted, now_s: float) -> None:
     state.epoch = event.epoch
+    for host, record in state.health.items():
+        state.health[host] = health.recounted(record, now_s, event.wall_s)
 
 
 def _takeover_begun(state: State, event: events.TakeoverBegun, _now_s: float) -> None:
@@ -148,13 +156,21 @@ def _id_withdrawn(state: State, event: events.IdWithdrawn, _now_s: float) -> Non
     state.consumed.pop(event.experiment, None)
 
 
-def _row_accepted(state: State, event: events.RowAccepted, _now_s: float) -> None:
+def _row_accepted(state: State, event: events.RowAccepted, now_s: float) -> None:
     if event.experiment in state.experiments:
         raise IllegalTransition(f"{event.experiment} was accepted before")
     state.file_under(event.fingerprint, event.experiment)
     state.drafts.pop(event.experiment, None)
     state.fingerprints[event.experiment] = event.fingerprint
-    state.put(Experiment(id=event.experiment, spec=event.spec, accepted_wall_s=event.wall_s, resume=False))
+    state.put(
+        Experiment(
+            id=event.experiment,
+            spec=event.spec,
+            accepted_wall_s=event.wall_s,
+            resume=False,
+            waiting_since_s=now_s,
+        )
+    )
 
 
 def _launch_intended(state: State, event: events.LaunchIntended, _now_s: float) -> None:
@@ -166,7 +182,13 @@ def _launch_intended(state: State, event: events.LaunchIntended, _now_s: float) 
     if event.attempt != attempt_id(experiment.id, number):
         raise IllegalTransition(f"{event.attempt} is not the next attempt of {experiment.id}")
     attempt = Attempt(
-        id=event.attempt, number=number, host=event.host, slots=event.slots, nonce=event.nonce, machine=event.machine
+        id=event.attempt,
+        number=number,
+        host=event.host,
+        slots=event.slots,
+        nonce=event.nonce,
+        machine=event.machine,
+        accelerators=event.accelerators,
     )
     state.put(
         replace(
@@ -175,61 +197,24 @@ def _launch_intended(state: State, event: events.LaunchIntended, _now_s: float) 
             attempts=(*experiment.attempts, attempt),
             afterwards=Afterwards.END,
             stop_reason="",
+            stop_by_person=False,
         )
     )
     state.live[event.attempt] = experiment.id
 
 
 def _attempt_adopted(state: State, event: events.AttemptAdopted, _now_s: float) -> None:
-    """The only event that may begin an experiment at a later attempt: those before are over, or it would not exist."""
     id_ = experiment_of(event.attempt)
-    number = int(event.attempt.rpartition(".")[2])
-    experiment = state.experiments.get(id_)
-    former = experiment.attempts if experiment is not None else ()
-    known = former[-1] if former else None
-    is_same = known is not None and known.number == number and (known.host, known.nonce) != (event.host, event.nonce)
-    if known is not None and known.number >= number and not (is_same and known.proof is None):
-        raise IllegalTransition(f"{event.attempt} is not newer than {known.id}")
-    if experiment is None:
+    known = state.experiments.get(id_)
+    experiment = adopted(known, event)
+    if known is None:
         state.file_under(event.fingerprint, id_)
         state.drafts.pop(id_, None)
         state.fingerprints[id_] = event.fingerprint
-        experiment = Experiment(id=id_, spec=event.spec, accepted_wall_s=event.wall_s)
-    if known is not None:
-        state.live.pop(known.id, None)
-    kept = tuple(_closed(attempt) for attempt in former[: number - 1])
-    missing = tuple(
-        _closed(Attempt(id=attempt_id(id_, n), number=n, host=event.host, slots=(), nonce=""))
-        for n in range(len(kept) + 1, number)
-    )
-    adopted = Attempt(
-        id=event.attempt,
-        number=number,
-        host=event.host,
-        slots=event.slots,
-        nonce=event.nonce,
-        machine=event.machine,
-    )
-    state.put(
-        replace(
-            experiment,
-            spec=event.spec,
-            phase=after(experiment.phase, Move.ADOPTED),
-            attempts=(*kept, *missing, adopted),
-            afterwards=Afterwards.END,
-            stop_reason="",
-            missing_since_s=None,
-        )
-    )
+    elif known.attempt is not None:
+        state.live.pop(known.attempt.id, None)
+    state.put(experiment)
     state.live[event.attempt] = id_
-
-
-def _closed(attempt: Attempt) -> Attempt:
-    if attempt.proof is not None:
-        return attempt
-    return replace(
-        attempt, reason=Reason.HOST_LOST, proof=Proof.SUCCEEDED_BY_ANOTHER, detail="ended under another daemon"
-    )
 
 
 def _attempt_started(state: State, event: events.AttemptStarted, _now_s: float) -> None:
@@ -251,6 +236,7 @@ def _stop_intended(state: State, event: events.StopIntended, _now_s: float) -> N
             experiment,
             phase=after(experiment.phase, Move.STOP_INTENDED),
             stop_reason=event.why,
+            stop_by_person=experiment.stop_by_person or event.by_person,
             afterwards=event.then,
         )
     )
@@ -277,12 +263,16 @@ def _attempt_ended(state: State, event: events.AttemptEnded, now_s: float) -> No
             phase=phase,
             attempts=_with_attempt(experiment, ended),
             not_before_s=now_s + (event.relaunch_delay_s or 0.0),
+            waiting_since_s=now_s,
             resume=True,
             afterwards=Afterwards.END,
             stop_reason=experiment.stop_reason if is_wish else "",
         )
     )
     state.live.pop(event.attempt, None)
+    record = health.after_end(state.health_of(attempt.host), ended, event)
+    if record != state.health_of(attempt.host):
+        state.health[attempt.host] = record
 
 
 def _experiment_withdrawn(state: State, event: events.ExperimentWithdrawn, _now_s: float) -> None:
@@ -290,7 +280,7 @@ def _experiment_withdrawn(state: State, event: events.ExperimentWithdrawn, _now_
     state.put(replace(experiment, phase=after(experiment.phase, Move.WITHDRAWN), stop_reason=event.why))
 
 
-def _experiment_reopened(state: State, event: events.ExperimentReopened, _now_s: float) -> None:
+def _experiment_reopened(state: State, event: events.ExperimentReopened, now_s: float) -> None:
     experiment = state.known(event.experiment)
     state.put(
         replace(
@@ -301,6 +291,7 @@ def _experiment_reopened(state: State, event: events.ExperimentReopened, _now_s:
             afterwards=Afterwards.END,
             stop_reason="",
             not_before_s=0.0,
+            waiting_since_s=now_s,
             budget_from=len(experiment.attempts) + 1,
             started_wall_s=experiment.started_wall_s if event.resume else None,
         )
@@ -342,6 +333,33 @@ def _row_returned(state: State, event: events.RowReturned, _now_s: float) -> Non
     state.put(replace(experiment, missing_since_s=None))
 
 
+# --- hosts -------------------------------------------------------------------------------------------------------
+
+
+def _accelerators_registered(state: State, event: events.AcceleratorsRegistered, _now_s: float) -> None:
+    state.health[event.host] = health.registered(state.health_of(event.host), event)
+
+
+def _host_quarantined(state: State, event: events.HostQuarantined, now_s: float) -> None:
+    state.health[event.host] = health.quarantined(state.health_of(event.host), event, now_s)
+
+
+def _host_released(state: State, event: events.HostReleased, now_s: float) -> None:
+    state.health[event.host] = health.released(state.health_of(event.host), now_s)
+
+
+def _host_trusted(state: State, event: events.HostTrusted, _now_s: float) -> None:
+    state.health[event.host] = health.trusted(state.health_of(event.host))
+
+
+def _host_drained(state: State, event: events.HostDrained, _now_s: float) -> None:
+    state.health[event.host] = health.drained(state.health_of(event.host), event.by)
+
+
+def _host_resumed(state: State, event: events.HostResumed, now_s: float) -> None:
+    state.health[event.host] = health.resumed(state.health_of(event.host), now_s)
+
+
 _FOLDS: dict[type, Callable[[State, Any, float], None]] = {
     events.DaemonStarted: _daemon_started,
     events.TakeoverBegun: _takeover_begun,
@@ -361,4 +379,10 @@ _FOLDS: dict[type, Callable[[State, Any, float], None]] = {
     events.RowEdited: _row_edited,
     events.RowVanished: _row_vanished,
     events.RowReturned: _row_returned,
+    events.AcceleratorsRegistered: _accelerators_registered,
+    events.HostQuarantined: _host_quarantined,
+    events.HostReleased: _host_released,
+    events.HostTrusted: _host_trusted,
+    events.HostDrained: _host_drained,
+    events.HostResumed: _host_resumed,
 }

@@ -6,7 +6,9 @@ before the start. That a host cannot be reached is no proof and ends nothing, ho
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sheetd.core import events as ev
 from sheetd.core.effect import Describe, Effect, Launch, Stop, TakeOver, Watch
@@ -23,9 +25,12 @@ from sheetd.core.model import (
 )
 from sheetd.core.observation import AttemptSeen, Exit, Seen
 from sheetd.core.ownership import is_owner, machine_of, may_begin, why_not_yet
-from sheetd.core.placement import Candidate, place
+from sheetd.core.placement import Placed, Rules, place
 from sheetd.core.plan import Chance, Now
+from sheetd.core.probing import plan_probes, wanted_hosts
 from sheetd.core.relaunch_policy import reason_of, relaunch_delay_s
+from sheetd.core.room import rooms
+from sheetd.core.symptoms import bad_host_line, crash_after_health
 from sheetd.core.text import clean_line
 from sheetd.core.world import OVER, HostView, World
 
@@ -49,7 +54,7 @@ def decide_attempts(world: World, now: Now) -> Iterator[ev.Event]:
         if attempt is None:
             continue
         if world.is_on_another(attempt):
-            if experiment.phase is Phase.STOPPING and experiment.afterwards is not Afterwards.RELAUNCH:
+            if experiment.phase is Phase.STOPPING and experiment.stop_by_person:
                 yield given_up(experiment, attempt)
         elif seen is not None and seen.state in OVER:
             yield from _decide_end(world, experiment, attempt, seen, now)
@@ -71,7 +76,8 @@ def _decide_end(
         return
     if experiment.phase is Phase.LAUNCHING and seen.state in STARTED:
         yield ev.AttemptStarted(attempt=attempt.id, wall_s=now.wall_s)
-    yield ended(experiment, attempt, seen)
+    end = ended(experiment, attempt, seen, is_beaten=attempt.id in world.beaten)
+    yield replace(end, host_fault=_host_fault(world, experiment, attempt, seen, end))
 
 
 def is_all_told(world: World, experiment: Experiment, attempt: Attempt, seen: AttemptSeen, now: Now) -> bool:
@@ -83,15 +89,18 @@ def is_all_told(world: World, experiment: Experiment, attempt: Attempt, seen: At
     return is_searched and world.metrics_offset.get(attempt.id, 0) >= seen.metrics_bytes
 
 
-def ended(experiment: Experiment, attempt: Attempt, seen: AttemptSeen) -> ev.AttemptEnded:
+def ended(experiment: Experiment, attempt: Attempt, seen: AttemptSeen, *, is_beaten: bool = False) -> ev.AttemptEnded:
     """The event that closes an attempt, with its reason, its proof and what follows."""
     exit_ = seen.exit or Exit()
     if seen.state is Seen.EXITED:
         reason = reason_of(exit_, stop_asked=experiment.phase is Phase.STOPPING)
+        if reason is Reason.FAILED and bad_host_line(seen):
+            reason = Reason.HOST_FAULT
     elif experiment.phase is Phase.STOPPING and experiment.afterwards is not Afterwards.RELAUNCH:
         reason = Reason.STOPPED_BY_USER
     elif seen.state is Seen.REVOKED:
-        reason = Reason.LAUNCH_FAILED
+        is_busy = is_beaten or seen.reason == "accelerator_busy"
+        reason = Reason.ACCELERATOR_BUSY if is_busy else Reason.LAUNCH_FAILED
     else:
         reason = Reason.HOST_LOST
     return ev.AttemptEnded(
@@ -118,6 +127,17 @@ def given_up(experiment: Experiment, attempt: Attempt) -> ev.AttemptEnded:
     )
 
 
+def _host_fault(world: World, experiment: Experiment, attempt: Attempt, seen: AttemptSeen, end: ev.AttemptEnded) -> str:
+    """What in an end points to the host. A reboot does not: it is a proof, and happens to good machines."""
+    if end.reason is Reason.HOST_FAULT:
+        return bad_host_line(seen)
+    if end.reason is Reason.HOST_LOST and end.proof is Proof.LOST:
+        return end.detail
+    if end.reason is Reason.LAUNCH_FAILED:
+        return clean_line(world.host_faults.get(attempt.id, ""))
+    return crash_after_health(experiment, attempt, seen.exit or Exit()) if end.reason is Reason.FAILED else ""
+
+
 def _detail(experiment: Experiment, attempt: Attempt, seen: AttemptSeen, reason: Reason) -> str:
     """How it ended, in words that stand in the row for good."""
     exit_ = seen.exit or Exit()
@@ -125,12 +145,18 @@ def _detail(experiment: Experiment, attempt: Attempt, seen: AttemptSeen, reason:
         return ""
     if reason is Reason.STOPPED_BY_USER:
         return experiment.stop_reason or "stopped outside sheetd"
+    if reason is Reason.ACCELERATOR_BUSY:
+        return f"{experiment.stop_reason or f'{attempt.host} had no accelerator for it any more'}; nothing was started"
     if reason is Reason.LAUNCH_FAILED:
         return experiment.stop_reason or f"{attempt.host} did not start it"
     if seen.state is Seen.REBOOTED:
         return f"{attempt.host} was rebooted"
     if seen.state is Seen.LOST:
         return f"its processes vanished from {attempt.host} without an exit record"
+    return _last_words(exit_, seen, reason)
+
+
+def _last_words(exit_: Exit, seen: AttemptSeen, reason: Reason) -> str:
     how = "ended without saying how" if exit_.signal is None else f"killed by signal {exit_.signal}"
     if exit_.error:
         return clean_line(exit_.error)
@@ -145,30 +171,6 @@ def _detail(experiment: Experiment, attempt: Attempt, seen: AttemptSeen, reason:
 
 
 # --- launching ---------------------------------------------------------------------------------------------------
-
-
-def candidates(world: World) -> Iterator[Candidate]:
-    """The hosts as placement sees them: a slot of a live attempt is taken, whatever we can see of it."""
-    taken = {
-        slot
-        for id_ in world.state.live.values()
-        if (attempt := world.state.experiments[id_].attempt) is not None
-        for slot in attempt.slots
-    }
-    for host in world.hosts.values():
-        yield Candidate(
-            name=host.name,
-            slots=host.slots,
-            free=tuple(slot for slot in host.slots if slot not in taken),
-            labels=host.labels,
-            closed=_closed(host),
-        )
-
-
-def _closed(host: HostView) -> str:
-    if not host.is_up:
-        return f"cannot be used: {host.why}"
-    return f"cannot be used: {host.closed}" if host.closed else ""
 
 
 def decide_launches(world: World, now: Now, chance: Chance) -> Iterator[ev.Event]:
@@ -189,18 +191,42 @@ def decide_launches(world: World, now: Now, chance: Chance) -> Iterator[ev.Event
             later[id_] = ""
         else:
             ready.append(experiment)
-    placement = place(ready, candidates(world))
+    if not ready:
+        world.waiting, world.whys, world.wanted = later, {}, frozenset()
+        return
+    placement = place(ready, rooms(world, now), _rules(world, ready, now))
     told = f"; {world.outage}" if world.outage else ""
     world.waiting = {**later, **{id_: why + told for id_, why in placement.waiting.items()}}
-    for id_, (host, slots) in placement.placed.items():
-        experiment = world.state.experiments[id_]
-        yield ev.LaunchIntended(
-            attempt=attempt_id(id_, len(experiment.attempts) + 1),
-            host=host,
-            slots=slots,
-            nonce=chance.nonce(),
-            machine=machine_of(world.hosts[host]),
-        )
+    world.whys = placement.whys
+    world.wanted = wanted_hosts(placement.whys.values())
+    for id_, placed in placement.placed.items():
+        yield launch_intent(world, world.state.experiments[id_], placed, chance.nonce())
+
+
+def _rules(world: World, ready: list[Experiment], now: Now) -> Rules:
+    running: Counter[str] = Counter()
+    for id_ in world.state.live.values():
+        spec = world.state.experiments[id_].spec
+        running[spec.project] += spec.slots
+    return Rules(
+        strategy=world.limits.strategy,
+        running=running,
+        overdue=frozenset(
+            experiment.id for experiment in ready if now.s - experiment.waiting_since_s >= world.limits.reserve_after_s
+        ),
+    )
+
+
+def launch_intent(world: World, experiment: Experiment, placed: Placed, nonce: str) -> ev.LaunchIntended:
+    number = len(experiment.attempts) + 1
+    return ev.LaunchIntended(
+        attempt=attempt_id(experiment.id, number),
+        host=placed.host,
+        slots=placed.slots,
+        nonce=nonce,
+        machine=machine_of(world.hosts[placed.host]),
+        accelerators=placed.accelerators,
+    )
 
 
 # --- effects on hosts --------------------------------------------------------------------------------------------
@@ -211,6 +237,7 @@ def plan_hosts(world: World, now: Now) -> Iterator[Effect]:
     for effect in (*_plan_takeover(world), *_plan_requests(world)):
         if effect.key not in world.in_flight and world.hold_until_s.get(effect.key, 0.0) <= now.s:
             yield effect
+    yield from plan_probes(world, now)
     for host in world.hosts.values():
         watch = Watch(host=host.name, attempts=watched(world, host))
         if not host.is_up or not is_watch_due(world, host, watch, now) or watch.key in world.in_flight:
@@ -243,7 +270,8 @@ def _plan_requests(world: World) -> Iterator[Launch | Stop]:
         if host.epoch != world.state.epoch or world.is_on_another(attempt):
             continue
         effect = _request(world, experiment, attempt)
-        if effect is not None:
+        # While it is not known what else runs, an older intent may have been overtaken by a newer attempt elsewhere.
+        if effect is not None and not (isinstance(effect, Launch) and world.state.takeover is not None):
             yield effect
 
 
@@ -259,6 +287,7 @@ def _request(world: World, experiment: Experiment, attempt: Attempt) -> Launch |
             resume=experiment.resume,
             slots=attempt.slots,
             fingerprint=world.state.fingerprints[experiment.id],
+            accelerators=attempt.accelerators,
         )
     if experiment.phase is Phase.STOPPING and state not in OVER:
         return Stop(host=attempt.host, attempt=attempt.id, grace_s=experiment.spec.grace_s)

@@ -51,6 +51,8 @@ class Template:
     code: str | None = None
     cwd: str | None = None
     slots: int = 1
+    memory_gb: float = 0.0
+    share: int = 1
     where: str = ""
     grace_s: float = 60.0
     restarts: Restarts = field(default_factory=Restarts)

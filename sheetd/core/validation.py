@@ -84,6 +84,8 @@ def judge(row: Row, layout: Layout, templates: Mapping[str, Template]) -> Accept
         secrets=template.secrets,
         cwd=template.cwd,
         slots=int(slots),
+        memory_gb=template.memory_gb,
+        share=template.share,
         where=where,
         priority=float(priority),
         grace_s=template.grace_s,

@@ -9,18 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sheetd.core.model import AttemptId, HostName, SlotName
+from sheetd.core.hostwords import state_of
+from sheetd.core.model import AttemptId, ExperimentId, HostName, SlotName
 from sheetd.core.observation import AttemptSeen, Exit, Seen
+from sheetd.core.plan import Now
 from sheetd.core.reachability import why_down
 from sheetd.core.render import draft_words
+from sheetd.core.room import use_of
+from sheetd.core.why import Block, Why, why_from
 from sheetd.core.world import HostView, World
 
 #: How many rows that cannot run are told of one by one.
 DRAFTS_MAX = 200
 
 
-def hosts_view(world: World) -> dict[str, Any]:
+def hosts_view(world: World, now: Now) -> dict[str, Any]:
     """Every host, how it is, and the last word about each live attempt on it. Equal as long as nothing happens."""
+    held = held_slots(world)
     return {
         host.name: {
             "slots": list(host.slots),
@@ -28,6 +33,10 @@ def hosts_view(world: World) -> dict[str, Any]:
             "is_up": host.is_up,
             "why": host.closed if host.is_up else why_down(world, host),
             "closed": host.closed,
+            "looks": host.looks,
+            "state": (state := state_of(world, host)).word,
+            "says": state.why,
+            "accelerators": list(_accelerator_rows(host, held.get(host.name, {}), now)),
             "facts": None if host.facts is None else {name: getattr(host.facts, name) for name in _FACTS},
             "attempts": {
                 attempt: _seen_view(seen) for attempt, seen in host.attempts.items() if attempt in world.state.live
@@ -47,6 +56,59 @@ def _seen_view(seen: AttemptSeen) -> dict[str, Any]:
         "age_s": seen.started_age_s,
         "exit_code": None if seen.exit is None else seen.exit.rc,
     }
+
+
+def held_slots(world: World) -> dict[HostName, dict[SlotName, AttemptId]]:
+    """Which slot of which host is held by which live attempt."""
+    held: dict[HostName, dict[SlotName, AttemptId]] = {}
+    for id_ in world.state.live.values():
+        attempt = world.state.experiments[id_].attempt
+        if attempt is not None:
+            held.setdefault(attempt.host, {}).update(dict.fromkeys(attempt.slots, attempt.id))
+    return held
+
+
+def _accelerator_rows(host: HostView, held: Mapping[SlotName, AttemptId], now: Now) -> Iterator[dict[str, Any]]:
+    """Each accelerator, who uses it, and why it is or is not free."""
+    for seen in host.accelerators:
+        block, words = use_of(host, seen, False, now.s, float("inf"))
+        cools = block is Block.COOLING
+        yield {
+            "id": seen.id,
+            "index": seen.index,
+            "kind": seen.kind,
+            "model": seen.model,
+            "memory_mb": seen.memory_mb,
+            "used_mb": seen.used_mb,
+            "busy_pct": seen.busy_pct,
+            "state": "cooling down" if cools else seen.state.value,
+            "why": f"{words}; it is left alone for {host.cooldown_s:g} s" if cools else seen.why,
+            "users": sorted({holder.user for holder in seen.holders if holder.user}),
+            "attempts": sorted({attempt for slot, attempt in held.items() if is_slot_of(slot, host.name, seen.id)}),
+        }
+
+
+def is_slot_of(slot: SlotName, host: HostName, accelerator: str) -> bool:
+    """Whether the slot is the accelerator, or one of the shares of it."""
+    whole = f"{host}/{accelerator}"
+    return slot == whole or slot.startswith(f"{whole}#")
+
+
+def waits_view(world: World) -> dict[str, Any]:
+    """Why each experiment waits, as data. Those that wait for the same share one entry."""
+    numbers: dict[int, int] = {}
+    needs: list[dict[str, Any]] = []
+    for why in world.whys.values():
+        if id(why) not in numbers:
+            numbers[id(why)] = len(needs)
+            needs.append(why.as_data())
+    return {"whys": needs, "of": {id_: numbers[id(why)] for id_, why in world.whys.items()}}
+
+
+def restore_whys(view: Mapping[str, Any]) -> dict[ExperimentId, Why]:
+    """What `waits_view` told."""
+    whys = [why_from(data) for data in view.get("whys", ())]
+    return {ExperimentId(id_): whys[number] for id_, number in view.get("of", {}).items()}
 
 
 def sheet_view(world: World) -> dict[str, Any]:
@@ -81,6 +143,7 @@ def restore_hosts(view: Mapping[str, Any], *, daemon_alive: bool) -> dict[HostNa
             name=HostName(name),
             slots=tuple(SlotName(slot) for slot in told["slots"]),
             labels=frozenset(told["labels"]),
+            looks=told.get("looks", False),
             is_up=told["is_up"] and daemon_alive,
             closed=told.get("closed", ""),
             why=told["why"] if daemon_alive else "was not asked, because the daemon is not running",

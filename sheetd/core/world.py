@@ -13,11 +13,12 @@ from sheetd.core.colours import Dress
 from sheetd.core.effect import Effect, EffectKey
 from sheetd.core.metrics import MetricSummary
 from sheetd.core.model import Attempt, AttemptId, Experiment, ExperimentId, HostName, SlotName
-from sheetd.core.observation import AttemptKept, AttemptSeen, HostFacts, Seen
+from sheetd.core.observation import AcceleratorSeen, AttemptKept, AttemptSeen, HostFacts, HostRequested, Seen
 from sheetd.core.rows import Row, SheetView
 from sheetd.core.state import State
 from sheetd.core.template import Template
 from sheetd.core.validation import Accepted, Refused
+from sheetd.core.why import Strategy, Why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,16 @@ class Limits:
     #: For so long an end is not recorded while the last metrics that its host counted have not arrived.
     told_within_s: float = 60.0
     rows_max: int = 20_000
+    #: After waiting so long, a request that finds no room has slots kept for it.
+    reserve_after_s: float = 300.0
+    #: Whether small requests fill hosts that are in use already, or go where most is free.
+    strategy: Strategy = Strategy.PACK
+    #: A word about accelerators older than this is not acted upon.
+    probe_fresh_s: float = 10.0
+    #: How often they are looked at when nobody needs them.
+    probe_every_s: float = 60.0
+    #: A host with less free disk than this gets nothing.
+    disk_floor_bytes: int = 500 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +74,7 @@ class HostView:
     """A configured host as it is known now."""
 
     name: HostName
+    #: Plain numbers: what it hands out if it has no accelerators, or none that are to be looked at.
     slots: tuple[SlotName, ...]
     labels: frozenset[str] = frozenset()
     is_up: bool = False
@@ -77,6 +89,24 @@ class HostView:
     may_share: bool = False
     #: When a connection to it was lost that was not opened again since.
     vanished_s: float | None = None
+    facts_at_s: float = float("-inf")
+    #: Whether its accelerators are handed out, and by which rules they count as free.
+    looks: bool = False
+    idle_memory_mb: int = 300
+    cooldown_s: float = 300.0
+    accelerators: tuple[AcceleratorSeen, ...] = ()
+    #: When the newest sample behind them was taken, by our clock. None before the first.
+    accelerators_at_s: float | None = None
+    notes: tuple[str, ...] = ()
+    is_probing: bool = False
+    #: The last word left something unclear that was clear before: the next sample may settle it.
+    needs_second_sample: bool = False
+    #: When it was asked for them last, and whether it has been since it greeted us.
+    asked_at_s: float = float("-inf")
+    must_probe: bool = True
+    #: When each accelerator was last seen in the hands of somebody else, and when an attempt gave it back.
+    foreign_s: dict[str, float] = field(default_factory=dict)
+    given_back_s: dict[str, float] = field(default_factory=dict)
     attempts: dict[AttemptId, AttemptSeen] = field(default_factory=dict)
     watching: frozenset[AttemptId] = frozenset()
     #: The epoch that it obeys over the present connection; 0 while we only look.
@@ -146,13 +176,22 @@ class World:
     pinned: dict[ExperimentId, tuple[str, str]] = field(default_factory=dict)
     #: What a row should say instead of its ordinary message, such as why its code could not be taken.
     remarks: dict[ExperimentId, str] = field(default_factory=dict)
+    #: What was given away although it was not free, in words: broken promises (`invariants`).
+    misassigned: list[str] = field(default_factory=list)
+    #: Launches that found an accelerator in somebody else's hands.
+    beaten: set[AttemptId] = field(default_factory=set)
     #: Launches that a host will not carry out, and why: their attempts are revoked there and given back.
     refusals: dict[AttemptId, str] = field(default_factory=dict)
     #: What many hosts that vanished at once point to, in words, and which they are (`reachability`).
     outage: str = ""
     outage_hosts: set[HostName] = field(default_factory=set)
-    #: The sentence of placement for each waiting experiment.
+    #: The sentence of placement for each waiting experiment, and the data that it says.
     waiting: Mapping[ExperimentId, str] = field(default_factory=dict)
+    whys: Mapping[ExperimentId, Why] = field(default_factory=dict)
+    #: The hosts whose accelerators somebody waits for.
+    wanted: frozenset[HostName] = frozenset()
+    #: Launches that a host refused for a reason of its own: that speaks against it, and what it said.
+    host_faults: dict[AttemptId, str] = field(default_factory=dict)
     metrics: dict[AttemptId, dict[str, MetricSummary]] = field(default_factory=dict)
     #: Up to which byte of its metrics file an attempt's summaries reach; and whose changed since they were last kept.
     metrics_offset: dict[AttemptId, int] = field(default_factory=dict)
@@ -160,6 +199,8 @@ class World:
     scan_offset: dict[AttemptId, int] = field(default_factory=dict)
     metrics_changed: set[AttemptId] = field(default_factory=set)
     stop_requests: dict[ExperimentId, int] = field(default_factory=dict)
+    #: What was asked of hosts on the command line and is not decided yet, by the number of the request.
+    host_requests: dict[int, HostRequested] = field(default_factory=dict)
     in_flight: dict[EffectKey, Effect] = field(default_factory=dict)
     hold_until_s: dict[EffectKey, float] = field(default_factory=dict)
     #: When attempts started and ended by our monotonic clock, as far as their hosts' ages tell.

@@ -78,6 +78,7 @@ def launch_json(order: LaunchOrder, env: Mapping[str, str]) -> dict[str, Any]:
     frozen = {
         "spec": _SPEC.dump_python(order.spec, mode="json"),
         "slots": list(order.slots),
+        "accelerators": [_accelerator_json(one) for one in order.accelerators],
         "fingerprint": order.fingerprint,
     }
     spoken = spec_json(order.spec, resume=order.resume, env=env, accelerators=order.accelerators)

@@ -42,6 +42,44 @@ MIGRATIONS = (
             "INSERT INTO epoch VALUES (1, 0)",
         ),
     ),
+    Migration(
+        2,
+        "no attempt without proof that the one before is over",
+        (
+            # What the core promises, held by the file itself: whatever bug there may be above, an attempt cannot be
+            # recorded, and so not be launched, while one before it may live.
+            # An attempt begins by being intended, or by being adopted from another daemon. In each trigger the first
+            # table is the newest beginning: nothing (NULL), or one row.
+            """CREATE TRIGGER intent_follows_proof BEFORE INSERT ON events WHEN NEW.kind = 'LaunchIntended'
+               BEGIN
+                 SELECT CASE
+                   WHEN json_extract(NEW.text, '$.attempt') <> NEW.experiment || '.' || (1 + coalesce(
+                     CAST(substr(begun.attempt, length(NEW.experiment) + 2) AS INTEGER), 0))
+                   THEN RAISE(ABORT, 'an attempt was intended twice, or a number was left out')
+                   WHEN begun.number IS NOT NULL AND NOT EXISTS (
+                     SELECT 1 FROM events
+                     WHERE experiment = NEW.experiment AND kind = 'AttemptEnded' AND number > begun.number)
+                   THEN RAISE(ABORT, 'an attempt was intended without proof that the one before it is over')
+                 END
+                 FROM (SELECT max(number) AS number, json_extract(text, '$.attempt') AS attempt FROM events
+                       WHERE experiment = NEW.experiment AND kind IN ('LaunchIntended', 'AttemptAdopted')) AS begun;
+               END""",
+            """CREATE TRIGGER end_has_proof BEFORE INSERT ON events WHEN NEW.kind = 'AttemptEnded'
+               BEGIN
+                 SELECT RAISE(ABORT, 'an attempt cannot have ended without a proof')
+                 WHERE json_extract(NEW.text, '$.proof') IS NULL OR json_extract(NEW.text, '$.proof') NOT IN (
+                   'exit_record', 'lost', 'rebooted', 'revoked', 'lease_expired', 'forced_by_operator');
+                 SELECT CASE
+                   WHEN begun.attempt IS NOT json_extract(NEW.text, '$.attempt') OR EXISTS (
+                     SELECT 1 FROM events
+                     WHERE experiment = NEW.experiment AND kind = 'AttemptEnded' AND number > begun.number)
+                   THEN RAISE(ABORT, 'only the newest attempt can end, once, and after it was intended')
+                 END
+                 FROM (SELECT max(number) AS number, json_extract(text, '$.attempt') AS attempt FROM events
+                       WHERE experiment = NEW.experiment AND kind IN ('LaunchIntended', 'AttemptAdopted')) AS begun;
+               END""",
+        ),
+    ),
 )
 
 _RECORD = """CREATE TABLE IF NOT EXISTS migrations (

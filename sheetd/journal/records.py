@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sheetd.core.events import DaemonStarted, Event, TakeoverBegun, TakeoverEnded
+from sheetd.core import events as ev
+from sheetd.core.events import Event
 from sheetd.core.model import ExperimentId, experiment_of
 from sheetd.errors import JournalError
 from sheetd.journal import codec
@@ -68,9 +69,8 @@ def read(
 
 
 def experiment_in(event: Event) -> ExperimentId | None:
-    """Whose history the event belongs to, or None for the daemon's own."""
-    if isinstance(event, DaemonStarted | TakeoverBegun | TakeoverEnded):
-        return None
-    if hasattr(event, "attempt"):
+    """Whose history the event belongs to, or None for the daemon's own and those of hosts."""
+    if isinstance(event, ev.LaunchIntended | ev.AttemptAdopted | ev.AttemptStarted | ev.StopIntended | ev.AttemptEnded):
         return experiment_of(event.attempt)
-    return event.experiment
+    found: ExperimentId | None = getattr(event, "experiment", None)
+    return found

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sheetd.core.model import ExperimentId
 from sheetd.journal.database import explained, open_for_writing, transaction
 
 REQUESTS_NAME = "requests.sqlite"
@@ -24,18 +23,24 @@ KEPT: Final = 1_000
 BATCH: Final = 200
 
 _TABLE = """CREATE TABLE IF NOT EXISTS requests (
-              number INTEGER PRIMARY KEY AUTOINCREMENT, action TEXT NOT NULL, experiment TEXT NOT NULL,
-              wall_s REAL NOT NULL, answer TEXT
+              number INTEGER PRIMARY KEY AUTOINCREMENT, action TEXT NOT NULL, subject TEXT NOT NULL,
+              wall_s REAL NOT NULL, answer TEXT, asked_by TEXT NOT NULL DEFAULT ''
             )"""
+#: What brings a file of before to the same shape: then only experiments were spoken of, and nobody was named.
+_SINCE = (
+    "ALTER TABLE requests RENAME COLUMN experiment TO subject",
+    "ALTER TABLE requests ADD COLUMN asked_by TEXT NOT NULL DEFAULT ''",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """`action` is a word of the action column, such as `stop`."""
+    """`stop` of an experiment by its id; `drain`, `resume` or `retest` of a host by its name."""
 
     number: int
     action: str
-    experiment: ExperimentId
+    subject: str
+    by: str = ""
 
 
 class RequestStore:
@@ -48,17 +53,22 @@ class RequestStore:
         with explained(self.path):
             self._connection = open_for_writing(self.path, synchronous="FULL")
             try:
-                self._connection.execute(_TABLE)
+                with transaction(self._connection):
+                    self._connection.execute(_TABLE)
+                    columns = [row[1] for row in self._connection.execute("PRAGMA table_info(requests)")]
+                    if "experiment" in columns:
+                        for statement in _SINCE:
+                            self._connection.execute(statement)
             except BaseException:
                 self._connection.close()
                 raise
 
-    def add(self, action: str, experiment: ExperimentId) -> int:
+    def add(self, action: str, subject: str, *, by: str = "") -> int:
         """Ask; returns the number under which the answer can be looked up."""
         with self._mutex, explained(self.path), transaction(self._connection):
             number = self._connection.execute(
-                "INSERT INTO requests (action, experiment, wall_s) VALUES (?, ?, ?)",
-                (action, experiment, self._wall_s()),
+                "INSERT INTO requests (action, subject, wall_s, asked_by) VALUES (?, ?, ?, ?)",
+                (action, subject, self._wall_s(), by),
             ).lastrowid
             assert number is not None  # noqa: S101 - an INSERT that did not raise has a row id; said for the type checker
             self._connection.execute("DELETE FROM requests WHERE answer IS NOT NULL AND number <= ?", (number - KEPT,))
@@ -68,10 +78,11 @@ class RequestStore:
         """Those without an answer, oldest first, at most BATCH at a time."""
         with self._mutex, explained(self.path):
             rows = self._connection.execute(
-                "SELECT number, action, experiment FROM requests WHERE answer IS NULL ORDER BY number LIMIT ?", (BATCH,)
+                "SELECT number, action, subject, asked_by FROM requests WHERE answer IS NULL ORDER BY number LIMIT ?",
+                (BATCH,),
             ).fetchall()
         return tuple(
-            Request(number=number, action=action, experiment=experiment) for number, action, experiment in rows
+            Request(number=number, action=action, subject=subject, by=by) for number, action, subject, by in rows
         )
 
     def finish(self, number: int, answer: str) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from sheetd.core.events import Event, TakeoverBegun
 from sheetd.core.metrics import MetricSummary
-from sheetd.core.model import AttemptId, ExperimentId
+from sheetd.core.model import AttemptId
 from sheetd.errors import JournalError
 from sheetd.journal import records
 from sheetd.journal.cache import Cache
@@ -109,9 +109,9 @@ class SqliteJournal:
         """Keep for other processes what they may want to show. Must be plain JSON."""
         self._cache.set_view(name, view, self._wall_s())
 
-    def add_request(self, action: str, experiment: ExperimentId) -> int:
+    def add_request(self, action: str, subject: str) -> int:
         """As `RequestStore.add`, for callers inside the daemon's process."""
-        return self._requests.add(action, experiment)
+        return self._requests.add(action, subject)
 
     def pending_requests(self) -> tuple[Request, ...]:
         """What people asked for on the command line and no `finish_request` has answered yet."""

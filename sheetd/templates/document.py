@@ -55,6 +55,10 @@ class TemplateFile(Section):
     code: Text | None = None
     cwd: Text | None = None
     slots: Annotated[int, Field(strict=True, ge=1, le=1024)] = 1
+    #: Each accelerator has at least so much memory; 0: any host will do.
+    memory_gb: Annotated[float, Field(strict=True, ge=0, le=100_000, allow_inf_nan=False)] = 0.0
+    #: Up to so many experiments of templates that say so run on one accelerator at once.
+    share: Annotated[int, Field(strict=True, ge=1, le=16)] = 1
     where: Text = ""
     grace_s: Seconds = 60.0
     restarts: RestartsSection = Field(default_factory=RestartsSection)

@@ -68,6 +68,8 @@ def load_template(path: Path) -> Template:
         code=None if code is None else str(code),
         cwd=found.cwd,
         slots=found.slots,
+        memory_gb=found.memory_gb,
+        share=found.share,
         where=found.where,
         grace_s=found.grace_s,
         restarts=model.Restarts(**found.restarts.model_dump()),

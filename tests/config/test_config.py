@@ -56,6 +56,29 @@ def test_the_starter_says_the_defaults(tmp_path: Path) -> None:
     assert load_settings(full).sheet == load_settings(short).sheet
 
 
+@pytest.mark.parametrize(
+    ("keys", "looks", "plain_slots"),
+    [
+        ("", True, 1),
+        ("slots = 4\n", False, 4),
+        ('accelerators = "off"\n', False, 1),
+        ('slots = 4\naccelerators = "auto"\n', True, 4),
+        ("idle_memory_mb = 700\ncooldown_s = 0\n", True, 1),
+    ],
+)
+def test_accelerators_are_handed_out_unless_slots_are_counted(
+    write: Write, keys: str, looks: bool, plain_slots: int
+) -> None:
+    (host,) = load_settings(write(HOST + keys)).hosts
+    assert (host.looks, host.plain_slots) == (looks, plain_slots)
+
+
+def test_placement_has_its_own_section(write: Write) -> None:
+    assert load_settings(write(HOST)).placement.strategy == "pack"
+    chosen = load_settings(write('[placement]\nstrategy = "spread"\nreserve_after_s = 60\n' + HOST)).placement
+    assert (chosen.strategy, chosen.reserve_after_s) == ("spread", 60.0)
+
+
 def test_everything_can_be_set_and_paths_are_relative_to_the_file(write: Write, tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     (tmp_path / "ssh_config").write_text("")
@@ -128,7 +151,7 @@ def test_settings_are_frozen(write: Write) -> None:
         (
             HOST + "zzz = 3\n",
             4,
-            "hosts #1.zzz: unknown key; known here: name, local, slots, labels, env, use_ssh_agent, root",
+            "hosts #1.zzz: unknown key; known here: name, local, slots, accelerators, idle_memory_mb, ",
         ),
         ("[sheet]\n\n# often\npoll_s = '2'\n" + HOST, 4, "sheet.poll_s: must be a valid number, and is '2'"),
         ("[sheet]\npoll_s = 0\n" + HOST, 2, "sheet.poll_s: must be greater than 0, and is 0"),

@@ -177,7 +177,7 @@ def test_requests_wait_in_order_until_each_is_answered(rig: Rig, journal: Journa
     for action in ("stop", "rerun"):
         rig.ask(action)
     first, second = journal.pending_requests()
-    assert [(one.action, one.experiment) for one in (first, second)] == [("stop", ROW), ("rerun", ROW)]
+    assert [(one.action, one.subject) for one in (first, second)] == [("stop", ROW), ("rerun", ROW)]
     journal.finish_request(first.number, "done")
     assert [one.number for one in journal.pending_requests()] == [second.number]
 

@@ -23,7 +23,8 @@ from sheetd.core.reconcile import reconcile, record
 from sheetd.core.rows import Row
 from sheetd.core.state import State
 from sheetd.core.template import Param, ParamType, Template
-from sheetd.core.world import HostView, Identity, Limits, World
+from sheetd.core.world import OVER, HostView, Identity, Limits, World
+from tests.core.cards import Cards
 
 USER_HEADER = ("template", "lr", "seed", "action", "my notes")
 OWNED_HEADER = ("status", "message", "host", "attempt", "started", "runtime", "progress", "eta", "code", "loss", "id")
@@ -181,13 +182,20 @@ class FakeHost:
         self.epoch = 0
         self.machine = ""
         self.kept: dict[AttemptId, AttemptKept] = {}
+        self.cards = Cards()
+        self.disk_free_bytes: int | None = None
 
     def seen(self) -> obs.HostSeen:
         """What it says to the daemon that it obeys."""
         return obs.HostSeen(host=self.name, facts=self.facts(), attempts=dict(self.attempts), epoch=self.epoch)
 
     def facts(self) -> HostFacts:
-        return HostFacts(boot=f"boot-{self.boots}", hostname=self.name, machine_id=self.machine)
+        return HostFacts(
+            boot=f"boot-{self.boots}",
+            hostname=self.name,
+            machine_id=self.machine,
+            disk_free_bytes=self.disk_free_bytes,
+        )
 
     def launch(self, effect: fx.Launch) -> AttemptSeen:
         attempt = effect.attempt
@@ -236,12 +244,16 @@ class Story:
         hosts: Mapping[str, int] | None = None,
         templates: Iterable[Template] = (TRAIN,),
         limits: Limits | None = None,
+        cards: Mapping[str, Cards] | None = None,
         table: Table | None = None,
         seed: int = 0,
     ) -> None:
-        slots = {"alpha": 1} if hosts is None else hosts
+        slots = {"alpha": 1} if hosts is None and not cards else dict(hosts or {})
+        slots.update(dict.fromkeys(cards or {}, 1))
         self.table = Table() if table is None else table
         self.hosts = {HostName(name): FakeHost(name) for name in slots}
+        for name, held in (cards or {}).items():
+            self.hosts[HostName(name)].cards = held
         self.chance = SeededChance(seed)
         self.now_s = 1000.0
         self.journal: list[tuple[Event, float]] = []
@@ -270,7 +282,10 @@ class Story:
         self.table.writes = 0
 
     def _fresh_world(self) -> World:
-        hosts = {name: HostView(name=name, slots=slots) for name, slots in self._slots.items()}
+        hosts = {
+            name: HostView(name=name, slots=slots, looks=bool(self.hosts[name].cards.all))
+            for name, slots in self._slots.items()
+        }
         world = World(
             state=State(), templates=self._templates, limits=self._limits, hosts=hosts, identity=self.identity
         )
@@ -360,6 +375,10 @@ class Story:
                 return fx.CodePinned(effect=effect, sha="c0de" * 16)
             case fx.Watch():
                 return fx.Watching(effect=effect) if self._reaches(effect) else self._silence(effect)
+            case fx.Probe():
+                if not self._reaches(effect):
+                    return self._silence(effect)
+                return fx.Probed(effect=effect, seen=self.hosts[effect.host].cards.seen())
             case fx.Launch() | fx.Stop():
                 return self._ask_host(effect)
             case fx.TakeOver():
@@ -402,7 +421,12 @@ class Story:
             return fx.HostRefusedEffect(effect=effect, code=code, why=why)
         if effect_epoch(self.world, effect) < host.epoch:
             return fx.HostRefusedEffect(effect=effect, code="stale_daemon", why="a newer daemon was here")
-        seen = host.launch(effect) if isinstance(effect, fx.Launch) else host.stop(effect.attempt)
+        if isinstance(effect, fx.Launch):
+            seen = host.launch(effect)
+            host.cards.started(effect.attempt, {one.id for one in effect.accelerators})
+        else:
+            seen = host.stop(effect.attempt)
+            host.cards.ended(effect.attempt)
         return self._silence(effect) if host.loses_replies else fx.HostAnswered(effect=effect, seen=seen)
 
     def report(self, attempt: str, seen: AttemptSeen) -> None:
@@ -410,6 +434,8 @@ class Story:
         id_ = AttemptId(attempt)
         host = next(host for host in self.hosts.values() if id_ in host.attempts)
         host.attempts[id_] = seen
+        if seen.state in OVER:
+            host.cards.ended(id_)
         self.turn(obs.AttemptReported(host=host.name, attempt=id_, seen=seen))
         self.settle()
 

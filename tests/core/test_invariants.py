@@ -7,10 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from sheetd.core.events import LaunchIntended
 from sheetd.core.invariants import violations
-from sheetd.core.model import AttemptId, Experiment, Phase, SlotName
+from sheetd.core.model import Accelerator, AttemptId, Experiment, HostName, Phase, SlotName
+from sheetd.core.reconcile import record
 from sheetd.core.world import World
-from tests.core.story import Story
+from tests.core.cards import A100, Cards
+from tests.core.story import TRAIN, Story
 
 
 def world_with_two() -> World:
@@ -68,3 +71,42 @@ def test_an_attempt_that_fell_out_of_the_index_is_noticed():
     world = world_with_two()
     world.state.live.popitem()
     assert any("no attempt of it counts as live" in sentence for sentence in violations(world))
+
+
+def sharing(share: int) -> World:
+    story = Story(cards={"lab": Cards(A100)}, templates=[replace(TRAIN, share=share)])
+    for lr in (0.1, 0.2):
+        story.table.type(template="train", lr=lr)
+    story.wait(10)
+    return story.world
+
+
+def test_an_accelerator_that_is_shared_as_agreed_breaks_nothing():
+    assert violations(sharing(2)) == []
+
+
+def test_one_that_more_have_than_all_of_them_allow_is_noticed():
+    world = sharing(2)
+    id_, experiment = next(iter(world.state.experiments.items()))
+    world.state.experiments[id_] = replace(experiment, spec=replace(experiment.spec, share=1))
+    assert violations(world) == ["GPU-0 of lab is assigned to 2 attempts, and 1 may have it"]
+
+
+@pytest.mark.parametrize(("card", "use"), [(0, "foreign"), (1, "unknown"), (2, "sick"), (9, "unknown")])
+def test_what_is_given_away_although_it_is_not_free_stays_noticed(card: int, use: str):
+    cards = Cards(A100, A100, A100)
+    cards[0].user, cards[1].is_unclear, cards[2].is_sick = "kim", True, True
+    story = Story(cards={"lab": cards})
+    story.settle()
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(10)
+    intent = LaunchIntended(
+        attempt=AttemptId(f"{line['id']}.1"),
+        host=HostName("lab"),
+        slots=(SlotName(f"lab/GPU-{card}"),),
+        nonce="",
+        accelerators=(Accelerator(kind="nvidia", id=f"GPU-{card}"),),
+    )
+    record(story.world, intent, story.now())
+    (sentence,) = violations(story.world)
+    assert sentence == f"{line['id']}.1 was given GPU-{card} of lab, which is {use}"

@@ -9,20 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sheetd.core.model import Attempt, AttemptId, Experiment, ExperimentId, HostName, Reason, SlotName, Spec
-from sheetd.core.placement import Candidate, about, place
+from sheetd.core.placement import place
+from sheetd.core.room import Room, Unit
+from sheetd.core.why import Block, about
 
 
-def host(
-    name: str, slots: int, free: int | None = None, *, labels: tuple[str, ...] = (), closed: str = ""
-) -> Candidate:
-    names = tuple(SlotName(f"{name}/{n}") for n in range(slots))
-    return Candidate(
-        name=HostName(name),
-        slots=names,
-        free=names[: slots if free is None else free],
-        labels=frozenset(labels),
-        closed=closed,
-    )
+def host(name: str, slots: int, free: int | None = None, *, labels: tuple[str, ...] = (), closed: str = "") -> Room:
+    units = [Unit(slot=SlotName(f"{name}/{n}")) for n in range(slots)]
+    for unit in units[slots if free is None else free :]:
+        unit.block, unit.words = Block.TAKEN, "ours"
+    block = Block.DOWN if closed else Block.NONE
+    return Room(name=HostName(name), units=units, labels=frozenset(labels), block=block, words=closed)
 
 
 def waiting(name: str, slots: int = 1, *, where: str = "", priority: float = 0.0) -> Experiment:
@@ -46,12 +43,12 @@ def after(experiment: Experiment, *past: tuple[str, Reason, bool]) -> Experiment
     return replace(experiment, attempts=attempts)
 
 
-def where_to(experiment: Experiment, *hosts: Candidate) -> str | None:
+def where_to(experiment: Experiment, *hosts: Room) -> str | None:
     placed = place([experiment], hosts).placed
-    return placed[experiment.id][0] if placed else None
+    return placed[experiment.id].host if placed else None
 
 
-def sentence(experiment: Experiment, *hosts: Candidate) -> str:
+def sentence(experiment: Experiment, *hosts: Room) -> str:
     return place([experiment], hosts).waiting[experiment.id]
 
 
@@ -61,7 +58,7 @@ def test_the_host_with_the_most_room_is_taken():
 
 def test_a_slot_is_handed_out_once():
     placement = place([waiting(f"x{n}") for n in range(5)], [host("a", 2), host("b", 1)])
-    slots = [slot for _, taken in placement.placed.values() for slot in taken]
+    slots = [slot for placed in placement.placed.values() for slot in placed.slots]
     assert sorted(slots) == ["a/0", "a/1", "b/0"]
     assert list(placement.waiting) == ["x3", "x4"]
 
@@ -102,7 +99,7 @@ def test_it_goes_back_to_where_its_checkpoint_is_when_there_is_room():
     ("experiment", "hosts", "words"),
     [
         (waiting("x"), (), "no host is configured: add one with a [[hosts]] entry"),
-        (waiting("x", where="h100"), (host("a", 1),), 'where is "h100": no host has this name or label'),
+        (waiting("x", where="h100"), (host("a", 1),), 'where is "h100": no host has this name, label or model'),
         (waiting("x", 9), (host("a", 8), host("b", 2)), "needs 9 slots on one host; the largest host it may use has 8"),
         (waiting("x"), (host("a", 2, 0),), "waits for 1 slot: 2 of 2 are taken"),
         (waiting("x", 2), (host("a", 2, 1),), "waits for 2 slots: 1 of 2 are taken"),
@@ -118,7 +115,7 @@ def test_it_goes_back_to_where_its_checkpoint_is_when_there_is_room():
         ),
     ],
 )
-def test_who_waits_is_told_why(experiment: Experiment, hosts: tuple[Candidate, ...], words: str):
+def test_who_waits_is_told_why(experiment: Experiment, hosts: tuple[Room, ...], words: str):
     assert sentence(experiment, *hosts) == words
 
 
@@ -149,14 +146,15 @@ def test_whatever_is_asked_for_slots_are_free_whole_and_handed_out_once(
         HostName(f"h{n}"): host(f"h{n}", slots, min(free, slots), labels=("gpu",) * labelled, closed="is down" * closed)
         for n, (slots, free, labelled, closed) in enumerate(there)
     }
+    free = {name: {unit.slot for unit in room.units if unit.block is Block.NONE} for name, room in hosts.items()}
     placement = place(queue, hosts.values())
-    handed = [slot for _, taken in placement.placed.values() for slot in taken]
+    handed = [slot for placed in placement.placed.values() for slot in placed.slots]
     assert len(handed) == len(set(handed))
     for experiment in queue:
         assert (experiment.id in placement.placed) is not bool(placement.waiting.get(experiment.id))
         if experiment.id in placement.placed:
-            name, taken = placement.placed[experiment.id]
+            name, taken = placement.placed[experiment.id].host, placement.placed[experiment.id].slots
             assert len(taken) == experiment.spec.slots
-            assert set(taken) <= set(hosts[name].free)
-            assert not hosts[name].closed
+            assert set(taken) <= free[name]
+            assert hosts[name].is_open
             assert experiment.spec.where in ("", name, *hosts[name].labels)

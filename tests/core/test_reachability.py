@@ -92,7 +92,7 @@ def test_what_runs_under_the_second_name_is_kept_and_ends_as_it_does() -> None:
 def test_others_are_told_that_a_host_is_closed() -> None:
     story = Story(hosts={"a": 1, "b": 1})
     story.turn(seen("a"), seen("b"))
-    told = restore_hosts(hosts_view(story.world), daemon_alive=True)[HostName("b")]
+    told = restore_hosts(hosts_view(story.world, story.now()), daemon_alive=True)[HostName("b")]
     assert told.is_up
     assert told.closed == told.why
     assert "same machine as a" in told.why
@@ -124,8 +124,8 @@ def test_half_of_the_hosts_gone_at_once_is_put_down_to_our_own_network_in_the_ro
         f"b no answer; 2 of 4 {OWN_NETWORK}; it goes on by itself when that is back; "
         "presumed running, nothing is started elsewhere"
     )
-    assert "2 of 4" in hosts_view(story.world)["c"]["why"]
-    assert hosts_view(story.world)["a"]["why"] == ""
+    assert "2 of 4" in hosts_view(story.world, story.now())["c"]["why"]
+    assert hosts_view(story.world, story.now())["a"]["why"] == ""
 
 
 def test_a_row_that_waits_is_told_once() -> None:
@@ -168,4 +168,4 @@ def test_the_first_that_answers_again_ends_the_suspicion() -> None:
     assert story.world.outage.startswith("3 of 3")
     story.turn(seen("b"))
     assert not story.world.outage
-    assert hosts_view(story.world)["c"]["why"] == "no answer"
+    assert hosts_view(story.world, story.now())["c"]["why"] == "no answer"

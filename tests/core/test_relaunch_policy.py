@@ -8,7 +8,7 @@ import pytest
 
 from sheetd.core.model import Afterwards, Attempt, AttemptId, Experiment, ExperimentId, HostName, Reason, Spec
 from sheetd.core.observation import Exit
-from sheetd.core.relaunch_policy import LONGEST_DELAY_S, TAKEN_AWAY, reason_of, relaunch_delay_s
+from sheetd.core.relaunch_policy import LONGEST_DELAY_S, TAKEN_AWAY, UNCHARGED, reason_of, relaunch_delay_s
 
 
 def after(*reasons: Reason | None, relaunches: int = 100, then: Afterwards = Afterwards.END) -> Experiment:
@@ -39,9 +39,17 @@ def test_the_reason_is_read_from_the_exit_record(exit_: Exit, asked: bool, reaso
     assert reason_of(exit_, stop_asked=asked) is reason
 
 
-@pytest.mark.parametrize("reason", sorted(set(Reason) - TAKEN_AWAY))
+@pytest.mark.parametrize("reason", sorted(set(Reason) - TAKEN_AWAY - UNCHARGED))
 def test_what_was_not_taken_away_is_not_launched_again(reason: Reason):
     assert relaunch_delay_s(after(None), reason) is None
+
+
+def test_who_came_too_late_for_an_accelerator_tries_again_however_often_that_happens():
+    busy = Reason.ACCELERATOR_BUSY
+    delays = [relaunch_delay_s(after(*[busy] * n, None, relaunches=1), busy) for n in range(12)]
+    assert delays[:3] == [1.0, 2.0, 4.0]
+    assert delays[-1] == LONGEST_DELAY_S
+    assert relaunch_delay_s(after(busy, busy, busy, None, relaunches=1), Reason.HOST_LOST) == 1.0
 
 
 @pytest.mark.parametrize("reason", sorted(TAKEN_AWAY))

@@ -111,6 +111,8 @@ def test_a_host_that_always_refuses_is_tried_with_growing_pauses_until_the_budge
     story.hosts[HostName("alpha")].refusal = ("disk_full", "no space left: delete something")
     line = story.table.type(template="train", lr=0.1)
     story.wait(60)
+    assert (line["status"], story.names().count("HostQuarantined")) == ("waiting", 1)
+    story.wait(300)
     ended = story.told(ev.AttemptEnded)
     assert [event.relaunch_delay_s for event in ended] == [1.0, 2.0, 4.0, None]  # type: ignore[attr-defined]
     assert (line["status"], line["message"]) == ("failed", "alpha refused it: no space left: delete something")

@@ -3,6 +3,8 @@
 # ruff: noqa: RUF001 - look-alike characters are what is tested here
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -353,6 +355,11 @@ def test_a_template_is_found_however_it_is_spelled():
 @pytest.mark.parametrize("typed", ["plan", "../plain", "Plain2", REF])
 def test_an_unknown_template_is_refused_with_those_there_are(typed: CellValue | Cell):
     assert problem(PLAIN, template=typed).endswith("type one of Plain (templates are read when sheetd starts)")
+
+
+def test_memory_and_sharing_are_the_templates():
+    found = spec(replace(PLAIN, memory_gb=40.0, share=3))
+    assert (found.memory_gb, found.share) == (40.0, 3)
 
 
 @pytest.mark.parametrize(("typed", "slots"), [(None, 2), (1.0, 1), (8.0, 8)])

@@ -12,8 +12,16 @@ from sheetd.core.colours import Dress
 from sheetd.core.events import DaemonStarted, Event
 from sheetd.core.grid import Grid, SheetWrite
 from sheetd.core.metrics import MetricSummary
-from sheetd.core.model import AttemptId, ExperimentId, HostName, SlotName
-from sheetd.core.observation import AttemptKept, AttemptSeen, HostFacts, HostSeen, Observation, Seen
+from sheetd.core.model import AttemptId, HostName, SlotName
+from sheetd.core.observation import (
+    AcceleratorsSeen,
+    AttemptKept,
+    AttemptSeen,
+    HostFacts,
+    HostSeen,
+    Observation,
+    Seen,
+)
 from sheetd.core.state import State
 from sheetd.core.world import HostView, Limits, World
 from sheetd.daemon import Daemon
@@ -101,6 +109,7 @@ class FakeHost:
     report: Callable[[Observation], None] = lambda _: None
     launched: list[LaunchOrder] = field(default_factory=list)
     trouble: BaseException | None = None
+    accelerators_seen: AcceleratorsSeen = field(default_factory=AcceleratorsSeen)
 
     def keep(self, report: Callable[[Observation], None]) -> None:
         self.report = report
@@ -126,6 +135,11 @@ class FakeHost:
         del attempt, grace_s
         self.calls.append("stop")
         return AttemptSeen(state=Seen.STOPPING)
+
+    def accelerators(self, max_age_s: float, idle_memory_mb: int) -> AcceleratorsSeen:
+        del idle_memory_mb
+        self.calls.append(f"accelerators {max_age_s:g}")
+        return self.accelerators_seen
 
     def close(self) -> None:
         self.calls.append("host closed")
@@ -202,4 +216,5 @@ class Rig:
 class Request:
     number: int
     action: str
-    experiment: ExperimentId
+    subject: str
+    by: str = ""

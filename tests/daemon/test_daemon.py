@@ -152,6 +152,22 @@ def test_a_stop_from_the_command_line_is_answered_when_it_is_recorded():
     assert rig.calls.index("StopIntended") < rig.calls.index("stop")
 
 
+def test_what_people_ask_of_a_host_is_on_record_before_it_is_answered():
+    rig = Rig()
+    with running(rig):
+        until(lambda: "watch 0" in rig.calls or rig.journal.views, "it turns")
+        rig.journal.requests += [Request(1, "drain", "alpha", "kim"), Request(2, "drain", "nowhere", "kim")]
+        rig.daemon.wake()
+        until(lambda: len(rig.journal.answers) == 2, "both are answered")
+        until(lambda: rig.journal.views["hosts"]["alpha"]["state"] == "drained", "other processes are told")
+    assert rig.journal.answers == {
+        1: "alpha is drained: it gets nothing new, and what runs there goes on",
+        2: "there is no host nowhere in the configuration that the daemon was started with",
+    }
+    assert rig.daemon.world.state.health_of(HOST).drained_by == "kim"
+    assert "HostDrained" in rig.calls
+
+
 def test_a_daemon_that_starts_over_plans_what_was_recorded_and_nothing_else():
     first = Rig()
     first.host.trouble = HostUnreachable("no answer")

@@ -1,8 +1,9 @@
-"""One event of every kind, as this version of sheetd writes them. `journal_v1.sql` holds exactly these."""
+"""One event of every kind, as this version of sheetd writes them. `journal_v1.sql` holds the first of these."""
 
 from __future__ import annotations
 
 from sheetd.core.events import (
+    AcceleratorsRegistered,
     ActionCleared,
     ActionConsumed,
     AttemptAdopted,
@@ -12,6 +13,11 @@ from sheetd.core.events import (
     Event,
     ExperimentReopened,
     ExperimentWithdrawn,
+    HostDrained,
+    HostQuarantined,
+    HostReleased,
+    HostResumed,
+    HostTrusted,
     IdAssigned,
     IdWithdrawn,
     LaunchIntended,
@@ -37,6 +43,7 @@ from sheetd.core.model import (
 
 K7 = ExperimentId("k7p2xw")
 M3 = ExperimentId("m3q9az")
+GPU1 = HostName("gpu1")
 K7_1 = AttemptId("k7p2xw.1")
 
 SPEC = Spec(
@@ -85,6 +92,7 @@ ONE_OF_EACH: tuple[Event, ...] = (
     RowVanished(experiment=K7),
     RowReturned(experiment=K7),
     ExperimentWithdrawn(experiment=K7, why="its row was deleted"),
+    # Those above are in `journal_v1.sql`, which stays as it is; what came later follows.
     RowEdited(experiment=K7, fingerprint="f2"),
     TakeoverBegun(epoch=1, former_owner="0123456789abcdef", former_epoch=0, former_where="kim@lab1:/home/kim/lab"),
     AttemptAdopted(
@@ -98,4 +106,14 @@ ONE_OF_EACH: tuple[Event, ...] = (
         wall_s=1.7e9 + 90,
     ),
     TakeoverEnded(),
+    AcceleratorsRegistered(host=GPU1, accelerators=("GPU-1", "GPU-2")),
+    HostQuarantined(
+        host=GPU1, why="1 of its 2 accelerators is gone", until_wall_s=1.7e9 + 300, for_s=300.0, lost=("GPU-2",)
+    ),
+    HostReleased(host=GPU1, why="its time is over"),
+    HostTrusted(host=GPU1, why="an attempt has run well"),
+    HostDrained(host=GPU1, by="kim"),
+    HostResumed(host=GPU1, by="kim"),
 )
+#: How many of them `journal_v1.sql` holds.
+IN_VERSION_1 = 16

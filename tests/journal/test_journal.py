@@ -8,15 +8,16 @@ import shutil
 import socket
 import sqlite3
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sheetd.core.events import Event, RowVanished, TakeoverBegun
-from sheetd.core.model import ExperimentId
+from sheetd.core.events import AttemptAdopted, AttemptEnded, Event, LaunchIntended, RowVanished, TakeoverBegun
+from sheetd.core.model import AttemptId, ExperimentId, HostName, Proof, Reason
 from sheetd.errors import JournalError
 from sheetd.journal import SqliteJournal, lock, migrations, sqlite
-from tests.journal.samples import ONE_OF_EACH
+from tests.journal.samples import IN_VERSION_1, ONE_OF_EACH
 
 FIXTURES = Path(__file__).parent
 
@@ -168,6 +169,78 @@ def test_damage_inside_the_events_is_found_when_they_are_loaded(tmp_path: Path, 
         journal.load()
 
 
+# --- what the schema itself refuses -------------------------------------------------------------------------------
+
+LATER = AttemptId("k7p2xw.2")
+
+
+def intent(attempt: str) -> Event:
+    return LaunchIntended(attempt=AttemptId(attempt), host=HostName("gpu1"), slots=(), nonce="ab")
+
+
+def end(attempt: str, proof: Proof = Proof.EXIT_RECORD) -> Event:
+    return AttemptEnded(attempt=AttemptId(attempt), reason=Reason.HOST_LOST, proof=proof)
+
+
+@pytest.mark.parametrize("proof", [proof for proof in Proof if proof is not Proof.SUCCEEDED_BY_ANOTHER])
+def test_an_attempt_may_follow_one_that_is_proven_to_be_over(tmp_path: Path, proof: Proof) -> None:
+    with SqliteJournal(tmp_path) as journal:
+        journal.append([intent("k7p2xw.1"), end("k7p2xw.1", proof), intent("k7p2xw.2")])
+        journal.append([end("k7p2xw.2", proof), intent("k7p2xw.3")])
+        assert len(journal.load()) == 5
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [intent("k7p2xw.1"), intent("k7p2xw.2")],
+        [intent("k7p2xw.1"), intent("m3q9az.1"), end("m3q9az.1"), intent("k7p2xw.2")],
+        [intent("k7p2xw.1"), end("k7p2xw.1"), intent("k7p2xw.2"), intent("k7p2xw.3")],
+        [intent("k7p2xw.1"), end("k7p2xw.1"), intent("k7p2xw.1")],
+        [intent("k7p2xw.1"), end("k7p2xw.1"), intent("k7p2xw.3")],
+        [intent("k7p2xw.2")],
+        [intent("k7p2xw.1"), end("k7p2xw.1"), end("k7p2xw.1")],
+        [end("k7p2xw.1")],
+    ],
+    ids=[
+        "the one before is not over",
+        "only another experiment's is over",
+        "the newest is not over",
+        "the same twice",
+        "a number is left out",
+        "a second without a first",
+        "one end twice",
+        "an end of what was never intended",
+    ],
+)
+def test_no_daemon_can_record_an_attempt_whose_predecessor_may_live(tmp_path: Path, events: list[Event]) -> None:
+    with SqliteJournal(tmp_path) as journal:
+        journal.append(events[:-1])
+        before = len(journal.load())
+        with pytest.raises(JournalError, match=r"proof|intended"):
+            journal.append(events[-1:])
+        assert len(journal.load()) == before
+
+
+def test_an_end_without_a_proof_cannot_be_written_even_behind_our_back(tmp_path: Path) -> None:
+    with SqliteJournal(tmp_path) as journal:
+        journal.append([intent("k7p2xw.1")])
+    forged = """INSERT INTO events VALUES (2, 1, 0, 1, 'AttemptEnded', 'k7p2xw', 0,
+        '{"attempt":"k7p2xw.1","reason":"host_lost","proof":"it was silent for long","kind":"AttemptEnded"}')"""
+    with pytest.raises(sqlite3.IntegrityError, match="proof"):
+        edit(tmp_path, forged)
+
+
+def test_what_an_older_sheetd_recorded_is_held_to_the_same_rule(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / sqlite.JOURNAL_NAME)
+    connection.executescript((FIXTURES / "journal_v1.sql").read_text(encoding="utf-8"))
+    connection.close()
+    with SqliteJournal(tmp_path) as journal:
+        journal.append([intent(LATER)])
+        with pytest.raises(JournalError, match="proof"):
+            journal.append([intent("k7p2xw.3")])
+
+
 # --- other versions -----------------------------------------------------------------------------------------------
 
 
@@ -176,7 +249,7 @@ def test_the_journal_of_version_1_loads_for_ever(tmp_path: Path) -> None:
     connection.executescript((FIXTURES / "journal_v1.sql").read_text(encoding="utf-8"))
     connection.close()
     with SqliteJournal(tmp_path) as journal:
-        assert tuple(journal.load()) == ONE_OF_EACH
+        assert tuple(journal.load()) == ONE_OF_EACH[:IN_VERSION_1]
         assert journal.epoch == 2
         journal.append([vanished(1)])
         assert journal.load()[-1] == vanished(1)
@@ -205,11 +278,12 @@ def test_a_migration_that_fails_leaves_no_half_of_itself(tmp_path: Path, monkeyp
     with SqliteJournal(tmp_path) as journal:
         journal.append([vanished(1)])
     good = migrations.MIGRATIONS
-    broken = migrations.Migration(2, "broken", ("CREATE TABLE extra (a)", "CREATE TABLE events (a)"))
+    number = good[-1].number + 1
+    broken = migrations.Migration(number, "broken", ("CREATE TABLE extra (a)", "CREATE TABLE events (a)"))
     monkeypatch.setattr(migrations, "MIGRATIONS", (*good, broken))
     with pytest.raises(JournalError, match="events"):
         SqliteJournal(tmp_path)
-    mended = migrations.Migration(2, "mended", ("CREATE TABLE extra (a)",))
+    mended = migrations.Migration(number, "mended", ("CREATE TABLE extra (a)",))
     monkeypatch.setattr(migrations, "MIGRATIONS", (*good, mended))
     with SqliteJournal(tmp_path) as journal:
         assert list(journal.load()) == [vanished(1)]
@@ -253,3 +327,23 @@ def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(lock, "MOUNTS", mounts)
     with pytest.raises(JournalError, match=rf"network file system \({kind}\).*local disk"):
         SqliteJournal(tmp_path / "state")
+
+
+def adopted(attempt: str) -> Event:
+    return replace(
+        next(event for event in ONE_OF_EACH if isinstance(event, AttemptAdopted)), attempt=AttemptId(attempt)
+    )
+
+
+def test_an_attempt_may_follow_one_that_was_adopted_and_has_ended(tmp_path: Path) -> None:
+    with SqliteJournal(tmp_path) as journal:
+        journal.append([intent("k7p2xw.1"), adopted("k7p2xw.4"), end("k7p2xw.4"), intent("k7p2xw.5")])
+        with pytest.raises(JournalError, match="only the newest attempt can end"):
+            journal.append([end("k7p2xw.4")])
+
+
+def test_no_attempt_follows_one_that_was_adopted_and_may_live(tmp_path: Path) -> None:
+    with SqliteJournal(tmp_path) as journal:
+        journal.append([intent("k7p2xw.1"), end("k7p2xw.1"), adopted("k7p2xw.2")])
+        with pytest.raises(JournalError, match="without proof"):
+            journal.append([intent("k7p2xw.3")])

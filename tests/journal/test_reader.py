@@ -12,7 +12,7 @@ from sheetd.core.model import AttemptId, ExperimentId
 from sheetd.core.observation import MetricPoint
 from sheetd.errors import JournalError
 from sheetd.journal import JournalReader, RequestStore, SqliteJournal
-from tests.journal.samples import K7, M3, ONE_OF_EACH
+from tests.journal.samples import IN_VERSION_1, K7, M3, ONE_OF_EACH
 
 
 def test_a_reader_follows_a_running_daemon(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_the_history_of_one_experiment_holds_its_attempts_too(tmp_path: Path) ->
     of_m3 = JournalReader(tmp_path).events(experiment=M3)
     of_k7 = JournalReader(tmp_path).events(experiment=K7)
     assert [record.event.kind for record in of_m3] == ["IdAssigned", "IdWithdrawn"]
-    assert len(of_k7) == len(ONE_OF_EACH) - 5, "all but the daemon's own and those of the other experiment"
+    assert len(of_k7) == IN_VERSION_1 - 3 + 2, "all but the daemon's own, the hosts' and those of the other experiment"
     assert "AttemptEnded" in {record.event.kind for record in of_k7}
 
 
@@ -73,7 +73,7 @@ def test_a_request_from_the_command_line_is_seen_once_answered_once(tmp_path: Pa
         command_line = RequestStore(tmp_path)
         first = command_line.add("stop", ExperimentId("abcd"))
         second = command_line.add("stop", ExperimentId("efgh"))
-        assert [(r.number, r.action, r.experiment) for r in journal.pending_requests()] == [
+        assert [(r.number, r.action, r.subject) for r in journal.pending_requests()] == [
             (first, "stop", "abcd"),
             (second, "stop", "efgh"),
         ]
@@ -91,7 +91,7 @@ def test_a_request_waits_for_a_daemon_that_does_not_run_yet(tmp_path: Path) -> N
     command_line.add("stop", ExperimentId("abcd"))
     command_line.close()
     with SqliteJournal(tmp_path) as journal:
-        assert [request.experiment for request in journal.pending_requests()] == ["abcd"]
+        assert [request.subject for request in journal.pending_requests()] == ["abcd"]
 
 
 def test_the_command_line_stuck_in_a_transaction_does_not_stop_the_journal(tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--duration", type=float, metavar="S", help="how long the faults last, in simulated seconds")
     parser.add_argument("--rows", type=int, metavar="N", help="at most so many rows are typed")
     parser.add_argument("--hosts", type=int, choices=range(1, len(HOSTS) + 1), help="so many machines")
+    parser.add_argument("--cards", type=int, choices=range(9), help="so many cards in each machine")
     parser.add_argument("--shrink", action="store_true", help="with --seed: look for a smaller run that fails alike")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default: 1)")
     parser.add_argument("--stop", action="store_true", help="end at the first violation")
@@ -131,7 +132,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen, summary = parsed(arguments), Summary()
 
     def setting(seed: int) -> Setting:
-        return Setting(seed, kinds=chosen.kinds, duration=chosen.duration, rows=chosen.rows, hosts=chosen.hosts)
+        return Setting(
+            seed, kinds=chosen.kinds, duration=chosen.duration, rows=chosen.rows, hosts=chosen.hosts, cards=chosen.cards
+        )
 
     is_interrupted, is_one = False, chosen.seed is not None or chosen.case is not None
     try:

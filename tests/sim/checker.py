@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sheetd.core import effect as fx
 from sheetd.core import events as ev
-from sheetd.core.model import Attempt, AttemptId, ExperimentId, HostName, Phase, Proof, Reason, Spec, experiment_of
+from sheetd.core.model import AttemptId, ExperimentId, HostName, Phase, Proof, Reason, Spec, experiment_of
 from sheetd.core.render import plan_write, row_cells
 from tests.sim.jobs import SECRET
 from tests.sim.machine import Process
@@ -47,7 +47,7 @@ class Books:
     """What one journal has said. There are several when a folder was copied or restored."""
 
     accepted: set[ExperimentId] = field(default_factory=set)
-    intents: dict[str, ev.LaunchIntended | ev.AttemptAdopted | Attempt] = field(default_factory=dict)
+    intents: dict[str, ev.LaunchIntended | ev.AttemptAdopted] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
 
 
@@ -176,6 +176,7 @@ class Checker:
         attempt = event.attempt
         if attempt in books.intents:
             self.blame("I5", f"{attempt} was intended twice")
+        self.simulation.cards.given(event, books.intents, books.ended)
         books.intents[attempt] = event
         self.intents[attempt].append(event)
         id_, number = experiment_of(attempt), int(attempt.rpartition(".")[2])
@@ -225,7 +226,8 @@ class Checker:
         if attempt in books.ended:
             self.blame("I10", f"the end of {attempt} was recorded twice")
         books.ended.add(attempt)
-        self.ends[attempt] = len(self.intents[attempt])
+        # What a person gave up may come back with its machine, to a journal that was restored since.
+        self.ends[attempt] = -1 if event.proof is Proof.FORCED_BY_OPERATOR else len(self.intents[attempt])
         self._nothing_lives(attempt, "I10: its end was recorded")
         runs = self.executions[attempt]
         last = runs[-1] if runs else None
@@ -277,7 +279,13 @@ class Checker:
         for id_, experiment in known.items():
             books.accepted.add(id_)
             for attempt in experiment.attempts:
-                books.intents[attempt.id] = attempt
+                books.intents[attempt.id] = ev.LaunchIntended(
+                    attempt=attempt.id,
+                    host=attempt.host,
+                    slots=attempt.slots,
+                    nonce=attempt.nonce,
+                    accelerators=attempt.accelerators,
+                )
                 if attempt.proof is not None:
                     books.ended.add(attempt.id)
         return books
@@ -330,6 +338,7 @@ class Checker:
         if self.ends.get(attempt) == len(intents):  # a restored journal may know of none
             self.blame("I10", f"{attempt} is executed after its end was recorded")
         self._right_place(attempt, k, argv, env)
+        self.simulation.cards.executed(attempt, intent, env)
         here = (one for one in self.working() if one.machine is process.machine and not self._may_escape(one))
         for other in {one.attempt for one in here} - {attempt}:
             held = self.intents.get(other, ())
@@ -456,7 +465,11 @@ class Checker:
             left = [
                 one
                 for one in machine.processes.values()
-                if one.attempt and not one.is_zombie and not self._may_escape(one)
+                # A look at the cards is of the whole machine, whoever had it begun.
+                if one.attempt
+                and one.role not in ("prober", "tool")
+                and not one.is_zombie
+                and not self._may_escape(one)
             ]
             if left:
                 self.blame("I20", f"{left[0].role} {left[0].pid} of {left[0].attempt} is left on {machine.name}")

@@ -82,6 +82,20 @@ def host_loses_power(simulation: Simulation) -> None:
     simulation.engine.at(20.0, simulation.nemesis.cut_power)
 
 
+def somebody_uses_the_card(simulation: Simulation) -> None:
+    """From before the daemon first looks, and for a while: the row waits, and gets it when they are gone for good."""
+    rows(simulation, Fate(seconds=4.0))
+    (machine,) = simulation.machines.values()
+    simulation.cards.take(machine, machine.cards[0], since=-1000.0, seconds=30.0)
+
+
+def two_share_a_host_with_somebody(simulation: Simulation) -> None:
+    """Three rows on two cards; somebody comes to the second one while the first is at work."""
+    rows(simulation, Fate(seconds=10.0), Fate(seconds=4.0), Fate(seconds=4.0))
+    (machine,) = simulation.machines.values()
+    simulation.engine.at(2.0, lambda: simulation.cards.take(machine, machine.cards[1], seconds=25.0))
+
+
 SCENARIOS: tuple[Callable[[Simulation], None], ...] = (
     succeeds,
     crashes_and_is_restarted,
@@ -91,12 +105,25 @@ SCENARIOS: tuple[Callable[[Simulation], None], ...] = (
     row_is_deleted,
     rows_are_sorted_and_queue,
     host_loses_power,
+    somebody_uses_the_card,
+    two_share_a_host_with_somebody,
 )
+#: How many cards the one host of a scenario has. The others have plain slots.
+CARDS = {somebody_uses_the_card: 1, two_share_a_host_with_somebody: 2}
 
 
 def setting_of(number: int) -> Setting:
+    script = SCENARIOS[number]
     return Setting(
-        seed=1000 + number, kinds=set(), duration=60.0, rows=4, script=SCENARIOS[number], crash_who="nobody", crash_at=0
+        seed=1000 + number,
+        kinds=set(),
+        duration=60.0,
+        rows=4,
+        hosts=1 if script in CARDS else None,
+        cards=CARDS.get(script, 0),
+        script=script,
+        crash_who="nobody",
+        crash_at=0,
     )
 
 

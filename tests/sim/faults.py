@@ -80,6 +80,7 @@ class Nemesis:
             "M10": self.suspend,
             "M14": self.cut_all_networks,
             "D7": self.reuse_pids,
+            **self.simulation.cards.events(),
         }
 
     def begin(self, duration: float) -> None:
@@ -363,6 +364,7 @@ EVENTS = [
     "D5",
     "D7",
     "D8",
+    *("D10", "D11", "D12", "D13"),
     "D14",
     "D17",
     "D21",

@@ -190,10 +190,7 @@ class Connection:
                 self.reply(request, reply)
             listens = agent.watcher.keepers or agent.probes.done is not None
             ready = {number for number, _ in Poll.poll(agent.watcher.poll, 0)} if listens else set()
-            watched = agent.watcher.watched.values()
-            due = [one.again_at for one in watched if one.again_at is not None]
-            due += [growth.due for one in watched for growth in one.growths if growth.due is not None]
-            due += [agent.probes.look_at] if agent.probes.look_at is not None else []
+            due = due_of(agent)
             now = system.boottime()
             if self.is_dirty or ready or any(when <= now for when in due):
                 self.is_dirty = False
@@ -201,7 +198,7 @@ class Connection:
                 agent.probes.heed(ready)
                 for push in [*agent.watcher.pushes(), *agent.probes.pushes()]:
                     self.push(json.loads(json.dumps(push)))
-                due = [agent.probes.look_at] if agent.probes.look_at is not None else []
+                due = due_of(agent)
             if not self.requests and not self.is_dirty:
                 self.engine.wait(max(0.01, min(due) - now) if due else None)
 
@@ -259,6 +256,14 @@ class Connection:
         if not self.is_silent():
             self.heard = self.engine.now
             self.host.on_push(push)
+
+
+def due_of(agent: Any) -> list[float]:
+    """When the agent would look again although nothing stirs."""
+    watched = agent.watcher.watched.values()
+    due = [one.again_at for one in watched if one.again_at is not None]
+    due += [growth.due for one in watched for growth in one.growths if growth.due is not None]
+    return [*due, agent.probes.look_at] if agent.probes.look_at is not None else due
 
 
 class SimHost:

@@ -330,12 +330,22 @@ class People:
         def remove() -> None:
             if extra in self.tab.columns:
                 self.tab.columns.remove(extra)
+                self.move_values(extra)
 
         def add() -> None:
             self.tab.columns.append(extra)
             self.later(remove)
 
         self.pending_columns.append(add)
+
+    def move_values(self, gone: Column) -> None:
+        """Who removes a column of theirs takes along what was typed there meanwhile."""
+        kept = self.tab.column(gone.header)
+        for line in self.tab.lines:
+            held = line.cells.get(gone)
+            if held is not None and not gone.is_owned and kept is not None:
+                self.tab.enter(line, kept, held)
+            line.mine.pop(gone, None)
 
     def move_columns(self) -> None:
         """Columns are moved, or one is inserted, just before a read: between a read and its write nothing helps."""

@@ -89,6 +89,18 @@ BUGS = (
         "        return\n        begun = self.system.boottime()\n        patience",
     ),
     Bug(
+        "what somebody else uses counts as free",
+        "sheetd/onhost/accelerators.py",
+        'return ("foreign", "used by {}".format(people(others)))',
+        'return ("free", "free in two samples")',
+    ),
+    Bug(
+        "an accelerator is given away while an attempt has it",
+        "sheetd/core/room.py",
+        "                alone.add(one.id)\n",
+        "                pass\n",
+    ),
+    Bug(
         "restart budget not persisted",
         "sheetd/onhost/supervisor.py",
         "return [end for end in loaded if end is not None]",

@@ -215,6 +215,8 @@ class Service:
                     name=HostName(name),
                     slots=tuple(SlotName(f"{name}/{i}") for i in range(slots)),
                     labels=frozenset({"gpu"}),
+                    looks=bool(simulation.machines[simulation.machine_of(name)].cards),
+                    cooldown_s=30.0,
                 )
                 for name, slots in simulation.slots.items()
             },

@@ -142,6 +142,7 @@ def test_every_fault_of_the_catalogue_is_injected_or_has_a_reason() -> None:
 def test_every_injector_of_the_catalogue_exists() -> None:
     simulation = Simulation(Setting(0))
     rooms: dict[str, object] = {
+        "Cards": simulation.cards,
         "Connection": Connection,
         "Machine": simulation.machines["alpha"],
         "Nemesis": simulation.nemesis,

@@ -18,6 +18,7 @@ from sheetd.core.model import MetricRule, Restarts
 from sheetd.core.template import Param, ParamType, Template
 from sheetd.core.world import Limits
 from tests.sim import kernel, posix
+from tests.sim.cards import Cards
 from tests.sim.checker import Checker, Violation
 from tests.sim.engine import Engine
 from tests.sim.faults import RATES, Nemesis, draw_kinds
@@ -45,6 +46,8 @@ class Setting:
     duration: float | None = None
     rows: int | None = None
     hosts: int | None = None
+    #: How many cards each host has; drawn when nobody chooses.
+    cards: int | None = None
     #: Kill whoever comes to this boundary, counted from 0, instead of drawing.
     crash_at: int | None = None
     crash_who: str = ""
@@ -52,7 +55,13 @@ class Setting:
 
     def options(self) -> str:
         """As `python -m tests.sim` takes them. What was not chosen is drawn from the seed there too."""
-        chosen = {"--seed": self.seed, "--duration": self.duration, "--rows": self.rows, "--hosts": self.hosts}
+        chosen = {
+            "--seed": self.seed,
+            "--duration": self.duration,
+            "--rows": self.rows,
+            "--hosts": self.hosts,
+            "--cards": self.cards,
+        }
         words = [f"{name} {value:.15g}" for name, value in chosen.items() if value is not None]
         kinds = [] if self.kinds is None else [f"--kinds {','.join(sorted(self.kinds)) or 'none'}"]
         return " ".join([words[0], *kinds, *words[1:]])
@@ -121,9 +130,10 @@ class Simulation:
             deleted_row_grace_s=chance.choice([20.0, 120.0]),
             fresh_s=0.5,
         )
-        self.templates = self._templates()
         names = HOSTS[: hosts if setting.hosts is None else setting.hosts]
         self.slots = {name: engine.stream(f"slots {name}").randrange(1, 4) for name in names}
+        self.cards = Cards(self)
+        self.templates = self.cards.templates(self._templates())
         self.folder = Path(tempfile.mkdtemp(prefix="sheetd-sim-", dir=MEMORY if MEMORY.is_dir() else None)) / "state"
         headers = list(USER_HEADERS + OWNED_HEADERS)
         self.tab = Tab(headers, row_count=400)
@@ -143,6 +153,8 @@ class Simulation:
         self.count = 0
         self.service = self.start_daemon(self.folder)
         self.nemesis = Nemesis(self)
+        self.cards.operator_comes()
+        self.cards.somebody_is_there()
         engine.check = self.checker.step
 
     def swap(self, name: str, machine: Machine) -> None:
@@ -159,7 +171,7 @@ class Simulation:
 
     @property
     def may_refuse(self) -> bool:
-        return bool(self.kinds & {"D5", "D6", "D8", "D23", "H20", "D1", "D17"})
+        return bool(self.kinds & {"D5", "D6", "D8", "D23", "H20", "D1", "D17"}) or self.cards.is_any
 
     def _templates(self) -> dict[str, Template]:
         chance = self.engine.stream("templates")
@@ -211,10 +223,12 @@ class Simulation:
         machine.harmed = lambda attempt: self.checker.harmed.update([attempt])
         machine.process_ended = self.checker.process_ended
         machine.run_job = self._run_job
+        self.cards.put_into(machine)
         return machine
 
     def _run_job(self, process: Process, argv: list[str], env: dict[str, str]) -> int:
         seed = int(next(word for word in argv if word.startswith("--seed=")).partition("=")[2])
+        self.cards.use(process, env)
         try:
             return run_job(self.engine, self.people.fates.get(seed, Fate()), self.is_calm, process, env)
         except OSError as error:
@@ -304,6 +318,8 @@ class Simulation:
         """The last fault is over, and people go home."""
         self.engine.log("--- calm ---")
         self.is_calm[0] = True
+        for seconds in (20.0, 200.0, 500.0):
+            self.engine.at(seconds, self.cards.resume_all)
         self.nemesis.mend()
         self.rates.clear()
         for repair in list(self.repairs):
@@ -321,6 +337,17 @@ class Simulation:
 
     def _look_after_rows(self) -> None:
         self.people.let_go()
+        service = self.service
+        if not service.is_dead and service.daemon is not None and service.journal is not None:
+            state, is_on_another = service.daemon.world.state, service.daemon.world.is_on_another
+            live = [state.experiments[id_] for id_ in state.live.values()]
+            gone = [one for one in live if one.attempt is not None and is_on_another(one.attempt)]
+            for experiment in [one for one in gone if one.missing_since_s is not None and not one.stop_by_person]:
+                # Its row is deleted too: there is only the command line.
+                self.cli_stopped.add(experiment.id)
+                service.journal.real.add_request("stop", experiment.id)
+                service.daemon.wake()
+                service.post(None)
         self.engine.at(60.0, self._look_after_rows)
 
     def close(self) -> None:

@@ -55,6 +55,8 @@ def test_every_key_arrives_in_the_template(write: Write, tmp_path: Path) -> None
         code = "code"
         cwd = "src"
         slots = 2
+        memory_gb = 40
+        share = 3
         where = "a100"
         grace_s = 30
         restarts = { max = 1, backoff_s = 0, backoff_max_s = 10, healthy_s = 60 }
@@ -96,6 +98,8 @@ def test_every_key_arrives_in_the_template(write: Write, tmp_path: Path) -> None
         code=str(tmp_path / "code"),
         cwd="src",
         slots=2,
+        memory_gb=40.0,
+        share=3,
         where="a100",
         grace_s=30.0,
         restarts=Restarts(max=1, backoff_s=0.0, backoff_max_s=10.0, healthy_s=60.0),

@@ -1,0 +1,42 @@
+"""What hosts keep that our journal may not know, while the tab is being taken from another daemon.
+
+Only remembers what hosts say; what becomes of it is decided in `ownership`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sheetd.core.model import AttemptId, experiment_of
+from sheetd.core.observation import AttemptKept, AttemptSeen
+from sheetd.core.world import HostView, Stranger, World
+
+
+def is_stranger(world: World, attempt: AttemptId) -> bool:
+    """Whether an attempt that a host keeps may be unknown to our journal. Whether it is, only its claim there tells."""
+    experiment = world.state.experiments.get(experiment_of(attempt))
+    newest = None if experiment is None else experiment.attempt
+    number = int(attempt.rpartition(".")[2])
+    if newest is None or number > newest.number:
+        return True
+    return number == newest.number and newest.proof is None
+
+
+def note_strangers(world: World, host: HostView, attempts: Mapping[AttemptId, AttemptSeen]) -> None:
+    """All that the host keeps, as it says now. What it has described before stands."""
+    former, host.strangers = host.strangers, {}
+    if world.state.takeover is not None:
+        for attempt, seen in attempts.items():
+            if is_stranger(world, attempt):
+                host.strangers[attempt] = former.get(attempt, Stranger(seen))._replace(seen=seen)
+
+
+def note_described(host: HostView, kept: Mapping[AttemptId, AttemptKept]) -> None:
+    for attempt, one in kept.items():
+        if attempt in host.strangers:
+            host.strangers[attempt] = host.strangers[attempt]._replace(kept=one)
+
+
+def forget_strangers(world: World) -> None:
+    for host in world.hosts.values():
+        host.strangers.clear()
