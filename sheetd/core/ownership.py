@@ -230,8 +230,8 @@ def _adoptions(world: World, adoptable: list[_Found], now: Now) -> Iterator[ev.E
         id_ = experiment_of(attempt)
         experiment = world.state.experiments.get(id_)
         others = [holders[slot] for slot in kept.slots if slot in holders and experiment_of(holders[slot].id) != id_]
-        if any(world.is_over(other) for other in others):
-            continue  # whoever held its slots before it has ended, and that is about to be recorded
+        if any(_is_ending(world, other) for other in others):
+            continue  # whoever holds its slots in our books is about to give them back
         called_off = [ending for other in others for ending in _call_off(world, host, other)]
         if called_off:
             yield from called_off
@@ -253,6 +253,11 @@ def _adoptions(world: World, adoptable: list[_Found], now: Now) -> Iterator[ev.E
 def _holders(world: World) -> dict[SlotName, Attempt]:
     live = (world.state.experiments[id_].attempt for id_ in world.state.live.values())
     return {slot: attempt for attempt in live if attempt is not None for slot in attempt.slots}
+
+
+def _is_ending(world: World, holder: Attempt) -> bool:
+    is_stopping = world.state.experiments[experiment_of(holder.id)].phase is Phase.STOPPING
+    return world.is_over(holder) or (is_stopping and not world.is_on_another(holder))
 
 
 def _call_off(world: World, host: HostView, holder: Attempt) -> Iterator[ev.Event]:

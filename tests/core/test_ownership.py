@@ -221,6 +221,43 @@ def test_a_slot_passes_on_from_what_has_ended_under_the_former_owner():
     assert line["status"] == "waiting"
 
 
+def test_a_launch_that_never_came_about_gives_way_to_what_another_daemon_started_there():
+    story = Story()
+    story.hosts[HostName("alpha")].is_reachable = False
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    assert story.experiment(line).phase is Phase.LAUNCHING
+    theirs = story.table.type(template="train", lr=0.3, id="xtheirs", status="running")
+    keeps(story, "alpha", "xtheirs.1", Spec(template="train", argv=("true",)), AttemptSeen(state=Seen.RUNNING))
+    claimed_by_another(story)
+    story.hosts[HostName("alpha")].is_reachable = True
+    story.restart_daemon()
+    story.wait(20)
+    assert story.attempts_started() == []
+    assert story.experiment(theirs).attempts[-1].slots == ("alpha/0",)
+    assert (theirs["status"], line["status"]) == ("running", "waiting")
+
+
+def test_an_older_intent_is_not_carried_out_while_it_may_have_been_overtaken():
+    story = Story(hosts={"alpha": 1, "beta": 1})
+    for host in story.hosts.values():
+        host.is_reachable = False
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    intended = story.experiment(line).attempts[-1]
+    other = next(name for name in story.hosts if name != intended.host)
+    keeps(story, other, f"{line['id']}.2", story.experiment(line).spec, AttemptSeen(state=Seen.RUNNING))
+    claimed_by_another(story)
+    story.hosts[intended.host].is_reachable = True
+    story.restart_daemon()
+    story.wait(20)
+    assert story.attempts_started() == []
+    story.back(other)
+    story.wait(10)
+    assert story.attempts_started() == []
+    assert (line["host"], line["attempt"]) == (other, 2.0)
+
+
 def test_of_two_attempts_of_one_experiment_the_newer_is_adopted():
     story, line = taking_over(hosts={"alpha": 1, "beta": 1, "gamma": 1})
     spec = story.experiment(line).spec
