@@ -188,7 +188,7 @@ class Connection:
                 reply = agent.answer(request)
                 self.judge(request, reply, before)
                 self.reply(request, reply)
-            listens = agent.watcher.keepers or agent.probes.done is not None
+            listens = agent.watcher.inotify or agent.watcher.keepers or agent.probes.done is not None
             ready = {number for number, _ in Poll.poll(agent.watcher.poll, 0)} if listens else set()
             due = due_of(agent)
             now = system.boottime()

@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass
 
 from tests.sim.engine import Engine
-from tests.sim.machine import File, Process, failure
+from tests.sim.machine import File, Process, failure, tell
 from tests.sim.posix import OS, me
 
 SECRET = "s3cr3t-t0ken-0123456789"
@@ -159,6 +159,7 @@ def write(process: Process, path: str, line: str) -> None:
     if process.machine.disk_full:
         return
     file.data += line.encode("utf-8", "surrogateescape") + b"\n"
+    tell(file)
     process.machine.changed()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os as real_os
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,7 @@ class File:
         self.data = bytearray(data)
         self.durable: bytes | None = None
         self.attempt = ""
+        self.listeners: list[tuple[Inotify, int]] = []
 
 
 class Folder:
@@ -34,6 +36,7 @@ class Folder:
         self.entries: dict[str, Any] = {}
         self.durable: dict[str, Any] = {}
         self.log: list[dict[str, Any]] = []
+        self.listeners: list[tuple[Inotify, int]] = []
 
     def put(self, name: str, node: Any) -> None:
         self.change({name: node})
@@ -45,6 +48,7 @@ class Folder:
                 del self.entries[name]
             else:
                 self.entries[name] = node
+                tell(self, name)
         self.log.append(changes)
 
     def sync(self) -> None:
@@ -63,6 +67,50 @@ class Pipe:
 
 class Fifo(Pipe):
     pass
+
+
+class Inotify(Pipe):
+    """What inotify(7) tells a process of the files and folders that it named. Nothing is ever lost here."""
+
+    HEAD = struct.Struct("iIII")
+
+    def __init__(self, wake: Callable[[set[Task]], None]) -> None:
+        super().__init__()
+        self.readers = self.writers = 1
+        self.wake = wake
+        self.places: dict[int, File | Folder] = {}
+        self.count = 0
+
+    def add(self, node: File | Folder) -> int:
+        known = next((number for number, place in self.places.items() if place is node), None)
+        if known is not None:
+            return known
+        self.count += 1
+        self.places[self.count] = node
+        node.listeners.append((self, self.count))
+        return self.count
+
+    def drop(self, number: int) -> None:
+        node = self.places.pop(number, None)
+        if node is not None:
+            node.listeners.remove((self, number))
+
+    def tell(self, number: int, name: str) -> None:
+        text = name.encode() + b"\0" if name else b""
+        event = self.HEAD.pack(number, 0, 0, len(text)) + text
+        if not self.data.endswith(event):  # as the kernel does: the same again, before it was read, is one event
+            self.data += event
+            self.wake(self.waiters)
+
+    def end(self) -> None:
+        for number in list(self.places):
+            self.drop(number)
+
+
+def tell(node: File | Folder, name: str = "") -> None:
+    """A name appeared in the folder, or the file was written to."""
+    for queue, number in node.listeners:
+        queue.tell(number, name)
 
 
 @dataclass(eq=False)
@@ -152,6 +200,8 @@ class Machine:
         self.disk_full = False
         self.fork_fails = False
         self.is_up = True
+        #: Where it cannot be had, agents look at everything again and again.
+        self.has_inotify = True
         #: Seconds that a system call may take on a busy host.
         self.slowness = 0.0
         self.kill_rate = 0.0
@@ -309,7 +359,9 @@ class Machine:
             del self.locks[id(node)]
         if isinstance(node, Name) and self.names.get(node.text) is handle:
             del self.names[node.text]
-        if isinstance(node, Pipe):
+        if isinstance(node, Inotify):
+            node.end()
+        elif isinstance(node, Pipe):
             node.readers -= handle.reads
             node.writers -= handle.writes
             self.wake(node.waiters)
@@ -341,6 +393,9 @@ class Machine:
             for card in self.cards:
                 card.users.pop(process.pid, None)
             self.process_ended(process, 9)
+            for handle in process.fds.values():
+                if isinstance(handle.node, Inotify):
+                    handle.node.end()
             process.fds.clear()
             if process.task is not None:
                 process.task.kill()

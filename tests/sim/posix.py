@@ -20,7 +20,7 @@ import greenlet
 
 from tests.check import ROOT
 from tests.sim.engine import Killed
-from tests.sim.machine import Fifo, File, Folder, Handle, Pipe, Process, failure
+from tests.sim.machine import Fifo, File, Folder, Handle, Inotify, Pipe, Process, failure, tell
 
 ONHOST = ROOT / "sheetd" / "onhost"
 
@@ -183,6 +183,7 @@ class Os:
             handle.position = len(node.data)
         node.data[handle.position : handle.position + len(data)] = data
         handle.position += len(data)
+        tell(node)
         process.machine.changed()
         return len(data)
 
@@ -544,4 +545,16 @@ class Libc:
         return 0
 
     def inotify_init1(self, _flags: int) -> int:
-        return -1
+        process = me()
+        if not process.machine.has_inotify:
+            return -1
+        return OS._give(process, Handle(Inotify(process.machine.wake), is_blocking=False))
+
+    def inotify_add_watch(self, handle: int, path: bytes, _mask: int) -> int:
+        process = me()
+        queue: Inotify = process.fds[handle].node
+        return queue.add(process.machine.find(path.decode()))
+
+    def inotify_rm_watch(self, handle: int, number: int) -> int:
+        me().fds[handle].node.drop(number)
+        return 0
