@@ -15,7 +15,7 @@ from typing import Any
 
 from sheetd.core.absorb import News, absorb
 from sheetd.core.effect import DressSheet, Effect, WriteSheet
-from sheetd.core.events import DaemonStarted, Event
+from sheetd.core.events import DaemonStarted, Event, TakeoverBegun, TakeoverEnded
 from sheetd.core.invariants import violations
 from sheetd.core.model import Phase
 from sheetd.core.observation import MetricsReported
@@ -65,6 +65,7 @@ class Daemon:
         self._check_requests = True
         self._trouble = ""
         self._unclear = ""
+        self._halted = ""
 
     # --- from other threads --------------------------------------------------------------------------------------
 
@@ -112,6 +113,7 @@ class Daemon:
         now = self._now()
         for one in news:
             absorb(self.world, one, now.s)
+        self._say_halted()
         try:
             # Before an end is recorded: after it nobody asks for the attempt's metrics again.
             self._keep_metrics()
@@ -173,6 +175,13 @@ class Daemon:
         for event in events:
             log.info("%s", event)
             record(self.world, event, now)
+            if isinstance(event, TakeoverBegun):
+                log.warning(
+                    "this sheet was served by %s: taking over, once every host has said what it runs",
+                    event.former_where or "another daemon",
+                )
+            elif isinstance(event, TakeoverEnded):
+                log.warning("the sheet is taken over")
 
     def _start(self, effect: Effect, now: Now) -> None:
         self.world.in_flight[effect.key] = effect
@@ -198,9 +207,14 @@ class Daemon:
         self._unclear = unclear
 
     def _halt(self, why: str) -> None:
-        if self.world.halted != why:
-            log.critical("sheetd stops acting on hosts: %s", why)
         self.world.halted = why
+        self._say_halted()
+
+    def _say_halted(self) -> None:
+        """Once for each reason, whoever found it."""
+        if self.world.halted and self.world.halted != self._halted:
+            log.critical("sheetd stops acting on hosts: %s", self.world.halted)
+        self._halted = self.world.halted
 
     def _close(self) -> None:
         for host in self._ports.hosts.values():

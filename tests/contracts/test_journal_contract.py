@@ -14,7 +14,7 @@ from typing import Protocol
 
 import pytest
 
-from sheetd.core.events import Event, RowVanished
+from sheetd.core.events import Event, RowVanished, TakeoverBegun
 from sheetd.core.metrics import MetricSummary
 from sheetd.core.model import AttemptId, ExperimentId
 from sheetd.errors import JournalError
@@ -126,6 +126,14 @@ def journal(rig: Rig) -> Iterator[Journal]:
 
 def vanished(number: int) -> Event:
     return RowVanished(experiment=ExperimentId(f"row{number:04}"))
+
+
+def test_a_takeover_raises_the_epoch_above_the_former_owners_for_good(rig: Rig) -> None:
+    journal = rig.open()
+    journal.append([TakeoverBegun(epoch=41, former_owner="another", former_epoch=40, former_where="elsewhere")])
+    assert journal.epoch == 41
+    journal.close()
+    assert rig.open().epoch == 42
 
 
 def test_what_was_appended_is_loaded_in_order_at_once_and_by_the_next_daemon(rig: Rig) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sheetd.core.colours import Dress
-from sheetd.core.events import DaemonStarted, Event
+from sheetd.core.events import DaemonStarted, Event, TakeoverBegun
 from sheetd.core.grid import Grid, SheetWrite
 from sheetd.core.metrics import MetricSummary
 from sheetd.core.model import AttemptId, HostName, SlotName
@@ -55,6 +55,7 @@ class FakeJournal:
             self.refused += 1
             raise JournalError("the disk is full")
         self.events += events
+        self.epoch = max([self.epoch, *(event.epoch for event in events if isinstance(event, TakeoverBegun))])
         self.calls += [event.kind for event in events]
 
     def load(self) -> Sequence[Event]:

@@ -11,6 +11,7 @@ import pytest
 
 from sheetd.core.absorb import News
 from sheetd.core.events import LaunchIntended
+from sheetd.core.grid import Claim
 from sheetd.core.model import ExperimentId, Phase, attempt_id
 from sheetd.core.observation import AttemptReported, AttemptSeen, Exit, HostUnseen, MetricPoint, MetricsReported, Seen
 from sheetd.daemon import COALESCE_S, GATHER_NUMBERS_S, NEWS_MAX
@@ -137,6 +138,27 @@ def test_a_broken_invariant_stops_all_effects_on_hosts_and_is_said():
         line = rig.sheet.table.lines[0]
         until(lambda: "stopped acting" in str(line["message"]), "the row says so")
     assert "not the newest attempt" in rig.journal.views["sheet"]["halted"]
+
+
+def test_whoever_is_taken_over_from_says_so_and_whoever_takes_over_too(caplog: pytest.LogCaptureFixture):
+    rig = Rig()
+    with running(rig):
+        until(lambda: rig.daemon.world.has_owned, "the sheet is ours")
+        rig.sheet.table.claim = Claim(epoch=9, owner="another", stamp=1, where="kim@lab1")
+        rig.sheet.table.changed()
+        until(lambda: rig.daemon.world.halted, "it notices")
+    said = [record.message for record in caplog.records if record.levelname == "CRITICAL"]
+    assert said == ["sheetd stops acting on hosts: another daemon has taken over this sheet (kim@lab1, epoch 9)"]
+    caplog.clear()
+    second = Rig()
+    second.sheet.table = rig.sheet.table
+    with running(second):
+        until(lambda: second.daemon.world.has_owned, "the sheet is taken over")
+        until(lambda: second.daemon.world.state.takeover is None, "every host has answered")
+    assert second.journal.epoch == 10
+    said = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert "this sheet was served by kim@lab1: taking over, once every host has said what it runs" in said
+    assert said[-1] == "the sheet is taken over"
 
 
 def test_a_stop_from_the_command_line_is_answered_when_it_is_recorded():

@@ -103,7 +103,10 @@ class SimJournal:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.real = SqliteJournal(service.folder, wall_s=service.clock.wall_s)
-        self.epoch = self.real.epoch
+
+    @property
+    def epoch(self) -> int:
+        return self.real.epoch
 
     def append(self, events: Sequence[Event]) -> None:
         self.service.boundary("before the journal was written")
