@@ -15,7 +15,7 @@ from sheetd.core.grid import Cell, Grid, SheetWrite
 from sheetd.core.metrics import add_points
 from sheetd.core.model import AttemptId, ExperimentId, HostName, experiment_of
 from sheetd.core.observation import AttemptSeen, Observation
-from sheetd.core.ownership import is_old, is_own, is_owner, judge_claim
+from sheetd.core.ownership import is_newest, is_old, is_own, is_owner, judge_claim
 from sheetd.core.probing import learn, someone_came_first
 from sheetd.core.reachability import close_second_names, note_seen, note_vanished
 from sheetd.core.rows import Layout, SheetView, read_layout, view_grid, without
@@ -46,6 +46,7 @@ def _sheet_seen(world: World, news: obs.SheetSeen, now_s: float) -> None:
     written = done.write if isinstance(done, fx.WriteSheet) else None
     if written is not None:
         _note_rewritten(world, written)
+    is_news = is_newest(world, news.grid)
     if is_old(world, news.grid):
         world.must_read = world.must_read or written is not None
         world.next_read_s = now_s + world.limits.poll_s
@@ -64,8 +65,7 @@ def _sheet_seen(world: World, news: obs.SheetSeen, now_s: float) -> None:
     if view is None:
         return
     world.has_owned = world.has_owned or is_owner(world)
-    claim = None if written is None else written.claim
-    view.is_proven = view.is_proven or (claim is not None and news.grid.claim == claim.new)
+    view.is_proven = view.is_proven or is_news
     if view.layout.problems:
         return
     if written is not None and before is not None:

@@ -80,6 +80,12 @@ def _was_ours(world: World, claim: Claim) -> bool:
 # --- what an answer says -----------------------------------------------------------------------------------------
 
 
+def is_newest(world: World, grid: Grid) -> bool:
+    """Whether this is the first answer that shows our last write: then it is not older than that."""
+    claim = grid.claim
+    return claim is not None and is_own(world, claim) and (claim.epoch, claim.stamp) > world.stamp_seen
+
+
 def is_old(world: World, grid: Grid) -> bool:
     """Whether the sheet must have looked like this before something that we have seen. Counts such answers."""
     claim = grid.claim

@@ -177,7 +177,7 @@ class SheetView:
     #: Since when (monotonic) so many rows have had these typed cells and this id.
     since: dict[RowKey, tuple[float, int]] = field(default_factory=dict)
     read_at_s: float = 0.0
-    #: Whether it came with the answer to a write of ours, so that it cannot be an old one.
+    #: Whether it was the first to show a write of ours, so that it cannot be older than that write.
     is_proven: bool = False
     #: The rows without an id of their own, and up to which event that was found (`binding`).
     nameless: tuple[int, list[Row]] | None = None

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sheetd.core import effect as fx
 from sheetd.core import events as ev
 from sheetd.core import observation as obs
-from sheetd.core.grid import Claim
+from sheetd.core.grid import Claim, Grid, SheetWrite
 from sheetd.core.model import AttemptId, HostName, Phase, Proof, Reason, SlotName, Spec
 from sheetd.core.observation import AttemptKept, AttemptSeen, Seen
 from sheetd.core.ownership import host_digests
 from sheetd.core.world import Identity
-from tests.core.story import Line, Story
+from tests.core.story import Line, Story, Table
 
 OTHER = Claim(epoch=7, owner="another", stamp=3, where="kim@lab1:/home/kim")
 
@@ -382,6 +384,23 @@ def test_an_older_version_of_the_sheet_that_stays_is_believed_and_its_words_are_
     story.table.type(line, action="rerun")
     story.wait(15)
     assert len(story.told(ev.ExperimentReopened)) == 1
+
+
+class Reticent(Table):
+    """A sheet that leaves the claim out of its answers to writes: nobody has tried what Google does."""
+
+    def write(self, write: SheetWrite) -> Grid:
+        return replace(super().write(write), claim=None)
+
+
+def test_a_sheet_whose_answers_to_writes_leave_out_the_claim_is_served_all_the_same():
+    story = Story(table=Reticent())
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(30)
+    assert story.experiment(line).phase is Phase.RUNNING
+    story.table.type(line, action="stop")
+    story.wait(20)
+    assert line["status"] == "stopped"
 
 
 # --- another machine under the same name -------------------------------------------------------------------------
