@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from sheetd.build import knock
+from sheetd.cli.picture import refuse_if_halted
 from sheetd.cli.terminal import ConfigOption, out, settings_of
 from sheetd.errors import SheetdError
 from sheetd.journal.requests import RequestStore
 
-HostNames = Annotated[list[str], typer.Argument(help="Names of [[hosts]] in the configuration.")]
+HostNames = Annotated[list[str], typer.Argument(help="Names of hosts in the configuration.")]
 #: What becomes of a host, in words for the person who asked.
 _WILL = {
     "drain": "gets nothing new from now on; what runs there goes on",
@@ -51,6 +52,7 @@ def _ask(action: str, names: list[str], config: ConfigOption) -> None:
     for name in names:
         if name not in known:
             raise SheetdError(f"there is no host {name} in {settings.path}: it names {', '.join(known)}")
+    refuse_if_halted(settings)
     requests = RequestStore(settings.daemon.state_dir)
     try:
         for name in names:

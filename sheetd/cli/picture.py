@@ -89,6 +89,15 @@ class Picture:
         return found
 
 
+def refuse_if_halted(settings: Settings) -> None:
+    """Raise SheetdError when the daemon that runs here does not act any more: nobody would do what is asked."""
+    reader = JournalReader(settings.daemon.state_dir)
+    view = None if reader.daemon() is None else reader.view("sheet")
+    halted = "" if view is None else str(view.value.get("halted", ""))
+    if halted:
+        raise SheetdError(clean_line(f"the daemon that runs here has stopped acting: {halted}", MESSAGE_MAX))
+
+
 def take_picture(settings: Settings) -> Picture:
     """Read the journal and the views. Raises JournalError when there is nothing to read."""
     reader = JournalReader(settings.daemon.state_dir)

@@ -193,18 +193,23 @@ def _span(seconds: float) -> str:
 def _same_machine(entry: HostSettings, facts: HostFacts, others: Sequence[Known]) -> Check:
     """As the daemon judges it (`core/reachability.py`): the same id in the same boot, unless both entries mean it."""
     may_share = entry.local or entry.root is not None
+    shared: list[str] = []
     for other in others:
         if other.entry.name == entry.name or not facts.machine_id:
             continue
-        if may_share and (other.entry.local or other.entry.root is not None):
-            continue
         if (facts.machine_id, facts.boot) == (other.facts.machine_id, other.facts.boot):
             first = other.entry.name
+            if may_share and (other.entry.local or other.entry.root is not None):
+                shared.append(first)
+                continue
             what = f"this is the machine that is configured as {first} already (machine id {facts.machine_id[:8]}…)"
             return Check("machine", "failed", what, f"use {first}: under two names its slots would be handed out twice")
     if not facts.machine_id:
         what = "has no /etc/machine-id: a second name for it would not be noticed"
         return Check("machine", "warning", what, "`systemd-machine-id-setup` there, as root, makes one")
+    if shared:
+        what = f"the same machine as {', '.join(shared)}, each with a folder and slots of its own"
+        return Check("machine", "warning", what, "give them slots that add up to what the machine can carry")
     return Check("machine", "ok", f"id {facts.machine_id[:8]}…, no other configured host that answers has it")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sheetd.build import knock
-from sheetd.cli.picture import take_picture
+from sheetd.cli.picture import refuse_if_halted, take_picture
 from sheetd.cli.terminal import ConfigOption, out, settings_of
 from sheetd.core.model import Phase
 from sheetd.journal.requests import RequestStore
@@ -22,6 +22,7 @@ def stop(
     [dim]Example:[/]  sheetd stop k7f2qm
     """
     settings = settings_of(config)
+    refuse_if_halted(settings)
     picture = take_picture(settings)
     experiments = [picture.experiment(id_) for id_ in ids]
     requests = RequestStore(settings.daemon.state_dir)

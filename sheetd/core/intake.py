@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from sheetd.core import events as ev
 from sheetd.core.binding import Binding, bind, nameless, original_of
+from sheetd.core.colours import ACTIONS
 from sheetd.core.effect import PinCode
 from sheetd.core.model import Afterwards, Experiment, ExperimentId, Phase
 from sheetd.core.ownership import may_begin
@@ -104,8 +105,14 @@ def held_back(world: World, id_: ExperimentId, row: Row) -> str:
     if row.action == "run" and not is_consumed:
         return ""
     choose = "empty action, then choose run in it" if is_consumed and row.action == "run" else "choose run in action"
+    if row.action and row.action not in ACTIONS:
+        return f'action "{row.action[:20]}" is not known: choose {", ".join(ACTIONS)}, or empty it'
     draft = world.state.drafts[id_]
     if draft.copied_from is not None and row.fingerprint == draft.fingerprint:
+        if not world.state.knows(draft.copied_from):
+            return (
+                f"ended before as {draft.copied_from}, under another daemon: change a value, or {choose} to do it again"
+            )
         return f"a copy of {draft.copied_from}: change a value, or {choose} to do the same again"
     if world.limits.explicit_only:
         return f"{choose} to start it"

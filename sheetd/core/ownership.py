@@ -37,7 +37,7 @@ from sheetd.core.model import (
     experiment_of,
 )
 from sheetd.core.observation import AttemptKept, AttemptSeen
-from sheetd.core.plan import Now
+from sheetd.core.plan import Chance, Now
 from sheetd.core.rows import Row, SheetView
 from sheetd.core.strangers import is_stranger
 from sheetd.core.world import OVER, HostView, World
@@ -109,7 +109,10 @@ def judge_claim(world: World, grid: Grid) -> None:
     if world.has_owned and claim.epoch < world.state.epoch:
         return  # of a version of the spreadsheet that somebody brought back
     if world.has_owned:
-        world.halted = f"another daemon has taken over this sheet ({claim.where}, epoch {claim.epoch})"
+        world.halted = (
+            f"another daemon has taken over this sheet ({claim.where}, epoch {claim.epoch}): end this one, or start it"
+            " again to take the sheet back"
+        )
     elif not (world.identity.takes_over or covers(world, claim)):
         world.halted = (
             f"another daemon serves this sheet ({claim.where}), on hosts that are not in this configuration: stop it"
@@ -151,7 +154,7 @@ def claim_change(world: World) -> ClaimChange | None:
 # --- taking over -------------------------------------------------------------------------------------------------
 
 
-def decide_ownership(world: World, now: Now) -> Iterator[ev.Event]:
+def decide_ownership(world: World, now: Now, chance: Chance) -> Iterator[ev.Event]:
     """Begin to take over, adopt what hosts keep, and end it when nothing is unknown any more."""
     view = world.sheet
     if view is None or world.must_read or world.halted:
@@ -166,7 +169,7 @@ def decide_ownership(world: World, now: Now) -> Iterator[ev.Event]:
     if adoptable:
         yield from _adoptions(world, adoptable, now)
     elif not still_to_tell(world) and not view.layout.problems:
-        yield from list(_settled(world, view)) or [ev.TakeoverEnded()]
+        yield from list(_settled(world, view)) or [*_ended_elsewhere(world, view, chance), ev.TakeoverEnded()]
 
 
 def _begin(world: World, claim: Claim) -> Iterator[ev.Event]:
@@ -294,14 +297,25 @@ def _settled(world: World, view: SheetView) -> Iterator[ev.Event]:
         known = id_ in world.state.experiments and view.by_id.get(row.id) is row
         if known and row.action != "stop" and world.state.consumed.get(id_) != row.action:
             yield ev.ActionConsumed(experiment=id_, action=row.action, obeyed=False)
-    column = view.layout.position("status")
     for id_ in world.state.open:
         waiting = view.by_id.get(id_)
         if waiting is None or world.state.experiments[id_].phase is not Phase.WAITING:
             continue
-        if str(waiting.cell(column).value) in ENDED_WORDS:
+        if _has_ended(view, waiting):
             why = "the daemon before this one had ended it: choose run to start it again"
             yield ev.ExperimentWithdrawn(experiment=id_, why=why)
+
+
+def _ended_elsewhere(world: World, view: SheetView, chance: Chance) -> Iterator[ev.Event]:
+    """Rows that the former owner has ended, and that neither our journal nor a host knows: each begins as a copy."""
+    for id_, row in view.by_id.items():
+        if not world.state.knows(id_) and not row.is_blank and _has_ended(view, row):
+            new = ExperimentId(chance.experiment_id())
+            yield ev.IdAssigned(experiment=new, fingerprint=row.fingerprint, copied_from=ExperimentId(id_))
+
+
+def _has_ended(view: SheetView, row: Row) -> bool:
+    return str(row.cell(view.layout.position("status")).value) in ENDED_WORDS
 
 
 # --- an older version of the sheet -------------------------------------------------------------------------------

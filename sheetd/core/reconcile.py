@@ -104,8 +104,8 @@ def _forget_row(world: World, id_: ExperimentId) -> None:
     world.confirmed.discard(id_)
 
 
-def _decide_ownership(world: World, now: Now, _chance: Chance) -> Iterator[ev.Event]:
-    yield from decide_ownership(world, now)
+def _decide_ownership(world: World, now: Now, chance: Chance) -> Iterator[ev.Event]:
+    yield from decide_ownership(world, now, chance)
     yield from decide_restored_words(world)
 
 

@@ -55,8 +55,9 @@ def plan_write(world: World, now: Now) -> SheetWrite | None:
             world.at_rest[row.id] = rest
     world.restless = (view, world.version, restless)
     column = view.layout.position("id")
+    undone = {} if world.state.takeover is not None else binding.undone
     replacements = tuple(
-        Replacement(column=column, old=old, new=new) for old, new in binding.undone.items() if column is not None
+        Replacement(column=column, old=old, new=new) for old, new in undone.items() if column is not None
     )
     if not updates and not replacements:
         return None
@@ -109,6 +110,8 @@ def _is_still(world: World, view: SheetView, row: Row, binding: Binding, rest: R
 def _row_updates(world: World, view: SheetView, row: Row, binding: Binding, now: Now) -> Iterator[CellUpdate]:
     id_ = _id_for(view, row, binding)
     wanted: Mapping[str, CellValue] = {}
+    if world.state.takeover is not None and (id_ != row.id or not world.state.knows(row.id)):
+        return  # it may be of the former owner: what stands in it is all that is known of it
     if id_ is not None and world.state.knows(id_):
         wanted = row_cells(world, view, row, id_, now)
     # What is taken back is taken back by content; and by the id in it, a copy is known for one until it has its own.

@@ -22,6 +22,7 @@ from sheetd.core.metrics import add_points
 from sheetd.core.model import AttemptId, ExperimentId, HostName, MetricRule, Proof, Reason, SlotName, attempt_id
 from sheetd.core.observation import (
     AcceleratorsSeen,
+    AttemptKept,
     AttemptSeen,
     HostFacts,
     HostSeen,
@@ -195,6 +196,12 @@ class StillHost:
 
     def facts(self) -> HostFacts:
         return HostFacts(boot="boot-1")
+
+    def take_over(self, epoch: int) -> HostSeen:
+        return HostSeen(host=HOST, facts=self.facts(), epoch=epoch)
+
+    def describe(self, attempts: Sequence[AttemptId]) -> Mapping[AttemptId, AttemptKept]:
+        return {attempt: AttemptKept() for attempt in attempts}
 
     def close(self) -> None: ...
 

@@ -11,11 +11,12 @@ from sheetd.core import events as ev
 from sheetd.core import observation as obs
 from sheetd.core.grid import Claim, Grid, SheetWrite
 from sheetd.core.model import AttemptId, HostName, Phase, Proof, Reason, SlotName, Spec
-from sheetd.core.observation import AttemptKept, AttemptSeen, Seen
+from sheetd.core.observation import AttemptKept, AttemptSeen, Exit, Seen
 from sheetd.core.ownership import host_digests
 from sheetd.core.world import Identity
 from tests.core.story import Line, Story, Table
 
+EXITED = AttemptSeen(state=Seen.EXITED, exit=Exit(rc=0))
 OTHER = Claim(epoch=7, owner="another", stamp=3, where="kim@lab1:/home/kim")
 
 
@@ -258,6 +259,37 @@ def test_an_older_intent_is_not_carried_out_while_it_may_have_been_overtaken():
     story.wait(10)
     assert story.attempts_started() == []
     assert (line["host"], line["attempt"]) == (other, 2.0)
+
+
+def test_rows_that_we_do_not_know_are_left_as_they_are_until_every_host_has_told():
+    """A restored backup: their own words are all that is known of them, and a host may know them by their id."""
+    story, _ = taking_over(hosts={"alpha": 1, "beta": 1})
+    theirs = story.table.type(
+        template="train", lr=0.3, id="xtheirs", status="succeeded", message="", host="beta", attempt=1.0
+    )
+    before = dict(theirs.cells)
+    keeps(story, "beta", "xtheirs.1", Spec(template="train", argv=("true",)), EXITED)
+    story.hosts[HostName("beta")].is_reachable = False
+    story.restart_daemon()
+    story.wait(30)
+    assert theirs.cells == before
+    story.back("beta")
+    story.wait(20)
+    assert (theirs["id"], theirs["status"]) == ("xtheirs", "succeeded")
+    assert story.told(ev.LaunchIntended)[1:] == []
+
+
+def test_what_the_former_owner_had_ended_and_no_host_knows_is_not_done_again_by_itself():
+    story, _ = taking_over(hosts={"alpha": 2})
+    theirs = story.table.type(template="train", lr=0.3, id="xtheirs", status="stopped", message="before it started")
+    story.restart_daemon()
+    story.wait(30)
+    assert theirs["status"] == "draft"
+    assert "ended before as xtheirs, under another daemon" in str(theirs["message"])
+    assert len(story.attempts_started()) == 1
+    story.table.type(theirs, action="run")
+    story.wait(15)
+    assert theirs["status"] == "running"
 
 
 def test_of_two_attempts_of_one_experiment_the_newer_is_adopted():

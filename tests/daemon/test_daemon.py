@@ -148,7 +148,11 @@ def test_whoever_is_taken_over_from_says_so_and_whoever_takes_over_too(caplog: p
         rig.sheet.table.changed()
         until(lambda: rig.daemon.world.halted, "it notices")
     said = [record.message for record in caplog.records if record.levelname == "CRITICAL"]
-    assert said == ["sheetd stops acting on hosts: another daemon has taken over this sheet (kim@lab1, epoch 9)"]
+    (words,) = said
+    assert words.startswith(
+        "sheetd stops acting on hosts: another daemon has taken over this sheet (kim@lab1, epoch 9)"
+    )
+    assert "start it again to take the sheet back" in words
     caplog.clear()
     second = Rig()
     second.sheet.table = rig.sheet.table

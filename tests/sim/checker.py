@@ -147,7 +147,7 @@ class Checker:
 
     def _is_doubtful(self, id_: ExperimentId) -> bool:
         orders = self.orders(id_)
-        return not orders or any(order.is_doubtful for order in orders)
+        return not orders or any(order.is_doubtful or order.is_disputed for order in orders)
 
     def _reopened(self, event: ev.ExperimentReopened) -> None:
         ledger = self.ledgers[event.experiment]
@@ -445,7 +445,7 @@ class Checker:
     def _order_pending(self, order: Order) -> str:
         column = self.simulation.tab.column("status")
         status = order.line.get(column).value if column is not None else None
-        if order.is_deleted or order.is_doubtful or not order.is_complete:
+        if order.is_deleted or order.is_doubtful or order.is_disputed or not order.is_complete:
             return ""
         if not order.is_valid:
             return (
@@ -474,8 +474,27 @@ class Checker:
             if left:
                 self.blame("I20", f"{left[0].role} {left[0].pid} of {left[0].attempt} is left on {machine.name}")
         for order in simulation.people.orders.values():
-            if order.is_complete and order.is_valid and not order.is_deleted and not order.is_doubtful:
+            if not order.is_complete or not order.is_valid or order.is_deleted or order.is_doubtful:
+                continue
+            if order.is_disputed:
+                self._done_once(order)
+            else:
                 self._order_final(order)
+
+    def _done_once(self, order: Order) -> None:
+        """Whoever serves the sheet: what has succeeded is not done again unless somebody asks for it."""
+        attempts = [attempt for attempt in self.executions if self._seed_of(attempt) == order.seed]
+        if any(self.harmed[attempt] for attempt in attempts) or order.marks:
+            return  # its host may have lost what it knew, or the row said something else
+        runs = [(attempt, run) for attempt in attempts for run in self.executions[attempt]]
+        done = [attempt for attempt, run in runs if run.ended is not None and run.status == 0]
+        asked = sum(order.asked[word] for word in ("run", "restart", "rerun"))
+        if len(done) > 1 + asked:
+            self.blame("I9", f"row {order.seed} was done {len(done)} times ({done}) and asked for {asked} times again")
+
+    def _seed_of(self, attempt: str) -> int | None:
+        ledger = self.ledgers.get(experiment_of(AttemptId(attempt)))
+        return None if ledger is None else int(ledger.specs[-1].params["seed"])
 
     def _order_final(self, order: Order) -> None:
         simulation = self.simulation

@@ -322,7 +322,7 @@ class Nemesis:
         """There are two journals from here on. What is demanded of rows is that nothing runs twice and all ends."""
         self.simulation.is_disputed = True
         for order in self.simulation.people.orders.values():
-            order.is_doubtful = True
+            order.is_disputed = True
 
     def restore_backup(self) -> None:
         """The daemon dies, and its folder is replaced by what it was a while ago."""

@@ -29,6 +29,8 @@ class Order:
     is_complete: bool = True
     is_valid: bool = True
     is_doubtful: bool = False
+    #: There are two journals of the sheet: whose it is, is not for people to say.
+    is_disputed: bool = False
     is_deleted: bool = False
     #: What was done to it of which only one thing at a time can be seen through.
     marks: set[str] = field(default_factory=set)
@@ -135,7 +137,7 @@ class People:
         self.put(line, template=template, lr=self.chance.choice([0.1, 0.25]), seed=seed)
         if self.chance.random() < 0.3:
             self.put(line, tag=self.chance.choice(["a b", "$(reboot)", "; rm -rf ~", "ü\u202e", "%s{lr}", "'\"`"]))
-        self.orders[line] = Order(line, seed, is_doubtful=self.simulation.is_disputed)
+        self.orders[line] = Order(line, seed, is_disputed=self.simulation.is_disputed)
         self.engine.log(f"row {seed} typed")
 
     def many_rows(self) -> None:

@@ -221,7 +221,8 @@ class Store:
             yield
             self._database.execute("COMMIT")
         except BaseException:
-            self._database.execute("ROLLBACK")
+            if self._database.in_transaction:  # on a full disk SQLite has rolled back by itself
+                self._database.execute("ROLLBACK")
             raise
 
     def _known_ack(self, key: str, message: tuple[str, int] | None) -> str | None:
