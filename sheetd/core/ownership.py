@@ -29,6 +29,7 @@ from sheetd.core.model import (
     Afterwards,
     Attempt,
     AttemptId,
+    Experiment,
     ExperimentId,
     HostName,
     Phase,
@@ -241,7 +242,8 @@ def _adoptions(world: World, adoptable: list[_Found], now: Now) -> Iterator[ev.E
         others = [holders[slot] for slot in kept.slots if slot in holders and experiment_of(holders[slot].id) != id_]
         if any(_is_ending(world, other) for other in others):
             continue  # whoever holds its slots in our books is about to give them back
-        called_off = [ending for other in others for ending in _call_off(world, host, other)]
+        why = f"{host.name} uses its slots for what another daemon started"
+        called_off = [ending for other in others for ending in _call_off(world, host, other, why)]
         if called_off:
             yield from called_off
             continue
@@ -269,13 +271,12 @@ def _is_ending(world: World, holder: Attempt) -> bool:
     return world.is_over(holder) or (is_stopping and not world.is_on_another(holder))
 
 
-def _call_off(world: World, host: HostView, holder: Attempt) -> Iterator[ev.Event]:
-    """End an attempt of ours that was never started, and whose slots another daemon has used since."""
+def _call_off(world: World, host: HostView, holder: Attempt, why: str) -> Iterator[ev.Event]:
+    """Give up the intent of an attempt that its host has never had."""
     experiment = world.state.experiments[experiment_of(holder.id)]
     if world.is_on_another(holder) or holder.id in host.attempts:
         return
     if experiment.phase is Phase.LAUNCHING:
-        why = f"{host.name} uses its slots for what another daemon started"
         yield ev.StopIntended(attempt=holder.id, why=why, then=Afterwards.RELAUNCH)
 
 
@@ -298,12 +299,20 @@ def _settled(world: World, view: SheetView) -> Iterator[ev.Event]:
         if known and row.action != "stop" and world.state.consumed.get(id_) != row.action:
             yield ev.ActionConsumed(experiment=id_, action=row.action, obeyed=False)
     for id_ in world.state.open:
-        waiting = view.by_id.get(id_)
-        if waiting is None or world.state.experiments[id_].phase is not Phase.WAITING:
-            continue
-        if _has_ended(view, waiting):
+        shown, experiment = view.by_id.get(id_), world.state.experiments[id_]
+        if shown is None and experiment.missing_since_s is None:
+            # The former owner may have done it under another id: it is not begun while nobody shows it.
+            yield ev.RowVanished(experiment=id_)
+            yield from _never_begun(world, experiment)
+        elif shown is not None and experiment.phase is Phase.WAITING and _has_ended(view, shown):
             why = "the daemon before this one had ended it: choose run to start it again"
             yield ev.ExperimentWithdrawn(experiment=id_, why=why)
+
+
+def _never_begun(world: World, experiment: Experiment) -> Iterator[ev.Event]:
+    host = None if experiment.attempt is None else world.hosts.get(experiment.attempt.host)
+    if host is not None and experiment.attempt is not None:
+        yield from _call_off(world, host, experiment.attempt, f"{host.name} has never had it, and its row is gone")
 
 
 def _ended_elsewhere(world: World, view: SheetView, chance: Chance) -> Iterator[ev.Event]:

@@ -483,7 +483,10 @@ class Story:
         return [effect for effect in self.started if isinstance(effect, kind)]
 
     def experiment(self, line: Line) -> Experiment:
-        return self.world.state.experiments[ExperimentId(str(line["id"]))]
+        return self.experiment_by(str(line["id"]))
+
+    def experiment_by(self, id_: str) -> Experiment:
+        return self.world.state.experiments[ExperimentId(id_)]
 
     def attempts_started(self) -> list[AttemptId]:
         return [attempt for host in self.hosts.values() for attempt in host.started]

@@ -279,6 +279,25 @@ def test_rows_that_we_do_not_know_are_left_as_they_are_until_every_host_has_told
     assert story.told(ev.LaunchIntended)[1:] == []
 
 
+def test_what_nobody_shows_any_more_is_not_begun_after_a_takeover():
+    """Seeds 49 and 60 with M4 and M6: the former owner had done the row under another id."""
+    story = Story()
+    story.hosts[HostName("alpha")].is_reachable = False
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    assert story.experiment(line).phase is Phase.LAUNCHING
+    ours = story.experiment(line).id
+    story.table.type(line, id="xtheirs", status="succeeded")
+    keeps(story, "alpha", "xtheirs.1", story.experiment_by(ours).spec, EXITED)
+    claimed_by_another(story)
+    story.hosts[HostName("alpha")].is_reachable = True
+    story.restart_daemon()
+    story.wait(700, step_s=5)
+    assert story.attempts_started() == []
+    assert (line["id"], line["status"]) == ("xtheirs", "succeeded")
+    assert story.experiment_by(ours).phase is Phase.ENDED
+
+
 def test_what_the_former_owner_had_ended_and_no_host_knows_is_not_done_again_by_itself():
     story, _ = taking_over(hosts={"alpha": 2})
     theirs = story.table.type(template="train", lr=0.3, id="xtheirs", status="stopped", message="before it started")
