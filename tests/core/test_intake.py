@@ -626,3 +626,15 @@ def test_a_row_never_runs_on_a_default_because_its_column_was_renamed():
     story.wait(20)
     assert line["status"] == "invalid"
     assert 'the column "seed" is gone' in str(line["message"])
+
+
+def test_a_word_that_nobody_knows_holds_a_new_row_instead_of_running_it():
+    """Who mistypes `stop` in a new row must not get a run."""
+    story = Story()
+    line = story.table.type(template="train", lr=0.1, action="fly")
+    story.wait(20)
+    assert line["status"] == "draft"
+    assert str(line["message"]).startswith('action "fly" is not known: choose run, stop')
+    story.table.type(line, action=None)
+    story.wait(10)
+    assert line["status"] == "running"

@@ -149,6 +149,8 @@ class Simulation:
         #: Further names in the configuration, and to which machine each leads.
         self.second_names = {"omega": names[0]} if "H19" in self.kinds else {}
         self.slots.update({name: self.slots[first] for name, first in self.second_names.items()})
+        for name, first in self.second_names.items():
+            engine.fault("H19 a second name for a machine", f"{name} is {first}")
         self.services: list[Service] = []
         self.count = 0
         self.service = self.start_daemon(self.folder)
