@@ -61,7 +61,8 @@ def note_event(world: World, event: ev.Event, now_s: float) -> None:
         tab.doubt()  # the daemon before us has seen these words
     elif isinstance(event, ev.HostActionConsumed | ev.HostActionCleared):
         tab.unchosen.discard(event.host)
-        tab.next_read_s = min(tab.next_read_s, now_s)  # whoever chose it looks at the row now
+        # Whoever chose it looks at the row now.
+        tab.next_read_s = min(tab.next_read_s, max(now_s, tab.last_write_s + world.limits.write_gap_s))
         if isinstance(event, ev.HostActionConsumed) and event.host in world.hosts:
             world.hosts[event.host].must_probe = True
 
@@ -77,6 +78,8 @@ def note_done(world: World, news: fx.HostsTabDone, now_s: float) -> None:
         tab.last_dress_s, tab.dressed = now_s, news.effect.dress
         return
     written = news.effect.write if isinstance(news.effect, fx.WriteHostsTab) else None
+    if written is not None:
+        tab.last_write_s = now_s
     tab.is_answer, tab.must_read = written is not None, False
     tab.next_read_s = now_s + world.limits.hosts_tab_every_s
     if news.grid is not None:
@@ -93,6 +96,8 @@ def note_failed(world: World, news: fx.HostsTabFailed, now_s: float) -> None:
         tab.last_dress_s = now_s
     else:
         tab.must_read = True
+    if isinstance(news.effect, fx.WriteHostsTab):
+        tab.last_write_s = now_s
     tab.failures += 1
     tab.trouble = news.why
     delay_s = world.limits.hosts_tab_every_s * 2 ** min(tab.failures, 10)
@@ -106,9 +111,9 @@ def _understand(world: World, tab: HostsTab, grid: Grid, written: SheetWrite | N
     tab.view, tab.trouble = view, view.problem
     if view.problem:
         return
-    if written is not None and before is not None and _met_moved_rows(written, before, view):
-        tab.next_read_s = now_s + world.limits.write_gap_s
     shown = set(view.by_host)
+    if written is not None and (world.hosts.keys() - shown or (before and _met_moved_rows(written, before, view))):
+        tab.next_read_s = now_s + world.limits.write_gap_s
     tab.unchosen |= shown if tab.doubts_all else tab.placed & shown
     tab.doubts_all = False
     tab.placed -= shown
