@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from sheetd.core import effect as fx
 from sheetd.core import observation as obs
 from sheetd.core.absorb import News, absorb
+from sheetd.core.colours import Dress
 from sheetd.core.events import DaemonStarted, Event
 from sheetd.core.grid import BLANK, Cell, CellValue, Claim, Grid, SheetWrite
 from sheetd.core.hosts_grid import HostsTab
@@ -25,6 +26,8 @@ from sheetd.core.rows import Row
 from sheetd.core.state import State
 from sheetd.core.template import Param, ParamType, Template
 from sheetd.core.world import OVER, HostView, Identity, Limits, World
+from sheetd.errors import SheetError, SheetRefused
+from sheetd.ports import Sheet
 from tests.core.cards import Cards
 
 USER_HEADER = ("template", "lr", "seed", "action", "my notes")
@@ -86,6 +89,7 @@ class Table:
         self.reads = 0
         self.writes = 0
         self.claim: Claim | None = None
+        self.dressed: Dress | None = None
         self._grid: Grid | None = None
         self._lines_of: dict[int, tuple[Grid, list[Line]]] = {}
         self._rows: dict[object, tuple[Cell, ...]] = {}
@@ -143,6 +147,10 @@ class Table:
             )
             self._lines_of[id(self._grid)] = (self._grid, list(self.lines))
         return self._grid
+
+    def dress(self, dress: Dress) -> bool:
+        self.dressed = dress
+        return True
 
     def lines_of(self, grid: Grid) -> list[Line]:
         """Which lines stood where when the grid was read."""
@@ -251,7 +259,7 @@ class Story:
         limits: Limits | None = None,
         cards: Mapping[str, Cards] | None = None,
         table: Table | None = None,
-        hosts_table: Table | None = None,
+        hosts_table: Sheet | None = None,
         seed: int = 0,
     ) -> None:
         slots = {"alpha": 1} if hosts is None and not cards else dict(hosts or {})
@@ -423,14 +431,20 @@ class Story:
         if self.hosts_tab_error is not None:
             why, lasting = self.hosts_tab_error
             return fx.HostsTabFailed(effect=effect, why=why, lasting=lasting)
-        if isinstance(effect, fx.DressHostsTab):
-            return fx.HostsTabDone(effect=effect)
-        if isinstance(effect, fx.ReadHostsTab):
-            return fx.HostsTabDone(effect=effect, grid=self.hosts_table.read())
-        answer = self.hosts_table.write(effect.write)
-        if self.loses_answers:
+        try:
+            answer = self._with_hosts_tab(effect, self.hosts_table)
+        except SheetError as error:
+            return fx.HostsTabFailed(effect=effect, why=str(error), lasting=isinstance(error, SheetRefused))
+        if self.loses_answers and isinstance(effect, fx.WriteHostsTab):
             return fx.HostsTabFailed(effect=effect, why="the answer was lost", lasting=False)
         return fx.HostsTabDone(effect=effect, grid=answer)
+
+    @staticmethod
+    def _with_hosts_tab(effect: fx.TabEffect, tab: Sheet) -> Grid | None:
+        if isinstance(effect, fx.DressHostsTab):
+            tab.dress(effect.dress)
+            return None
+        return tab.read() if isinstance(effect, fx.ReadHostsTab) else tab.write(effect.write)
 
     def _reaches(self, effect: fx.HostEffect) -> bool:
         return self.hosts[effect.host].is_reachable
