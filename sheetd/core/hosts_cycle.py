@@ -10,7 +10,8 @@ from sheetd.core import effect as fx
 from sheetd.core import events as ev
 from sheetd.core.grid import Grid, SheetWrite
 from sheetd.core.hosts_grid import HostsTab, HostsView, read_hosts
-from sheetd.core.hosts_tab import dress_of, is_new, placed_by, write_of
+from sheetd.core.hosts_tab import dress_of, is_new_word, placed_by, whose, write_of
+from sheetd.core.ownership import OLD_ANSWERS_MAX
 from sheetd.core.plan import Now
 from sheetd.core.world import World
 
@@ -58,7 +59,7 @@ def note_event(world: World, event: ev.Event, now_s: float) -> None:
     if tab is None:
         return
     if isinstance(event, ev.TakeoverBegun):
-        tab.doubt()  # the daemon before us has seen these words
+        tab.former_owners[event.former_owner] = event.former_epoch
     elif isinstance(event, ev.HostActionConsumed | ev.HostActionCleared):
         tab.unchosen.discard(event.host)
         # Whoever chose it looks at the row now.
@@ -101,16 +102,27 @@ def note_failed(world: World, news: fx.HostsTabFailed, now_s: float) -> None:
     tab.failures += 1
     tab.trouble = news.why
     delay_s = world.limits.hosts_tab_every_s * 2 ** min(tab.failures, 10)
-    tab.next_read_s = now_s + (RETRY_S_MAX if news.lasting else min(delay_s, RETRY_S_MAX))
+    # A write may be refused because another one came first: that is seen in the next read.
+    is_lasting = news.lasting and not isinstance(news.effect, fx.WriteHostsTab)
+    tab.next_read_s = now_s + (RETRY_S_MAX if is_lasting else min(delay_s, RETRY_S_MAX))
 
 
 def _understand(world: World, tab: HostsTab, grid: Grid, written: SheetWrite | None, now_s: float) -> None:
     before = tab.view
+    is_new, is_old = _judge_claim(world, tab, grid)
+    if is_old:
+        tab.must_read = tab.must_read or written is not None
+        tab.next_read_s = now_s + world.limits.write_gap_s
+        return
     view = before if before is not None and before.grid is grid else read_hosts(grid, now_s)
-    view.read_at_s, view.is_proven = now_s, view.is_proven or written is not None
+    view.problem = view.problem or whose(world, tab, grid)
+    view.read_at_s, view.is_proven = now_s, view.is_proven or is_new
     tab.view, tab.trouble = view, view.problem
     if view.problem:
         return
+    claim = grid.claim
+    if claim is not None and claim.epoch <= tab.former_owners.get(claim.owner, -1):
+        tab.doubt()  # the daemon before us has seen these words
     shown = set(view.by_host)
     if written is not None and (world.hosts.keys() - shown or (before and _met_moved_rows(written, before, view))):
         tab.next_read_s = now_s + world.limits.write_gap_s
@@ -118,7 +130,27 @@ def _understand(world: World, tab: HostsTab, grid: Grid, written: SheetWrite | N
     tab.doubts_all = False
     tab.placed -= shown
     # Beside an empty cell, or a word that was consumed, there is nothing to doubt.
-    tab.unchosen = {name for name in tab.unchosen & shown if is_new(world, view.by_host[name])}
+    tab.unchosen = {name for name in tab.unchosen & shown if is_new_word(world, view.by_host[name])}
+
+
+def _judge_claim(world: World, tab: HostsTab, grid: Grid) -> tuple[bool, bool]:
+    """Whether the answer is the first to show our last write, and whether it is older than one that we have seen.
+
+    A few old ones in a row are no delay any more: somebody brought back an older version of the spreadsheet.
+    """
+    claim = grid.claim
+    stamp = (0, 0) if claim is None else (claim.epoch, claim.stamp)
+    is_ours = claim is not None and (claim.owner, claim.epoch) == (world.identity.owner, world.state.epoch)
+    if stamp >= tab.stamp_seen:
+        is_new = is_ours and stamp > tab.stamp_seen
+        tab.old_answers, tab.stamp_seen = 0, stamp
+        return is_new, False
+    tab.old_answers += 1
+    if tab.old_answers <= OLD_ANSWERS_MAX:
+        return False, True
+    tab.old_answers, tab.stamp_seen = 0, stamp
+    tab.doubt()
+    return False, False
 
 
 def _met_moved_rows(write: SheetWrite, before: HostsView, after: HostsView) -> bool:

@@ -46,7 +46,7 @@ class HostsView:
     #: The first row that names a host; a second one is a copy that somebody made.
     by_host: Mapping[HostName, HostLine] = field(default_factory=dict)
     read_at_s: float = 0.0
-    #: Whether it came with the answer to a write of ours, so that it cannot be an old one.
+    #: Whether it was the first to show a write of ours, so that it cannot be older than that write.
     is_proven: bool = False
 
 
@@ -66,6 +66,12 @@ class HostsTab:
     failures: int = 0
     #: Why it cannot be used at the moment, in words.
     trouble: str = ""
+    #: From whom we took the experiments, and up to which epoch: their claims we may replace, and they have seen what
+    #: people typed.
+    former_owners: dict[str, int] = field(default_factory=dict)
+    #: The newest claim of ours that was seen, as (epoch, stamp), and how many answers in a row were older.
+    stamp_seen: tuple[int, int] = (0, 0)
+    old_answers: int = 0
     #: Hosts that were given a row which was not seen since.
     placed: set[HostName] = field(default_factory=set)
     #: Words beside these were not chosen for them: they stood there before, or came back with an older version.

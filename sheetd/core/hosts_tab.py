@@ -5,12 +5,12 @@ Only the daemon's columns are written, by position in the grid that was just rea
 because people sorted in that moment is put right after the next read.
 
 A word in an action cell is obeyed once, as in the rows of experiments: it stays where it is, and counts again when the
-cell has held another. It is only obeyed when an answer to a write of ours has shown it, and the tab of experiments,
-read after that, was no older version.
+cell has held another. It is only obeyed when an answer that shows our last write has shown it, and the tab of
+experiments, read after that, was no older version. For that the tab has a claim, like that of the experiments: it comes
+with every write. Where another daemon has it, from which we took nothing over, the tab is another's.
 
-Weak: the tab has no claim of its own. A daemon that has just been taken over from may write its words here once more;
-the owner's come back with its next look. A row is placed by position: where somebody inserts one in that very moment,
-and the daemon dies before it hears so, a word that stood there for another host is taken for its own.
+Weak: a row is placed by position. Where somebody inserts one in that very moment, and the daemon dies before it hears
+so, a word that stood there for another host is taken for its own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 from sheetd.core import events as ev
 from sheetd.core.colours import HOST_COLOURS, Dress
-from sheetd.core.grid import Cell, CellUpdate, CellValue, SheetWrite
+from sheetd.core.grid import Cell, CellUpdate, CellValue, Claim, ClaimChange, Grid, SheetWrite
 from sheetd.core.hosts_grid import HEADERS, WRITTEN, HostLine, HostsTab, HostsView
 from sheetd.core.hostwords import state_of
 from sheetd.core.model import AttemptId, HostName, SlotName
@@ -53,7 +53,7 @@ def decide_host_words(world: World, now: Now) -> Iterator[ev.Event]:
         consumed = world.state.host_words.get(line.host)
         if consumed is not None and line.action != consumed.action:
             yield ev.HostActionCleared(host=line.host)
-        if is_new(world, line):
+        if is_new_word(world, line):
             is_chosen = line.host not in tab.unchosen
             yield ev.HostActionConsumed(host=line.host, action=line.action, obeyed=is_chosen)
             if is_chosen:
@@ -66,7 +66,7 @@ def needs_proof(world: World, view: HostsView) -> bool:
         return False
     consumed = world.state.host_words
     return any(
-        is_new(world, line) or (line.host in consumed and consumed[line.host].action != line.action)
+        is_new_word(world, line) or (line.host in consumed and consumed[line.host].action != line.action)
         for line in _lines_of_hosts(world, view)
     )
 
@@ -81,7 +81,7 @@ def _is_certain(world: World, tab: HostsTab) -> bool:
     return "action" in view.columns and sheet.read_at_s > view.read_at_s and world.old_answers == 0
 
 
-def is_new(world: World, line: HostLine) -> bool:
+def is_new_word(world: World, line: HostLine) -> bool:
     """Whether a word of ours stands there that was not consumed."""
     consumed = world.state.host_words.get(line.host)
     return line.action in HOST_ACTIONS and (consumed is None or consumed.action != line.action)
@@ -113,9 +113,9 @@ def write_of(world: World, tab: HostsTab, view: HostsView, now: Now) -> SheetWri
             for header, position in columns.items()
             if cells.get(header) not in (None, "")
         ]
-    if not updates and needs_proof(world, view):
-        updates += _proof(world, view)
-    return SheetWrite(tab_id=view.grid.tab_id, updates=tuple(updates)) if updates else None
+    if not updates and not needs_proof(world, view):
+        return None
+    return SheetWrite(tab_id=view.grid.tab_id, updates=tuple(updates), claim=_claim(world, tab, view))
 
 
 def placed_by(world: World, view: HostsView, write: SheetWrite) -> set[HostName]:
@@ -124,11 +124,26 @@ def placed_by(world: World, view: HostsView, write: SheetWrite) -> set[HostName]
     return {name for name in world.hosts for update in write.updates if (update.column, update.value) == (column, name)}
 
 
-def _proof(world: World, view: HostsView) -> list[CellUpdate]:
-    """Says again what stands there: what counts is the answer."""
-    column = view.columns["state"]
-    line = next(line for line in _lines_of_hosts(world, view))
-    return [CellUpdate(row=line.index, column=column, value=line.cell(column).value)]
+def _claim(world: World, tab: HostsTab, view: HostsView) -> ClaimChange:
+    old = view.grid.claim
+    stamp = max(0 if old is None else old.stamp, tab.stamp_seen[1]) + 1
+    who = world.identity
+    return ClaimChange(
+        old=old, new=Claim(epoch=world.state.epoch, owner=who.owner, stamp=stamp, where=who.where, events=0)
+    )
+
+
+def whose(world: World, tab: HostsTab, grid: Grid) -> str:
+    """Why the tab is not ours to write, as a sentence; empty if it is."""
+    claim = grid.claim
+    if claim is None or claim.owner in tab.former_owners:
+        return ""
+    if claim.owner == world.identity.owner and claim.epoch <= world.state.epoch:
+        return ""
+    return (
+        f'the tab "{grid.title}" shows the hosts of another daemon ({claim.where}): name another one with hosts_tab in'
+        " sheetd.toml, or delete the tab if that daemon is gone, and restart sheetd"
+    )
 
 
 def _line_updates(line: HostLine, columns: Mapping[str, int], shown: Mapping[str, CellValue]) -> Iterator[CellUpdate]:

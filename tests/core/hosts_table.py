@@ -21,7 +21,7 @@ class HostsTable(Table):
         grid = super().read()
         if any(grid.rows):
             return grid
-        return Grid(tab_id=self.tab_id, title=self.title, rows=(), row_count=1000, column_count=26)
+        return Grid(tab_id=self.tab_id, title=self.title, rows=(), row_count=1000, column_count=26, claim=self.claim)
 
     def write(self, write: SheetWrite) -> Grid:
         below = []
@@ -32,7 +32,7 @@ class HostsTable(Table):
             assert update.column == len(self.header), "a header was written over"
             self.header.append(str(update.value))
             self.changed()
-        return super().write(SheetWrite(tab_id=write.tab_id, updates=tuple(below)))
+        return super().write(SheetWrite(tab_id=write.tab_id, updates=tuple(below), claim=write.claim))
 
     def of(self, host: str) -> Line:
         return next(line for line in self.lines if line["host"] == host)

@@ -257,7 +257,7 @@ def test_words_that_came_back_with_an_older_version_of_the_sheet_are_not_obeyed(
 
 def test_words_that_another_daemon_has_seen_are_not_obeyed_after_a_takeover():
     table, hosts = lab().table, HostsTable(HEADERS)
-    table.claim = Claim(epoch=3, owner="another", stamp=40, where="kim@elsewhere")
+    table.claim = hosts.claim = Claim(epoch=3, owner="another", stamp=40, where="kim@elsewhere")
     table.changed()
     hosts.type(host="alpha", action="drain")
     story = Story(hosts={"alpha": 1}, table=table, hosts_table=hosts)
@@ -266,6 +266,42 @@ def test_words_that_another_daemon_has_seen_are_not_obeyed_after_a_takeover():
     choose(story, "alpha", "resume")
     choose(story, "alpha", "drain")
     assert shown(story, "alpha")["state"] == "drained"
+
+
+def test_an_older_version_of_the_tab_alone_is_found_out_too():
+    story = lab()
+    choose(story, "alpha", "drain")
+    old = tab(story).claim
+    choose(story, "alpha", "resume")
+    tab(story).claim = old
+    choose(story, "alpha", "drain")
+    assert words_consumed(story)[-1] == ("alpha", "drain", False)
+    assert shown(story, "alpha")["state"] == "up"
+
+
+def test_a_tab_of_another_daemon_is_left_to_it():
+    """Two people with a tab of experiments each, in one spreadsheet."""
+    hosts = HostsTable(HEADERS)
+    hosts.claim = Claim(epoch=3, owner="another", stamp=40, where="kim@elsewhere")
+    hosts.type(host="theirs", action="drain")
+    story = Story(hosts={"alpha": 1}, hosts_table=hosts)
+    story.wait(SOON_S)
+    assert hosts.writes == 0
+    assert view_of(story).trouble.startswith('the tab "Hosts" shows the hosts of another daemon (kim@elsewhere)')
+
+
+def test_the_tab_of_the_daemon_that_was_taken_over_from_is_taken_too():
+    table, hosts = lab().table, HostsTable(HEADERS)
+    table.claim = Claim(epoch=3, owner="another", stamp=40, where="kim@elsewhere")
+    hosts.claim = table.claim
+    table.changed()
+    story = Story(hosts={"alpha": 1}, table=table, hosts_table=hosts)
+    story.wait(SOON_S)
+    assert shown(story, "alpha")["state"] == "up"
+    story.epoch = story.world.state.epoch
+    story.restart_daemon()
+    choose(story, "alpha", "drain")
+    assert words_consumed(story) == [("alpha", "drain", True)], "also in its next life"
 
 
 def test_an_old_answer_is_not_obeyed():
