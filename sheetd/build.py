@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sheetd.clock import SystemChance, SystemClock
 from sheetd.config import HostSettings, Settings
+from sheetd.core.hosts_grid import HostsTab
 from sheetd.core.model import HostName, SlotName
 from sheetd.core.state import State
 from sheetd.core.template import Template
@@ -46,6 +47,7 @@ _KNOCK, _END = b"k", b"e"
 LATER_HEADERS = ("progress", "eta", "host", "attempt", "runtime", "started", "code", "id")
 #: Google counts requests per minute; the built-in sheet does not, so a person sees a change sooner.
 BUILTIN_WRITE_GAP_S = 0.25
+HOSTS_TAB_EVERY_S, BUILTIN_HOSTS_TAB_EVERY_S = 15.0, 5.0
 
 
 @dataclass(slots=True)
@@ -97,6 +99,7 @@ def build(settings: Settings, *, port: int = 0, take_over: bool = False) -> Serv
             journal=journal,
             snapshots=CodeStore(settings.daemon.state_dir / SNAPSHOTS_NAME),
             secret=secret_of,
+            hosts_tab=sheet.beside(settings.sheet.hosts_tab) if settings.sheet.hosts_tab else None,
         )
         daemon = Daemon(world, ports, SystemClock(), SystemChance())
         stack.callback(sheet.close)
@@ -185,6 +188,7 @@ def make_world(settings: Settings, templates: Mapping[str, Template]) -> World:
         explicit_only=sheet.ready == "explicit",
         write_gap_s=gap_s,
         fresh_s=min(0.5, sheet.poll_s),
+        hosts_tab_every_s=HOSTS_TAB_EVERY_S if sheet.kind == "google" else BUILTIN_HOSTS_TAB_EVERY_S,
         deleted_row_grace_s=sheet.deleted_row_grace_s,
         strategy=Strategy(settings.placement.strategy),
         reserve_after_s=settings.placement.reserve_after_s,
@@ -201,7 +205,8 @@ def make_world(settings: Settings, templates: Mapping[str, Template]) -> World:
         )
         for host in settings.hosts
     }
-    return World(state=State(), templates=templates, limits=limits, hosts=hosts)
+    hosts_tab = HostsTab() if sheet.hosts_tab else None
+    return World(state=State(), templates=templates, limits=limits, hosts=hosts, hosts_tab=hosts_tab)
 
 
 def make_host(settings: Settings, host: HostSettings, *, epoch: int) -> AgentHost:

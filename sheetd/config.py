@@ -42,6 +42,8 @@ class SheetSettings(Section):
     url: str = "builtin"
     #: The tab that holds the experiments.
     tab: Annotated[str, Field(min_length=1, max_length=100)] = "Experiments"
+    #: The tab that shows the hosts, created if there is none. "": no such tab.
+    hosts_tab: Annotated[str, Field(max_length=100)] = "Hosts"
     #: Key and token of a built-in sheet that runs already; only with such a url.
     key: str | None = None
     token: str | None = None
@@ -80,6 +82,13 @@ class SheetSettings(Section):
             'must be "builtin", the address of a Google sheet as the browser shows it'
             " (https://docs.google.com/spreadsheets/d/...), or http://127.0.0.1:PORT of a running built-in sheet"
         )
+
+    @field_validator("hosts_tab")
+    @classmethod
+    def _a_tab_of_its_own(cls, hosts_tab: str, info: ValidationInfo) -> str:
+        if hosts_tab and hosts_tab.strip().casefold() == str(info.data.get("tab")).strip().casefold():
+            raise ValueError('is the tab of the experiments: name another one, or "" to have no tab of hosts')
+        return hosts_tab
 
     @field_validator("key", "token")
     @classmethod

@@ -66,6 +66,7 @@ class Daemon:
         self._trouble = ""
         self._unclear = ""
         self._halted = ""
+        self._hosts_trouble = ""
 
     # --- from other threads --------------------------------------------------------------------------------------
 
@@ -133,6 +134,7 @@ class Daemon:
             self._start(effect, now)
         self._keep_views(force=False)
         self._say_unclear_sheet()
+        self._say_trouble_with_hosts_tab()
         return min(plan.wake_s, now.s + self._watchdog.interval_s)
 
     def _decide(self, now: Now) -> Plan:
@@ -205,6 +207,13 @@ class Daemon:
         if unclear != self._unclear:
             log.warning("the sheet is left alone: %s", unclear) if unclear else log.warning("the sheet is clear again")
         self._unclear = unclear
+
+    def _say_trouble_with_hosts_tab(self) -> None:
+        tab = self.world.hosts_tab
+        trouble = "" if tab is None else tab.trouble
+        if trouble and trouble != self._hosts_trouble:
+            log.warning("the tab of hosts is left alone for now: %s", trouble)
+        self._hosts_trouble = trouble
 
     def _halt(self, why: str) -> None:
         self.world.halted = why

@@ -13,10 +13,11 @@ from typing import Any
 
 from sheetd.core import effect as fx
 from sheetd.core.absorb import News
+from sheetd.core.grid import Grid
 from sheetd.core.model import HostName
 from sheetd.core.observation import SheetSeen
 from sheetd.errors import ConfigError, HostError, HostRefused, SheetError, SheetRefused
-from sheetd.ports import Host, Journal, LaunchOrder, Sheet, Snapshots
+from sheetd.ports import Host, HostsSheet, Journal, LaunchOrder, Sheet, Snapshots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,8 @@ class Ports:
     journal: Journal
     snapshots: Snapshots
     secret: Callable[[str], str]
+    #: None where no tab of hosts is wanted.
+    hosts_tab: HostsSheet | None = None
 
 
 def carry_out(effect: fx.Effect, ports: Ports) -> News:
@@ -55,6 +58,35 @@ def _dress_sheet(effect: fx.DressSheet, ports: Ports) -> News:
     except SheetError as error:
         return _sheet_failed(effect, error)
     return fx.Dressed(effect=effect)
+
+
+def _read_hosts_tab(effect: fx.ReadHostsTab, ports: Ports) -> News:
+    def read(tab: HostsSheet) -> Grid:
+        if effect.creates:
+            tab.create_tab_if_missing()
+        return tab.read()
+
+    return _with_hosts_tab(effect, ports, read)
+
+
+def _write_hosts_tab(effect: fx.WriteHostsTab, ports: Ports) -> News:
+    return _with_hosts_tab(effect, ports, lambda tab: tab.write(effect.write))
+
+
+def _dress_hosts_tab(effect: fx.DressHostsTab, ports: Ports) -> News:
+    def dress(tab: HostsSheet) -> None:
+        tab.dress(effect.dress)
+
+    return _with_hosts_tab(effect, ports, dress)
+
+
+def _with_hosts_tab(effect: fx.TabEffect, ports: Ports, ask: Callable[[HostsSheet], Grid | None]) -> News:
+    tab = ports.hosts_tab
+    assert tab is not None  # noqa: S101 - `build` gives the world a tab only with the port; said for the type checker
+    try:
+        return fx.HostsTabDone(effect=effect, grid=ask(tab))
+    except SheetError as error:
+        return fx.HostsTabFailed(effect=effect, why=str(error), lasting=isinstance(error, SheetRefused))
 
 
 def _sheet_failed(effect: fx.ReadSheet | fx.WriteSheet | fx.DressSheet, error: SheetError) -> News:
@@ -139,6 +171,9 @@ _CARRY: Mapping[type, Callable[[Any, Ports], News]] = {
     fx.ReadSheet: _read_sheet,
     fx.WriteSheet: _write_sheet,
     fx.DressSheet: _dress_sheet,
+    fx.ReadHostsTab: _read_hosts_tab,
+    fx.WriteHostsTab: _write_hosts_tab,
+    fx.DressHostsTab: _dress_hosts_tab,
     fx.PinCode: _pin_code,
     fx.Launch: _launch,
     fx.Stop: _stop,

@@ -57,6 +57,14 @@ class Sheet(Protocol):
         ...
 
 
+class HostsSheet(Sheet, Protocol):
+    """The tab of hosts: beside the tab of experiments, and ours to create."""
+
+    def create_tab_if_missing(self) -> bool:
+        """Add the tab when the spreadsheet has none of that title. True when it was added."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchOrder:
     """Everything a host needs to start an attempt. Secrets are values here, and only here, on their way to a child."""

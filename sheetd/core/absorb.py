@@ -12,6 +12,7 @@ from sheetd.core import effect as fx
 from sheetd.core import observation as obs
 from sheetd.core.binding import bind, misplaced, print_of
 from sheetd.core.grid import Cell, Grid, SheetWrite
+from sheetd.core.hosts_cycle import note_done, note_failed
 from sheetd.core.metrics import add_points
 from sheetd.core.model import AttemptId, ExperimentId, HostName, experiment_of
 from sheetd.core.observation import AttemptSeen, Observation
@@ -33,7 +34,7 @@ HOST_FAULTS = frozenset({"disk_full", "internal", "bad_root", "bad_state_dir"})
 
 def absorb(world: World, news: News, now_s: float) -> None:
     """Fold one piece of news into the world."""
-    if not isinstance(news, obs.SheetSeen):
+    if not isinstance(news, obs.SheetSeen | fx.HostsTabDone):
         world.version += 1
     _ABSORB[type(news)](world, news, now_s)
 
@@ -381,6 +382,8 @@ _ABSORB: dict[type, Callable[[World, Any, float], None]] = {
     obs.HostRequested: _host_requested,
     fx.SheetFailed: _sheet_failed,
     fx.Dressed: _dressed,
+    fx.HostsTabDone: note_done,
+    fx.HostsTabFailed: note_failed,
     fx.CodePinned: _code_pinned,
     fx.PinFailed: _pin_failed,
     fx.HostAnswered: _host_answered,

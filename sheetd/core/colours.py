@@ -31,6 +31,17 @@ ROW_COLOURS: dict[str, Rgb] = {
     "invalid": _rgb("e9d5ff"),
 }
 
+#: The same for the tab of hosts.
+HOST_COLOURS: dict[str, Rgb] = {
+    "up": _rgb("bbf7d0"),
+    "on trial": _rgb("fef08a"),
+    "drained": _rgb("d1d5db"),
+    "quarantined": _rgb("fed7aa"),
+    "closed": _rgb("fed7aa"),
+    "down": _rgb("fca5a5"),
+    "unknown": _rgb("e9d5ff"),
+}
+
 ACTIONS = ("run", "stop", "restart", "rerun")
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from sheetd.core.colours import Dress
-from sheetd.core.grid import SheetWrite
+from sheetd.core.grid import Grid, SheetWrite
 from sheetd.core.model import Accelerator, AttemptId, ExperimentId, HostName, SlotName, Spec
 from sheetd.core.observation import AcceleratorsSeen, AttemptKept, AttemptSeen, HostSeen
 
@@ -47,6 +47,35 @@ class DressSheet:
     @property
     def key(self) -> EffectKey:
         return (SHEET_LANE, "dress")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadHostsTab:
+    """Read the tab of hosts; `creates` it first where there is none of that title."""
+
+    creates: bool = False
+
+    @property
+    def key(self) -> EffectKey:
+        return (SHEET_LANE, "hosts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteHostsTab:
+    write: SheetWrite
+
+    @property
+    def key(self) -> EffectKey:
+        return (SHEET_LANE, "hosts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DressHostsTab:
+    dress: Dress
+
+    @property
+    def key(self) -> EffectKey:
+        return (SHEET_LANE, "hosts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +174,9 @@ class Probe:
 
 #: What is asked of a host.
 HostEffect: TypeAlias = Launch | Stop | Watch | TakeOver | Describe | Probe
-Effect: TypeAlias = ReadSheet | WriteSheet | DressSheet | PinCode | HostEffect
+#: What is done with the tab of hosts.
+TabEffect: TypeAlias = ReadHostsTab | WriteHostsTab | DressHostsTab
+Effect: TypeAlias = ReadSheet | WriteSheet | DressSheet | TabEffect | PinCode | HostEffect
 
 
 # --- outcomes ----------------------------------------------------------------------------------------------------
@@ -231,6 +262,23 @@ class SheetFailed:
     lasting: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostsTabDone:
+    """The tab of hosts as it was read, or as it is after it was written; None where it was dressed."""
+
+    effect: TabEffect
+    grid: Grid | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostsTabFailed:
+    """As `SheetFailed`, for the tab of hosts."""
+
+    effect: TabEffect
+    why: str
+    lasting: bool
+
+
 Outcome: TypeAlias = (
     CodePinned
     | PinFailed
@@ -243,6 +291,8 @@ Outcome: TypeAlias = (
     | Probed
     | Dressed
     | SheetFailed
+    | HostsTabDone
+    | HostsTabFailed
 )
 
 

@@ -277,6 +277,27 @@ class HostResumed:
     kind: Literal["HostResumed"] = "HostResumed"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostActionConsumed:
+    """The word in the action cell of a host was obeyed, once. It counts again only after the cell has held another.
+
+    One that is not `obeyed` stood there before anybody could mean this host by it.
+    """
+
+    host: HostName
+    action: str
+    obeyed: bool = True
+    kind: Literal["HostActionConsumed"] = "HostActionConsumed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostActionCleared:
+    """The action cell of a host no longer holds the consumed word."""
+
+    host: HostName
+    kind: Literal["HostActionCleared"] = "HostActionCleared"
+
+
 Event: TypeAlias = (
     DaemonStarted
     | TakeoverBegun
@@ -302,4 +323,6 @@ Event: TypeAlias = (
     | HostTrusted
     | HostDrained
     | HostResumed
+    | HostActionConsumed
+    | HostActionCleared
 )

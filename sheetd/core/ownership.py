@@ -99,6 +99,8 @@ def is_old(world: World, grid: Grid) -> bool:
         return True
     world.old_answers, world.stamp_seen = 0, now
     world.went_back = True
+    if world.hosts_tab is not None:
+        world.hosts_tab.doubt()
     return False
 
 

@@ -15,6 +15,8 @@ from sheetd.core.absorb import adopt
 from sheetd.core.colours import Dress
 from sheetd.core.effect import SHEET_LANE, DressSheet, Effect, ReadSheet, WriteSheet
 from sheetd.core.grid import SheetWrite
+from sheetd.core.hosts_cycle import note_event, plan_answer, plan_read
+from sheetd.core.hosts_tab import decide_host_words
 from sheetd.core.intake import decide_requests, decide_rows, plan_pins
 from sheetd.core.invariants import misassigned
 from sheetd.core.model import AttemptId, ExperimentId, Phase, experiment_of
@@ -42,6 +44,7 @@ def reconcile(world: World, now: Now, chance: Chance) -> Plan:
         decide_rows,
         _decide_attempts,
         _decide_hosts,
+        _decide_host_words,
         decide_launches,
     ):
         events = tuple(decide(world, now, chance))
@@ -56,6 +59,7 @@ def record(world: World, event: ev.Event, now: Now) -> None:
     """Apply an event that is durable now, and drop what it makes obsolete. Raises IllegalTransition."""
     world.state.apply(event, now.s)
     world.version += 1
+    note_event(world, event, now.s)
     match event:
         case ev.LaunchIntended():
             world.misassigned += misassigned(world, event)
@@ -122,6 +126,10 @@ def _decide_hosts(world: World, now: Now, _chance: Chance) -> Iterator[ev.Event]
     yield from decide_health(world, now)
 
 
+def _decide_host_words(world: World, now: Now, _chance: Chance) -> Iterator[ev.Event]:
+    return decide_host_words(world, now)
+
+
 def _plan_code(world: World, now: Now) -> Iterator[Effect]:
     view = world.sheet
     if view is None or view.layout.problems:
@@ -146,6 +154,20 @@ def _plan_sheet(world: World, now: Now) -> Iterator[Effect]:
     if not is_owner(world):
         yield from _plan_claim(world, view, now)
         return
+    answer = plan_answer(world, now)
+    if answer is not None:
+        yield answer
+        return
+    # A busy sheet would never come to the hosts: what is overdue does not wait.
+    reading, is_overdue = plan_read(world, now)
+    rows = tuple(_plan_rows(world, view, now)) if reading is None or not is_overdue else ()
+    if rows or reading is None:
+        yield from rows
+    else:
+        yield reading
+
+
+def _plan_rows(world: World, view: SheetView, now: Now) -> Iterator[Effect]:
     dress = dress_of(world, view)
     if dress is not None and dress != world.dressed and _is_dress_due(world, dress, now):
         # First of all: a status without its colour is half the news, and a busy sheet would never come to it.
@@ -208,6 +230,8 @@ def _wake(world: World, now: Now) -> float:
         if experiment.phase is Phase.WAITING:
             moments.append(experiment.not_before_s)
     moments += [*health_moments(world), *probe_moments(world)]
+    if world.hosts_tab is not None:
+        moments.append(world.hosts_tab.next_read_s)
     for ended_s in world.ended_at_s.values():
         moments += [ended_s + world.limits.linger_s, ended_s + world.limits.told_within_s]
     return min((moment for moment in moments if moment > now.s), default=now.s + world.limits.poll_s)

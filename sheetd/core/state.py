@@ -67,6 +67,8 @@ class State:
     #: Everything that is not ENDED, in order of acceptance (a dict is the ordered set of the language).
     open: dict[ExperimentId, None] = field(default_factory=dict)
     live: dict[AttemptId, ExperimentId] = field(default_factory=dict)
+    #: The consumed word of each host in the tab of hosts.
+    host_words: dict[HostName, events.HostActionConsumed] = field(default_factory=dict)
     #: What is on record of hosts; those without an entry never gave cause for one (`health_of`).
     health: dict[HostName, HostHealth] = field(default_factory=dict)
 
@@ -360,6 +362,14 @@ def _host_resumed(state: State, event: events.HostResumed, now_s: float) -> None
     state.health[event.host] = health.resumed(state.health_of(event.host), now_s)
 
 
+def _host_action_consumed(state: State, event: events.HostActionConsumed, _now_s: float) -> None:
+    state.host_words[event.host] = event
+
+
+def _host_action_cleared(state: State, event: events.HostActionCleared, _now_s: float) -> None:
+    state.host_words.pop(event.host, None)
+
+
 _FOLDS: dict[type, Callable[[State, Any, float], None]] = {
     events.DaemonStarted: _daemon_started,
     events.TakeoverBegun: _takeover_begun,
@@ -385,4 +395,6 @@ _FOLDS: dict[type, Callable[[State, Any, float], None]] = {
     events.HostTrusted: _host_trusted,
     events.HostDrained: _host_drained,
     events.HostResumed: _host_resumed,
+    events.HostActionConsumed: _host_action_consumed,
+    events.HostActionCleared: _host_action_cleared,
 }

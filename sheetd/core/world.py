@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sheetd.core.colours import Dress
 from sheetd.core.effect import Effect, EffectKey
+from sheetd.core.hosts_grid import HostsTab
 from sheetd.core.metrics import MetricSummary
 from sheetd.core.model import Attempt, AttemptId, Experiment, ExperimentId, HostName, SlotName
 from sheetd.core.observation import AcceleratorSeen, AttemptKept, AttemptSeen, HostFacts, HostRequested, Seen
@@ -35,6 +36,8 @@ class Limits:
     #: How long to wait before an unanswered or inconclusive request to a host is made again.
     ask_again_s: float = 5.0
     dress_every_s: float = 300.0
+    #: How often the tab of hosts is looked at, and so at most written.
+    hosts_tab_every_s: float = 15.0
     #: How long an ended attempt stays watched, for the metrics it wrote last.
     linger_s: float = 5.0
     #: For so long an end is not recorded while the last metrics that its host counted have not arrived.
@@ -141,6 +144,8 @@ class World:
     #: Somebody brought back an older version of the spreadsheet.
     went_back: bool = False
     sheet: SheetView | None = None
+    #: None where no tab of hosts is wanted.
+    hosts_tab: HostsTab | None = None
     #: Why the sheet cannot be used at the moment, and since when.
     sheet_problem: str = ""
     sheet_problem_since_s: float | None = None

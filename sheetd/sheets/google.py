@@ -81,6 +81,10 @@ class GoogleSheet:
         self._body: bytes | None = None
         self._grid: Grid | None = None
 
+    def beside(self, tab: str) -> GoogleSheet:
+        """Another tab of the same spreadsheet, over the same connection and within the same quota."""
+        return GoogleSheet(self.client, self.key, tab)
+
     def read(self) -> Grid:
         """The whole tab in one request; the same object while nothing changed."""
         body = self._get_range()

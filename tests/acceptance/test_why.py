@@ -65,6 +65,41 @@ def test_everybody_gives_the_same_reason(lab: Project, person: Person) -> None:
     assert attempt["started"].endswith("UTC")
 
 
+def hosts_tab(person: Person) -> dict[str, str]:
+    """The only row of the tab of hosts, as the person sees it; nothing before there is one."""
+    tabs = {tab.title: tab for tab in person.spreadsheet.worksheets()}
+    rows = tabs["Hosts"].get_all_records() if "Hosts" in tabs else []
+    return {str(key): str(value) for key, value in rows[0].items()} if rows else {}
+
+
+def test_the_list_of_hosts_the_tab_of_hosts_and_explain_agree_on_why_a_row_waits(lab: Project, person: Person) -> None:
+    """A person drains the host from the sheet; one daemon tells everybody, in the same words."""
+    lab.start()
+    wait_for(lambda: hosts_tab(person).get("state") == "up", "the daemon has made the tab", within_s=30)
+    shown = hosts_tab(person)
+    assert (shown["host"], shown["free"], shown["slots"], shown["why"]) == ("here", "2", "2", here(lab)["why"])
+    tab = person.spreadsheet.worksheet("Hosts")
+    tab.update_acell("B2", "drain")
+    wait_for(lambda: hosts_tab(person)["state"] == "drained", "the word is obeyed", within_s=30)
+    person.type_rows([{"token": "waits", "seconds": 1}])
+    words = "is drained (by the tab of hosts)"
+    wait_for(lambda: words in row_of(person, "waits")["message"], "the row waits for it", within_s=30)
+    id_ = row_of(person, "waits")["id"]
+    wait_for(lambda: explained(lab, id_)["waits"] is not None, "the daemon has told other processes")
+
+    listed, (told,) = here(lab), explained(lab, id_)["waits"]["hosts"]
+    shown = hosts_tab(person)
+    assert (listed["state"], shown["state"], told["block"]) == ("drained", "drained", "drained")
+    assert listed["why"] == "drained by the tab of hosts: it gets nothing new until `sheetd host resume`"
+    assert shown["why"] == f"{listed['why']}; drain was obeyed: clear the cell to choose it again"
+    assert row_of(person, "waits")["message"] == f"waits for a host: here {told['says']}"
+    assert (shown["free"], told["says"]) == ("0", words)
+
+    tab.update_acell("B2", "resume")
+    wait_for(lambda: row_of(person, "waits")["status"] == "succeeded", "it runs after all", within_s=30)
+    wait_for(lambda: hosts_tab(person)["state"] == here(lab)["state"] == "up", "everybody says so", within_s=30)
+
+
 def test_what_has_ended_is_explained_attempt_by_attempt_and_a_draft_by_its_mistake(
     lab: Project, person: Person
 ) -> None:

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field, replace
 from sheetd.core import effect as fx
 from sheetd.core import observation as obs
 from sheetd.core.absorb import News, absorb
+from sheetd.core.colours import Dress
 from sheetd.core.events import DaemonStarted, Event
 from sheetd.core.grid import BLANK, Cell, CellValue, Claim, Grid, SheetWrite
+from sheetd.core.hosts_grid import HostsTab
 from sheetd.core.invariants import violations
 from sheetd.core.model import AttemptId, Experiment, ExperimentId, HostName, Restarts, SlotName
 from sheetd.core.observation import AttemptKept, AttemptSeen, Exit, HostFacts, Seen
@@ -24,6 +26,8 @@ from sheetd.core.rows import Row
 from sheetd.core.state import State
 from sheetd.core.template import Param, ParamType, Template
 from sheetd.core.world import OVER, HostView, Identity, Limits, World
+from sheetd.errors import SheetError, SheetRefused
+from sheetd.ports import Sheet
 from tests.core.cards import Cards
 
 USER_HEADER = ("template", "lr", "seed", "action", "my notes")
@@ -77,11 +81,15 @@ class Line:
 class Table:
     """The tab. `read` returns the same grid while nothing changed, and the same row, as `ports.Sheet` promises."""
 
+    tab_id, title, owned = 7, "Experiments", OWNED
+
     def __init__(self, header: Sequence[str] = HEADER) -> None:
         self.header = list(header)
         self.lines: list[Line] = []
+        self.reads = 0
         self.writes = 0
         self.claim: Claim | None = None
+        self.dressed: Dress | None = None
         self._grid: Grid | None = None
         self._lines_of: dict[int, tuple[Grid, list[Line]]] = {}
         self._rows: dict[object, tuple[Cell, ...]] = {}
@@ -121,6 +129,7 @@ class Table:
         self.changed()
 
     def read(self) -> Grid:
+        self.reads += 1
         if self._grid is None:
             rows = [tuple(cell(name) for name in self.header)]
             rows += [tuple(line.cells.get(name, BLANK) for name in self.header) for line in self.lines]
@@ -129,8 +138,8 @@ class Table:
             self._rows = {name: self._rows.get(name, row) for name, row in named.items()}
             rows = [self._rows[row, tuple(type(held.value) for held in row)] for row in rows]
             self._grid = Grid(
-                tab_id=7,
-                title="Experiments",
+                tab_id=self.tab_id,
+                title=self.title,
                 rows=tuple(rows),
                 row_count=1000,
                 column_count=len(self.header),
@@ -138,6 +147,10 @@ class Table:
             )
             self._lines_of[id(self._grid)] = (self._grid, list(self.lines))
         return self._grid
+
+    def dress(self, dress: Dress) -> bool:
+        self.dressed = dress
+        return True
 
     def lines_of(self, grid: Grid) -> list[Line]:
         """Which lines stood where when the grid was read."""
@@ -154,7 +167,7 @@ class Table:
                     line.cells[name] = cell(replacement.new)
         for update in write.updates:
             name = self.header[update.column]
-            assert name in OWNED, f"a cell of the user's column {name} would be overwritten"
+            assert name in self.owned, f"a cell of the user's column {name} would be overwritten"
             while update.row > len(self.lines):
                 self.lines.append(Line())
             self.lines[update.row - 1].cells[name] = cell(update.value)
@@ -246,11 +259,14 @@ class Story:
         limits: Limits | None = None,
         cards: Mapping[str, Cards] | None = None,
         table: Table | None = None,
+        hosts_table: Sheet | None = None,
         seed: int = 0,
     ) -> None:
         slots = {"alpha": 1} if hosts is None and not cards else dict(hosts or {})
         slots.update(dict.fromkeys(cards or {}, 1))
         self.table = Table() if table is None else table
+        #: The tab of hosts, if there is to be one.
+        self.hosts_table = hosts_table
         self.hosts = {HostName(name): FakeHost(name) for name in slots}
         for name, held in (cards or {}).items():
             self.hosts[HostName(name)].cards = held
@@ -264,6 +280,7 @@ class Story:
         #: Called with each event before it is applied.
         self.hears: Callable[[Event], None] = lambda _event: None
         self.sheet_error: tuple[str, bool] | None = None
+        self.hosts_tab_error: tuple[str, bool] | None = None
         #: Writes are carried out, and the answer is lost on its way back.
         self.loses_answers = False
         #: The daemon dies after the next effect was carried out and before it hears how that went.
@@ -289,6 +306,7 @@ class Story:
         world = World(
             state=State(), templates=self._templates, limits=self._limits, hosts=hosts, identity=self.identity
         )
+        world.hosts_tab = None if self.hosts_table is None else HostsTab()
         self.epoch += 1
         for event in (*self.events, DaemonStarted(epoch=self.epoch, wall_s=1.7e9)):
             record(world, event, self.now())
@@ -367,10 +385,10 @@ class Story:
 
     def carry_out(self, effect: fx.Effect) -> News:
         match effect:
-            case fx.ReadSheet() | fx.WriteSheet():
+            case fx.ReadSheet() | fx.WriteSheet() | fx.DressSheet():
                 return self._sheet(effect)
-            case fx.DressSheet():
-                return fx.Dressed(effect=effect)
+            case fx.ReadHostsTab() | fx.WriteHostsTab() | fx.DressHostsTab():
+                return self._hosts_tab(effect)
             case fx.PinCode():
                 return fx.CodePinned(effect=effect, sha="c0de" * 16)
             case fx.Watch():
@@ -395,7 +413,9 @@ class Story:
         host.epoch = effect.epoch
         return fx.TookOver(effect=effect, seen=host.seen())
 
-    def _sheet(self, effect: fx.ReadSheet | fx.WriteSheet) -> News:
+    def _sheet(self, effect: fx.ReadSheet | fx.WriteSheet | fx.DressSheet) -> News:
+        if isinstance(effect, fx.DressSheet):
+            return fx.Dressed(effect=effect)
         if self.sheet_error is not None:
             why, lasting = self.sheet_error
             return fx.SheetFailed(effect=effect, why=why, lasting=lasting)
@@ -405,6 +425,26 @@ class Story:
         if self.loses_answers:
             return fx.SheetFailed(effect=effect, why="the answer was lost", lasting=False)
         return obs.SheetSeen(grid=answer)
+
+    def _hosts_tab(self, effect: fx.TabEffect) -> News:
+        assert self.hosts_table is not None, "a tab that nobody wants was asked for"
+        if self.hosts_tab_error is not None:
+            why, lasting = self.hosts_tab_error
+            return fx.HostsTabFailed(effect=effect, why=why, lasting=lasting)
+        try:
+            answer = self._with_hosts_tab(effect, self.hosts_table)
+        except SheetError as error:
+            return fx.HostsTabFailed(effect=effect, why=str(error), lasting=isinstance(error, SheetRefused))
+        if self.loses_answers and isinstance(effect, fx.WriteHostsTab):
+            return fx.HostsTabFailed(effect=effect, why="the answer was lost", lasting=False)
+        return fx.HostsTabDone(effect=effect, grid=answer)
+
+    @staticmethod
+    def _with_hosts_tab(effect: fx.TabEffect, tab: Sheet) -> Grid | None:
+        if isinstance(effect, fx.DressHostsTab):
+            tab.dress(effect.dress)
+            return None
+        return tab.read() if isinstance(effect, fx.ReadHostsTab) else tab.write(effect.write)
 
     def _reaches(self, effect: fx.HostEffect) -> bool:
         return self.hosts[effect.host].is_reachable

@@ -13,6 +13,8 @@ from sheetd.core.events import (
     Event,
     ExperimentReopened,
     ExperimentWithdrawn,
+    HostActionCleared,
+    HostActionConsumed,
     HostDrained,
     HostQuarantined,
     HostReleased,
@@ -114,6 +116,8 @@ ONE_OF_EACH: tuple[Event, ...] = (
     HostTrusted(host=GPU1, why="an attempt has run well"),
     HostDrained(host=GPU1, by="kim"),
     HostResumed(host=GPU1, by="kim"),
+    HostActionConsumed(host=GPU1, action="drain"),
+    HostActionCleared(host=GPU1),
 )
 #: How many of them `journal_v1.sql` holds.
 IN_VERSION_1 = 16

@@ -99,6 +99,8 @@ class Checker:
                     self._adopted(books, event)
                 case ev.AttemptEnded():
                     self._ended(books, event)
+                case ev.HostActionConsumed():
+                    self.simulation.hosts_tab.consumed(event)
                 case ev.RowEdited():
                     self._edited(service, event.experiment)
                 case ev.StopIntended():
@@ -391,6 +393,7 @@ class Checker:
         simulation = self.simulation
         if simulation.tab.blame:
             self.blame("I7", simulation.tab.blame[0])
+        simulation.hosts_tab.step()
         if simulation.api.blame:
             self.blame("I16", simulation.api.blame[0])
         for machine in simulation.machines.values():
@@ -440,7 +443,7 @@ class Checker:
             return "the sheet has not been read as it is"
         if (write := plan_write(world, service.daemon._now())) is not None:
             return f"cells are still to be written: {write.updates[:2]} {write.replacements[:2]}"
-        return ""
+        return simulation.hosts_tab.pending()
 
     def _is_held(self, order: Order) -> bool:
         """Whether a word that nobody knows keeps the row from being accepted."""

@@ -20,6 +20,7 @@ import tenacity
 from sheetd.core.absorb import News
 from sheetd.core.effect import Effect, lane
 from sheetd.core.events import Event
+from sheetd.core.hosts_grid import HostsTab
 from sheetd.core.model import HostName, SlotName
 from sheetd.core.state import State
 from sheetd.core.world import HostView, Identity, World
@@ -183,6 +184,7 @@ class Service:
         self.sheet.fails = simulation.api.fails
         self.sheet.outage, self.sheet.flying = simulation.api.outage, simulation.api.flying
         self.sheet.meddle, self.sheet.before_read = simulation.api.meddle, simulation.api.before_read
+        self.hosts_tab = simulation.hosts_tab.sheet_for(self.sheet)
         self.task = self.task_of("daemon", self.run)
 
     def task_of(self, name: str, body: Callable[[], Any]) -> Task:
@@ -226,12 +228,14 @@ class Service:
             # By its name: the number of a file, which the shipped one goes by, is not of the seed.
             identity=Identity(owner=self.folder.name, where=f"daemon {self.number} in {self.folder.name}"),
         )
+        world.hosts_tab = None if self.hosts_tab is None else HostsTab()
         ports = Ports(
             sheet=self.sheet,
             hosts=self.hosts,
             journal=self.journal,  # type: ignore[arg-type]
             snapshots=SimSnapshots(simulation),
             secret=lambda _name: SECRET,
+            hosts_tab=self.hosts_tab,
         )
         daemon = self.daemon = Daemon(
             world, ports, self.clock, SimChance(random.Random(simulation.engine.random.getrandbits(64)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 
 from sheetd.core.colours import Dress
@@ -24,12 +24,13 @@ USER_HEADERS = ("template", "lr", "seed", "tag", "where", "action", "my notes")
 class Column:
     """A column, wherever it is moved. `header` is what its first cell says."""
 
-    def __init__(self, header: str) -> None:
+    def __init__(self, header: str, owned: Collection[str] = OWNED_HEADERS) -> None:
         self.header = header
+        self.owned = owned
 
     @property
     def is_owned(self) -> bool:
-        return self.header in OWNED_HEADERS
+        return self.header in self.owned
 
 
 class Line:
@@ -46,14 +47,19 @@ class Line:
 class Tab:
     """The live table. Its first row is the header."""
 
-    def __init__(self, headers: Sequence[str] = (), row_count: int = 1000) -> None:
-        self.columns = [Column(header) for header in headers]
+    def __init__(
+        self, headers: Sequence[str] = (), row_count: int = 1000, owned: Collection[str] = OWNED_HEADERS
+    ) -> None:
+        self.owned = owned
+        self.columns = [Column(header, owned) for header in headers]
         self.lines: list[Line] = []
         self.title = "Experiments"
         self.tab_id = 7
         self.row_count = row_count
         self.column_count = max(26, len(headers))
         self.is_deleted = False
+        #: What a line said before the daemon put something into it.
+        self.put = lambda _line, _column, _value: None
         self.claim: Claim | None = None
         #: What becomes of a write whose claim is another's by now: refused, or applied without its claim.
         self.refuses_lost_claims = True
@@ -127,7 +133,7 @@ class Tab:
                     self._put(line, column, replacement.new)
         for update in write.updates:
             while update.column >= len(self.columns):
-                self.columns.append(Column(""))
+                self.columns.append(Column("", self.owned))
             column = self.columns[update.column]
             if update.row == 0:
                 column.header = str(update.value or "")
@@ -141,6 +147,7 @@ class Tab:
     def _put(self, line: Line, column: Column, value: CellValue) -> None:
         if not column.is_owned and column.header:
             self.blame.append(f"the daemon wrote {value!r} into {column.header!r}, which is not its column")
+        self.put(line, column, value)
         line.cells[column] = cell(value)
         self.written.append((line, column, value))
 
@@ -259,6 +266,15 @@ class SimSheet:
             raise SheetUnavailable("the answer to a write was lost")
         self._answer("write")
         return grid
+
+    def create_tab_if_missing(self) -> bool:
+        self._call("read")
+        if not self.tab.is_deleted:
+            return False
+        self._call("write")
+        self._lose("G5 write applied and its answer lost")
+        self.tab.is_deleted = False
+        return True
 
     def dress(self, dress: Dress) -> bool:
         self._call("write")

@@ -23,6 +23,7 @@ from tests.sim.checker import Checker, Violation
 from tests.sim.engine import Engine
 from tests.sim.faults import RATES, Nemesis, draw_kinds
 from tests.sim.hosts import REFUSALS, Network, ready_machine
+from tests.sim.hosts_tab import HostsTab
 from tests.sim.jobs import Fate, run_job
 from tests.sim.machine import Machine, Process
 from tests.sim.people import People
@@ -133,6 +134,7 @@ class Simulation:
         names = HOSTS[: hosts if setting.hosts is None else setting.hosts]
         self.slots = {name: engine.stream(f"slots {name}").randrange(1, 4) for name in names}
         self.cards = Cards(self)
+        self.hosts_tab = HostsTab(self)
         self.templates = self.cards.templates(self._templates())
         self.folder = Path(tempfile.mkdtemp(prefix="sheetd-sim-", dir=MEMORY if MEMORY.is_dir() else None)) / "state"
         headers = list(USER_HEADERS + OWNED_HEADERS)
@@ -156,6 +158,7 @@ class Simulation:
         self.service = self.start_daemon(self.folder)
         self.nemesis = Nemesis(self)
         self.cards.operator_comes()
+        self.hosts_tab.people_come()
         self.cards.somebody_is_there()
         engine.check = self.checker.step
 
