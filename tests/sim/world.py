@@ -149,10 +149,8 @@ class Simulation:
         #: Machines that run, and that no name leads to at the moment.
         self.elsewhere: list[Machine] = []
         #: Further names in the configuration, and to which machine each leads.
-        self.second_names = {"omega": names[0]} if "H19" in self.kinds else {}
+        self.second_names = self._second_names(names[0])
         self.slots.update({name: self.slots[first] for name, first in self.second_names.items()})
-        for name, first in self.second_names.items():
-            engine.fault("H19 a second name for a machine", f"{name} is {first}")
         self.services: list[Service] = []
         self.count = 0
         self.service = self.start_daemon(self.folder)
@@ -197,6 +195,12 @@ class Simulation:
             "metrics": (MetricRule(name="loss", regex=chance.choice([None, r"loss=(\S+)"])),),
         }
         return {"train": Template(name="train", **train), "coded": Template(name="coded", code="/project", **train)}
+
+    def _second_names(self, first: str) -> dict[str, str]:
+        if "H19" not in self.kinds:
+            return {}
+        self.engine.fault("H19 a second name for a machine", f"omega is {first}")
+        return {"omega": first}
 
     def _network(self, name: str) -> Network:
         engine, kinds = self.engine, self.kinds
