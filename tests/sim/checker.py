@@ -38,6 +38,8 @@ class Execution:
     k: int
     began: float
     life: int
+    #: How many intents of its attempt there had been: another journal may give the number again.
+    intents: int
     ended: float | None = None
     status: int = 0
 
@@ -326,7 +328,8 @@ class Checker:
                     "I1",
                     f"{attempt} run {k} starts on {host} while {one.attempt} ({one.role} {one.pid}) lives on {one.machine.name}",  # noqa: E501 - a text that is matched or sent whole
                 )
-        if any(run.k == k and run.life == process.machine.life for run in self.executions[attempt]):
+        life, intents = process.machine.life, self._launches_of(attempt)
+        if any((run.k, run.life, run.intents) == (k, life, intents) for run in self.executions[attempt]):
             self.blame("I2", f"run {k} of {attempt} was executed twice")
         intents = self.intents.get(attempt)
         if not intents:
@@ -346,7 +349,11 @@ class Checker:
             held = self.intents.get(other, ())
             if any(machine_of(one.host) == host and set(one.slots) & set(intent.slots) for one in held):
                 self.blame("I4", f"{attempt} starts on a slot that {other} uses")
-        self.executions[attempt].append(Execution(host, process, k, self.engine.now, process.machine.life))
+        self.executions[attempt].append(Execution(host, process, k, self.engine.now, life, intents))
+
+    def _launches_of(self, attempt: str) -> int:
+        """How often it was meant to be begun; whoever adopts it does not begin it."""
+        return sum(isinstance(one, ev.LaunchIntended) for one in self.intents.get(attempt, ()))
 
     def process_ended(self, process: Process, status: int) -> None:
         for run in self.executions.get(process.attempt, ()):
