@@ -59,7 +59,7 @@ BUGS = (
         "    if host.is_up or not host.since_s:\n",
     ),
     Bug(
-        "epoch not checked (sheetd has no leases; this is what fences a daemon)",
+        "epoch not checked (this fences a daemon; leases guard accelerators only)",
         "sheetd/onhost/fence.py",
         "if epoch < newest:",
         "if epoch < 0:",
