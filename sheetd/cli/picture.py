@@ -22,6 +22,7 @@ from sheetd.core.views import restore_hosts, restore_whys
 from sheetd.core.world import Limits, World
 from sheetd.errors import SheetdError
 from sheetd.journal import JournalReader
+from sheetd.journal.lock import holder_of
 from sheetd.journal.requests import REQUESTS_NAME, RequestStore
 
 #: How much of a message fits on a terminal in a few lines.
@@ -91,8 +92,9 @@ class Picture:
 
 def refuse_if_halted(settings: Settings) -> None:
     """Raise SheetdError when the daemon that runs here does not act any more: nobody would do what is asked."""
-    reader = JournalReader(settings.daemon.state_dir)
-    view = None if reader.daemon() is None else reader.view("sheet")
+    if holder_of(settings.daemon.state_dir) is None:
+        return  # it may never have run: what is asked waits for it
+    view = JournalReader(settings.daemon.state_dir).view("sheet")
     halted = "" if view is None else str(view.value.get("halted", ""))
     if halted:
         raise SheetdError(clean_line(f"the daemon that runs here has stopped acting: {halted}", MESSAGE_MAX))
