@@ -7,10 +7,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sheetd.core.events import AttemptAdopted
+from sheetd.core.events import AttemptAdopted, LaunchIntended
 from sheetd.core.lifecycle import Move, after
 from sheetd.core.model import Afterwards, Attempt, Experiment, Proof, Reason, attempt_id, experiment_of
 from sheetd.errors import IllegalTransition
+
+
+def attempt_from(event: LaunchIntended | AttemptAdopted, number: int) -> Attempt:
+    """The attempt as the event that brings it into our books tells it."""
+    return Attempt(
+        id=event.attempt,
+        number=number,
+        host=event.host,
+        slots=event.slots,
+        nonce=event.nonce,
+        machine=event.machine,
+        accelerators=event.accelerators,
+    )
 
 
 def adopted(known: Experiment | None, event: AttemptAdopted) -> Experiment:
@@ -25,20 +38,11 @@ def adopted(known: Experiment | None, event: AttemptAdopted) -> Experiment:
         _closed(Attempt(id=attempt_id(id_, n), number=n, host=event.host, slots=(), nonce=""))
         for n in range(len(kept) + 1, number)
     )
-    attempt = Attempt(
-        id=event.attempt,
-        number=number,
-        host=event.host,
-        slots=event.slots,
-        nonce=event.nonce,
-        machine=event.machine,
-        accelerators=event.accelerators,
-    )
     return replace(
         experiment,
         spec=event.spec,
         phase=after(experiment.phase, Move.ADOPTED),
-        attempts=(*kept, *missing, attempt),
+        attempts=(*kept, *missing, attempt_from(event, number)),
         afterwards=Afterwards.END,
         stop_reason="",
         stop_by_person=False,

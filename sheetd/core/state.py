@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from sheetd.core import events, health
-from sheetd.core.adoption import adopted
+from sheetd.core.adoption import adopted, attempt_from
 from sheetd.core.health import HostHealth
 from sheetd.core.lifecycle import Move, after
 from sheetd.core.model import (
@@ -183,20 +183,11 @@ def _launch_intended(state: State, event: events.LaunchIntended, _now_s: float) 
         raise IllegalTransition(f"{former.id} is not proven to be over: {event.attempt} may not exist")
     if event.attempt != attempt_id(experiment.id, number):
         raise IllegalTransition(f"{event.attempt} is not the next attempt of {experiment.id}")
-    attempt = Attempt(
-        id=event.attempt,
-        number=number,
-        host=event.host,
-        slots=event.slots,
-        nonce=event.nonce,
-        machine=event.machine,
-        accelerators=event.accelerators,
-    )
     state.put(
         replace(
             experiment,
             phase=phase,
-            attempts=(*experiment.attempts, attempt),
+            attempts=(*experiment.attempts, attempt_from(event, number)),
             afterwards=Afterwards.END,
             stop_reason="",
             stop_by_person=False,

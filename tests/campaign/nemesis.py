@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import final
 
@@ -32,7 +33,7 @@ AMBUSH_S = 0.5
 DECOY = 0.6
 
 
-class Thread(threading.Thread):
+class Thread(threading.Thread, ABC):
     """Ends when told, and keeps what went wrong for whoever joins it."""
 
     def __init__(self, name: str, stop: threading.Event) -> None:
@@ -47,8 +48,9 @@ class Thread(threading.Thread):
             self.trouble = trouble
             self.stopping.set()
 
+    @abstractmethod
     def work(self) -> None:
-        raise NotImplementedError
+        """What it does until it is told to stop."""
 
     def pause(self, seconds: float) -> bool:
         """Whether to go on afterwards."""
