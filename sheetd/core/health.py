@@ -24,7 +24,7 @@ QUARANTINE_S, QUARANTINE_S_MAX = 300.0, 4 * 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostHealth:
-    """One host's record. The default is that of a host of which nothing is known."""
+    """One host's record. The default is that of a host of which nothing is known (`UNKNOWN_HEALTH`)."""
 
     #: Who wished that it get nothing new; empty when nobody does.
     drained_by: str = ""
@@ -60,6 +60,10 @@ class HostHealth:
     def is_suspect(self) -> bool:
         """One on trial has no further credit."""
         return len({whose for whose, _ in self.faults}) >= (1 if self.is_on_trial else FAULTS_MAX)
+
+
+#: Of a host of which nothing is known.
+UNKNOWN_HEALTH = HostHealth()
 
 
 def quarantine_s(health: HostHealth) -> float:

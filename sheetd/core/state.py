@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sheetd.core import events, health
 from sheetd.core.adoption import adopted, attempt_from
-from sheetd.core.health import HostHealth
+from sheetd.core.health import UNKNOWN_HEALTH, HostHealth
 from sheetd.core.lifecycle import Move, after
 from sheetd.core.model import (
     Afterwards,
@@ -113,7 +113,7 @@ class State:
             raise IllegalTransition(f"there is no experiment {experiment}") from None
 
     def health_of(self, host: HostName) -> HostHealth:
-        return self.health.get(host, HostHealth())
+        return self.health.get(host, UNKNOWN_HEALTH)
 
     def newest(self, attempt: AttemptId) -> tuple[Experiment, Attempt]:
         experiment = self.experiments.get(experiment_of(attempt))

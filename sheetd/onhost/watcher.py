@@ -21,6 +21,7 @@ from .state import essence
 from .system import System, read_range
 
 COALESCE_S = 0.12  # at most one push for each growing file in this time
+LOOK_S = 1.0  # where the kernel says nothing, everything watched is looked at so often
 CHUNK_BYTES = 64 << 10
 STATED = re.compile(r"(?!\.|rc\.|started\.|exit\.[0-9])")  # what a state is read from, and nothing else announces
 OFFSETS = {"file": "metrics_offset", "log": "scan_offset", "text": "log_offset"}  # kind of growth: how a watch names it
@@ -115,6 +116,7 @@ class Watcher:
         self.inotify: Optional[Inotify] = None
         self.places: Dict[int, Tuple[str, str]] = {}  # inotify watch: attempt, file ("" for the folder)
         self.keepers: Dict[int, str] = {}  # pidfd of a supervisor: attempt
+        self.look_at = 0.0  # where the kernel says nothing: then
         self.poll = select.poll()
 
     def follow(self, wishes: Json) -> Json:
@@ -218,20 +220,25 @@ class Watcher:
             for growth in watched.growths:
                 growth.touched(now)
 
+    def is_blind(self) -> bool:
+        """Whether something may change without the kernel telling us."""
+        return self.inotify is None or not self.system.has_pidfd
+
     def timeout(self) -> Optional[float]:
         """Seconds until something is due; None, for ever, when only the kernel can bring news."""
         now = self.system.boottime()
         dues = [growth.due for watched in self.watched.values() for growth in watched.growths if growth.due is not None]
         dues += [watched.again_at for watched in self.watched.values() if watched.again_at is not None]
         dues += [now for watched in self.watched.values() if watched.changed]
-        dues += [now + 1.0] if self.watched and (self.inotify is None or not self.system.has_pidfd) else []
+        dues += [self.look_at] if self.watched and self.is_blind() else []
         return max(0.0, min(dues) - now) if dues else None
 
     def pushes(self) -> Iterator[Json]:
         """What there is to say now; one bounded frame for each growing file."""
-        if self.inotify is None or not self.system.has_pidfd:
-            self.heed_without_inotify()
         now = self.system.boottime()
+        if self.is_blind() and self.look_at <= now:
+            self.heed_without_inotify()
+            self.look_at = now + LOOK_S
         for name, watched in self.watched.items():
             if watched.changed or (watched.again_at is not None and watched.again_at <= now):
                 former = watched.shown

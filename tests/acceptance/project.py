@@ -89,6 +89,12 @@ class Project:
         env = {**os.environ, **environment}
         self.process = subprocess.Popen(argv, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, env=env)
 
+    def begin(self) -> None:
+        """Start the daemon and wait until it works: from then on it can be asked to end in peace."""
+        before = self.events()
+        self.start()
+        wait_for(lambda: self.events() > before, "the daemon has begun")
+
     def kill(self) -> None:
         """kill -9, and reap."""
         assert self.process is not None

@@ -196,7 +196,7 @@ def rage(
         if thread.trouble is not None:
             raise thread.trouble
     lab.project.kill()
-    lab.project.start()
+    lab.project.begin()
     outcome.storm_s = time.monotonic() - began_s
 
 

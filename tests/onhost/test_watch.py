@@ -10,8 +10,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+from sheetd.onhost.system import System
+from sheetd.onhost.watcher import Watcher
 from tests.onhost.link import ENDED, Link, data_of, until
 from tests.onhost.test_stop import keeper_of
 
@@ -235,3 +238,32 @@ def test_what_is_no_longer_watched_and_then_again_begins_at_the_named_offset(lin
         assert list(watch(link, metrics_offset=0)) == [A]
         assert [point["step"] for point in points_until(link, 1)] == [1]
         link.ask("watch", attempts={})
+
+
+class _Blind:
+    """A machine without inotify and pidfd, whose time a test sets."""
+
+    has_pidfd = False
+    libc = SimpleNamespace(inotify_init1=lambda _flags: -1)
+    now = 100.0
+
+    def boottime(self) -> float:
+        return self.now
+
+
+def test_where_the_kernel_says_nothing_everything_is_looked_at_once_a_second_however_often_somebody_asks(root: Path):
+    looked: list[float] = []
+    machine = _Blind()
+
+    def state(_name: str) -> dict[str, Any]:
+        looked.append(machine.now)
+        return {"state": "absent", "supervised": False}
+
+    watcher = Watcher(cast("System", machine), str(root), state)
+    watcher.follow({A: {"metrics_offset": None}})
+    looked.clear()
+    for _ in range(40):  # four seconds, in which a chatty daemon keeps us awake
+        list(watcher.pushes())
+        assert watcher.timeout() is not None
+        machine.now += 0.1
+    assert len(looked) == 4

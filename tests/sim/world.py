@@ -49,6 +49,8 @@ class Setting:
     hosts: int | None = None
     #: How many cards each host has; drawn when nobody chooses.
     cards: int | None = None
+    #: After the last fault, for at least so long it is watched that what is at rest stays at rest.
+    quiet_s: float = 100.0
     #: Kill whoever comes to this boundary, counted from 0, instead of drawing.
     crash_at: int | None = None
     crash_who: str = ""
@@ -304,7 +306,7 @@ class Simulation:
         begun = engine.now
         while engine.now < begun + LIVENESS_S:
             engine.run(engine.now + 20.0)
-            if engine.now > begun + 100.0 and not self.checker.pending():
+            if engine.now > begun + self.setting.quiet_s and not self.checker.pending():
                 break
         else:
             words = self.checker.pending()
