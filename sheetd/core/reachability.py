@@ -18,8 +18,10 @@ def close_second_names(world: World) -> None:
     """Of several names for one machine the first configured keeps it: on another, its accelerators were used twice."""
     earlier: list[HostView] = []
     for host in world.hosts.values():
+        host.second_names = frozenset()
         first = next((other for other in earlier if _is_same_machine(other, host)), None)
         if first is not None:
+            first.second_names |= {host.name}
             host.closed = (
                 f"it is the same machine as {first.name} (machine id {_short_id(host)}): keep one name, and remove the "
                 f"other with `sheetd host remove {host.name}`"

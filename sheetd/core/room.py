@@ -88,6 +88,7 @@ class Room:
     name: HostName
     units: list[Unit]
     labels: frozenset[str] = frozenset()
+    second_names: frozenset[HostName] = frozenset()
     #: One of `OF_HOST`, or NONE; and the words for it.
     block: Block = Block.NONE
     words: str = ""
@@ -107,9 +108,9 @@ class Room:
         return [unit for unit in self.units if _is_model(unit, need.where) and unit.suits(need)]
 
     def is_called(self, where: str) -> bool:
-        """Whether this is the host's name, or one of its labels."""
+        """Whether this is a name of the host, or one of its labels."""
         wanted = where.strip().casefold()
-        return bool(wanted) and wanted in {self.name.casefold(), *(label.casefold() for label in self.labels)}
+        return bool(wanted) and wanted in {one.casefold() for one in (self.name, *self.second_names, *self.labels)}
 
     def allows(self, where: str) -> bool:
         """Whether `where` (a host name, a label, a word of a model, or nothing) permits anything on it."""
@@ -146,6 +147,7 @@ def _room(world: World, host: HostView, held: list[tuple[Experiment, Attempt]], 
         name=host.name,
         units=[],
         labels=host.labels,
+        second_names=host.second_names,
         block=Block.NONE if on_trial and not held else state.block,
         words=state.waits,
         is_known=state.is_known,

@@ -88,6 +88,8 @@ class HostView:
     facts: HostFacts | None = None
     #: Why it gets no new attempts although it is up, in words.
     closed: str = ""
+    #: Closed ones that are this same machine: who asks for one of them means it.
+    second_names: frozenset[HostName] = frozenset()
     #: Whether another entry for the same machine is meant: both are local, or have folders of their own.
     may_share: bool = False
     #: When a connection to it was lost that was not opened again since.

@@ -9,7 +9,7 @@ from sheetd.core import observation as obs
 from sheetd.core.model import HostName
 from sheetd.core.observation import HostFacts
 from sheetd.core.views import hosts_view, restore_hosts
-from tests.core.story import Story
+from tests.core.story import TRAIN, Story
 
 MACHINE = HostFacts(boot="boot 1", machine_id="c0ffee00c0ffee00", hostname="box")
 
@@ -38,6 +38,15 @@ def test_the_second_name_of_a_machine_gets_no_experiment_and_says_what_to_do() -
     waiting = next(line for line in lines if line["status"] == "waiting")
     assert "gpu1-vpn cannot be used: it is the same machine as gpu1" in str(waiting["message"])
     assert "`sheetd host remove gpu1-vpn`" in str(waiting["message"])
+
+
+def test_a_row_that_asks_for_the_second_name_of_a_machine_gets_the_machine() -> None:
+    """Seed 779 of a planted bug: after a takeover rows were bound to the name that their host had answered under."""
+    story = Story(hosts={"gpu1": 1, "gpu1-vpn": 5, "other": 5}, templates=[replace(TRAIN, where="gpu1-vpn")])
+    story.turn(seen("gpu1-vpn"), seen("gpu1"))
+    story.table.type(template="train", lr=0.1, seed=1)
+    story.wait(10)
+    assert [intent.host for intent in story.told(ev.LaunchIntended)] == ["gpu1"]
 
 
 def test_the_first_configured_name_stays_open_whoever_answers_first() -> None:

@@ -335,8 +335,7 @@ class Checker:
         if not intents:
             self.blame("I6", f"{attempt} runs on {host}, and no intent of it was recorded")
             return
-        machine_of = self.simulation.machine_of
-        intent = next((one for one in intents if machine_of(one.host) == host), None)
+        intent = self._newest_for(attempt, host)
         if intent is None:
             self.blame("I6", f"{attempt} runs on {host}, and was meant for {intents[-1].host}")
             return
@@ -346,10 +345,15 @@ class Checker:
         self.simulation.cards.executed(attempt, intent, env)
         here = (one for one in self.working() if one.machine is process.machine and not self._may_escape(one))
         for other in {one.attempt for one in here} - {attempt}:
-            held = self.intents.get(other, ())
-            if any(machine_of(one.host) == host and set(one.slots) & set(intent.slots) for one in held):
+            held = self._newest_for(other, host)
+            if held is not None and set(held.slots) & set(intent.slots):
                 self.blame("I4", f"{attempt} starts on a slot that {other} uses")
         self.executions[attempt].append(Execution(host, process, k, self.engine.now, life, intents))
+
+    def _newest_for(self, attempt: str, host: str) -> ev.LaunchIntended | ev.AttemptAdopted | None:
+        """A journal that takes over may give a number again that another one gave with other slots."""
+        machine_of = self.simulation.machine_of
+        return next((one for one in reversed(self.intents.get(attempt, ())) if machine_of(one.host) == host), None)
 
     def _launches_of(self, attempt: str) -> int:
         """How often it was meant to be begun; whoever adopts it does not begin it."""

@@ -19,6 +19,9 @@ from tests.sim.sheet import Column, Line
 if TYPE_CHECKING:
     from tests.sim.world import Simulation
 
+#: Columns of which the template takes a value.
+PARAMETERS = ("lr", "seed")
+
 
 @dataclass(eq=False)
 class Order:
@@ -217,7 +220,10 @@ class People:
 
     @staticmethod
     def mark(order: Order, what: str) -> None:
-        """An edited row whose id is gone is recognised only by a daemon that saw both happen (README, Open points)."""
+        """An edited row whose id is gone is recognised only by a daemon that saw both happen (README, Open points).
+
+        Seed 598: a parameter's header was renamed and an id cleared while the API gave no answer.
+        """
         order.marks.add(what)
         order.is_doubtful = order.is_doubtful or len(order.marks) > 1
 
@@ -319,6 +325,9 @@ class People:
 
         def change() -> None:
             rename("renamed")
+            if was in PARAMETERS:  # every row says something else now
+                for order in self.orders.values():
+                    self.mark(order, "its header was renamed")
             self.later(lambda: rename(was))
 
         self.pending_columns.append(change)

@@ -52,11 +52,11 @@ BUGS = (
     Bug(
         "unreachable treated as failed",
         "sheetd/core/absorb.py",
-        "    if host.is_up or not host.since_s:\n",
+        "    if was_up or not host.since_s:\n",
         "    for attempt in [one for one in host.attempts if one in world.state.live]:\n"
         "        from sheetd.core.observation import Seen\n"
         "        _remember(world, host, attempt, AttemptSeen(state=Seen.LOST), now_s)\n"
-        "    if host.is_up or not host.since_s:\n",
+        "    if was_up or not host.since_s:\n",
     ),
     Bug(
         "epoch not checked (this fences a daemon; leases guard accelerators only)",
