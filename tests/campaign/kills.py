@@ -2,7 +2,8 @@
 
 Three parts: the storm, until the wanted number of kills was delivered; rest, in which nothing is broken any more and
 every row must come to its end; the judgement. One seed gives one storm of draws, not one history: what is alive when a
-blow falls is decided by real processes.
+blow falls is decided by real processes. More than ROUND kills are several storms, one after the other, each with hosts,
+a journal and a sheet of its own and a seed one higher, so that each can be had again alone.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from sheetd.journal import JournalReader
@@ -26,6 +27,8 @@ from tests.campaign.laboratory import Laboratory
 from tests.campaign.nemesis import DaemonNemesis, HostNemesis, Thread
 from tests.campaign.tally import Tally
 
+#: So many kills leave about as many rows in a sheet.
+ROUND = 1000
 LOOK_S = 1.0
 #: Rows that are not at their end, for each slot: so that none is ever idle for want of work.
 ROWS_FOR_EACH_SLOT = 3
@@ -52,10 +55,12 @@ class Storm:
 
 @dataclass
 class Outcome:
-    """What came of it; every number may be added to another campaign's."""
+    """What came of it."""
 
     storm: Storm
     tally: Tally
+    #: Storms that were begun.
+    rounds: int = 0
     experiments: int = 0
     attempts: int = 0
     executions: int = 0
@@ -67,7 +72,7 @@ class Outcome:
     seconds: float = 0.0
     cpu_s: float = 0.0
     violations: list[str] = field(default_factory=list)
-    kept: str | None = None
+    kept: list[str] = field(default_factory=list)
     is_interrupted: bool = False
     #: The rig or the campaign itself failed: nothing can be said of sheetd.
     broken: str | None = None
@@ -76,6 +81,7 @@ class Outcome:
         return {
             "campaign": "kills",
             "seed": self.storm.seed,
+            "rounds": self.rounds,
             "kills_total": self.tally.total,
             "kills": dict(sorted(self.tally.kills.items())),
             "faults": dict(sorted(self.tally.faults.items())),
@@ -96,6 +102,27 @@ class Outcome:
             "interrupted": self.is_interrupted,
             "broken": self.broken,
         }
+
+    def add(self, one: Outcome) -> None:
+        """What came of one round."""
+        for mine, its in (
+            (self.tally.kills, one.tally.kills),
+            (self.tally.faults, one.tally.faults),
+            (self.tally.decoys, one.tally.decoys),
+            (self.statuses, one.statuses),
+        ):
+            mine.update(its)
+        self.experiments += one.experiments
+        self.attempts += one.attempts
+        self.executions += one.executions
+        self.restarts += one.restarts
+        self.storm_s += one.storm_s
+        self.seconds += one.seconds
+        self.cpu_s += one.cpu_s
+        self.numbers_missing += one.numbers_missing
+        self.violations += [f"seed {one.storm.seed}: {violation}" for violation in one.violations]
+        self.kept += one.kept
+        self.rounds += 1
 
 
 class Typist:
@@ -154,14 +181,14 @@ def run(storm: Storm, outcome: Outcome, tell: Tell) -> None:
                 stuck = rest(storm, lab, typist, tell)
                 outcome.violations += [*stuck, *examine(lab, typist, outcome)]
         except Exception:
-            outcome.kept = str(lab.folder)
+            outcome.kept = [str(lab.folder)]
             raise
         finally:
             outcome.seconds = time.monotonic() - began_s
             outcome.cpu_s = lab.cpu_s()
             if outcome.violations or storm.keep:
-                outcome.kept = str(lab.folder)
-            lab.keep_folder = outcome.kept is not None
+                outcome.kept = [str(lab.folder)]
+            lab.keep_folder = bool(outcome.kept)
 
 
 def rage(
@@ -258,7 +285,13 @@ def main(chosen: argparse.Namespace, tell: Tell) -> Outcome:
     storm = Storm(**{one.name: getattr(chosen, one.name) for one in fields(Storm)})
     outcome = Outcome(storm, Tally(storm.count))
     try:
-        run(storm, outcome, tell)
+        for number, done in enumerate(range(0, storm.count, ROUND)):
+            part = replace(storm, seed=storm.seed + number, count=min(ROUND, storm.count - done))
+            one = Outcome(part, Tally(part.count))
+            try:
+                run(part, one, lambda kills, _, words, done=done: tell(done + kills, storm.count, words))
+            finally:
+                outcome.add(one)
     except KeyboardInterrupt:
         outcome.is_interrupted = True
     except Exception:  # noqa: BLE001 - told in the summary, which must come whatever happens

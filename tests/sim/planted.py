@@ -3,140 +3,133 @@
     python -m tests.sim.planted                 all of them; one that is not found is a blind spot
     python -m tests.sim.planted --only tomb
 
-Each is the smallest change that breaks the promise. A change whose text is not found any more fails loudly.
+Each is the smallest change that breaks the promise.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-from tests.check import ROOT
-
-
-@dataclass(frozen=True)
-class Bug:
-    name: str
-    path: str
-    before: str
-    after: str
-
+from tests.planting import Bug, Change, planted
 
 BUGS = (
     Bug(
         "start marker without O_EXCL, and a lock that excludes nobody",
-        "sheetd/onhost/attempt.py",
-        "fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)",
-        "pass",
+        Change(
+            "sheetd/onhost/attempt.py",
+            "fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+            "pass",
+        ),
+        Change(
+            "sheetd/onhost/system.py",
+            "            os.link(fresh, path)\n        except FileExistsError:\n            return False\n        finally:\n            os.unlink(fresh)\n",  # noqa: E501 - a text that is matched or sent whole
+            "            os.replace(fresh, path)\n        finally:\n            pass\n",
+        ),
     ),
     Bug(
         "acknowledged before the commit",
-        "sheetd/journal/sqlite.py",
-        "        if not events:\n            return\n",
-        '        events, self._late = getattr(self, "_late", []), list(events)\n        if not events:\n            return\n',  # noqa: E501 - a text that is matched or sent whole
+        Change(
+            "sheetd/journal/sqlite.py",
+            "        if not events:\n            return\n",
+            '        events, self._late = getattr(self, "_late", []), list(events)\n        if not events:\n            return\n',  # noqa: E501 - a text that is matched or sent whole
+        ),
     ),
     Bug(
         "written by a remembered row number",
-        "sheetd/core/render.py",
-        "yield CellUpdate(row=row.index,",
-        "yield CellUpdate(row=_REMEMBERED.setdefault(row.id, row.index) if row.id else row.index,",
+        Change(
+            "sheetd/core/render.py",
+            "yield CellUpdate(row=row.index,",
+            "yield CellUpdate(row=_REMEMBERED.setdefault(row.id, row.index) if row.id else row.index,",
+        ),
+        Change(
+            "sheetd/core/render.py",
+            "def plan_write(",
+            "_REMEMBERED: dict[str, int] = {}\n\n\ndef plan_write(",
+        ),
     ),
     Bug(
         "unreachable treated as failed",
-        "sheetd/core/absorb.py",
-        "    if was_up or not host.since_s:\n",
-        "    for attempt in [one for one in host.attempts if one in world.state.live]:\n"
-        "        from sheetd.core.observation import Seen\n"
-        "        _remember(world, host, attempt, AttemptSeen(state=Seen.LOST), now_s)\n"
-        "    if was_up or not host.since_s:\n",
+        Change(
+            "sheetd/core/absorb.py",
+            "    if was_up or not host.since_s:\n",
+            "    for attempt in [one for one in host.attempts if one in world.state.live]:\n        from sheetd.core.observation import Seen\n        _remember(world, host, attempt, AttemptSeen(state=Seen.LOST), now_s)\n    if was_up or not host.since_s:\n",  # noqa: E501 - a text that is matched or sent whole
+        ),
     ),
     Bug(
         "epoch not checked (this fences a daemon; leases guard accelerators only)",
-        "sheetd/onhost/fence.py",
-        "if epoch < newest:",
-        "if epoch < 0:",
+        Change(
+            "sheetd/onhost/fence.py",
+            "if epoch < newest:",
+            "if epoch < 0:",
+        ),
     ),
     Bug(
         "action consumed twice",
-        "sheetd/core/intake.py",
-        "if row is not None and row.action != word and id_ not in world.misplaced:",
-        "if row is None or row.action != word:",
+        Change(
+            "sheetd/core/intake.py",
+            "if row is not None and row.action != word and id_ not in world.misplaced:",
+            "if row is None or row.action != word:",
+        ),
     ),
     Bug(
         "id not journalled before it is written",
-        "sheetd/journal/sqlite.py",
-        "        if not events:\n            return\n",
-        '        events = [event for event in events if event.kind != "IdAssigned"]\n        if not events:\n            return\n',  # noqa: E501 - a text that is matched or sent whole
+        Change(
+            "sheetd/journal/sqlite.py",
+            "        if not events:\n            return\n",
+            '        events = [event for event in events if event.kind != "IdAssigned"]\n        if not events:\n            return\n',  # noqa: E501 - a text that is matched or sent whole
+        ),
     ),
     Bug(
         "tombstone ignored",
-        "sheetd/onhost/agent.py",
-        'if attempt.has("tomb"):\n            raise',
-        "if False:\n            raise",
+        Change(
+            "sheetd/onhost/agent.py",
+            'if attempt.has("tomb"):\n            raise',
+            "if False:\n            raise",
+        ),
     ),
     Bug(
         "slot released before the kill is verified",
-        "sheetd/onhost/supervisor.py",
-        "        begun = self.system.boottime()\n        patience",
-        "        return\n        begun = self.system.boottime()\n        patience",
+        Change(
+            "sheetd/onhost/supervisor.py",
+            "        begun = self.system.boottime()\n        patience",
+            "        return\n        begun = self.system.boottime()\n        patience",
+        ),
     ),
     Bug(
         "what somebody else uses counts as free",
-        "sheetd/onhost/accelerators.py",
-        'return ("foreign", "used by {}".format(people(others)))',
-        'return ("free", "free in two samples")',
+        Change(
+            "sheetd/onhost/accelerators.py",
+            'return ("foreign", "used by {}".format(people(others)))',
+            'return ("free", "free in two samples")',
+        ),
     ),
     Bug(
         "an accelerator is given away while an attempt has it",
-        "sheetd/core/room.py",
-        "                alone.add(one.id)\n",
-        "                pass\n",
+        Change(
+            "sheetd/core/room.py",
+            "                alone.add(one.id)\n",
+            "                pass\n",
+        ),
     ),
     Bug(
         "restart budget not persisted",
-        "sheetd/onhost/supervisor.py",
-        "return [end for end in loaded if end is not None]",
-        "return [end for end in loaded if end is not None][-1:]",
+        Change(
+            "sheetd/onhost/supervisor.py",
+            "return [end for end in loaded if end is not None]",
+            "return [end for end in loaded if end is not None][-1:]",
+        ),
     ),
 )
-EXTRA = {
-    "start marker without O_EXCL, and a lock that excludes nobody": (
-        "sheetd/onhost/system.py",
-        "            os.link(fresh, path)\n        except FileExistsError:\n            return False\n        finally:\n            os.unlink(fresh)\n",  # noqa: E501 - a text that is matched or sent whole
-        "            os.replace(fresh, path)\n        finally:\n            pass\n",
-    ),
-    "written by a remembered row number": (
-        "sheetd/core/render.py",
-        "def plan_write(",
-        "_REMEMBERED: dict[str, int] = {}\n\n\ndef plan_write(",
-    ),
-}
-
-
-def plant(copy: Path, bug: Bug) -> None:
-    for path, before, after in ((bug.path, bug.before, bug.after), *([EXTRA[bug.name]] if bug.name in EXTRA else [])):
-        file = copy / path
-        text = file.read_text(encoding="utf-8")
-        if before not in text:
-            raise LookupError(f"{path} does not say {before!r} any more: plant {bug.name} elsewhere")
-        file.write_text(text.replace(before, after, 1), encoding="utf-8")
 
 
 def find(bug: Bug, seeds: int, jobs: int) -> str:
     """The first seed that finds it, and how long that took."""
-    with tempfile.TemporaryDirectory(prefix="sheetd-planted-") as folder:
-        copy = Path(folder) / "copy"
-        for name in ("sheetd", "tests"):
-            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        plant(copy, bug)
+    with planted(bug) as copy:
         command = [sys.executable, "-m", "tests.sim", "--seeds", f"0..{seeds - 1}", "--jobs", str(jobs), "--stop"]
         began = time.monotonic()
         said = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False).stdout

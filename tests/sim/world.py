@@ -226,7 +226,7 @@ class Simulation:
             machine.rate = self.engine.stream(f"H17 {name}").uniform(0.97, 1.03)
             self.engine.fault("H17 the host's clock drifts", f"{name} {machine.rate:.4f}")
         machine.has_inotify = self.engine.stream(f"inotify {name}").random() < 0.8
-        machine.slowness = self.engine.stream(f"H12 {name}").choice([0.05, 1.0]) if "H12" in self.kinds else 0.0
+        machine.slowness = self.engine.stream(f"H12 {name}").choice([0.05, 1.0, 15.0]) if "H12" in self.kinds else 0.0
         machine.pid_last = 360 if "D7" in self.kinds else 30_000
         machine.boundary = self._host_boundary
         machine.loses = lambda verb: self.at_boundary("answer", verb)
