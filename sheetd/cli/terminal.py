@@ -30,9 +30,9 @@ def complain(text: str) -> None:
     err.print(f"[bold red]sheetd:[/] {escape(text)}", soft_wrap=True)
 
 
-def settings_of(config: Path | None) -> Settings:
-    """The settings that a verb works with. Raises ConfigError."""
-    return load_settings(config if config is not None else default_config_path())
+def settings_of(config: Path | None, *, needs_hosts: bool = True) -> Settings:
+    """The settings that a verb works with. Raises ConfigError, also for a file without hosts if it `needs_hosts`."""
+    return load_settings(config if config is not None else default_config_path(), needs_hosts=needs_hosts)
 
 
 def status_style(word: str) -> str:

@@ -114,6 +114,18 @@ def test_a_host_is_added_after_its_key_was_compared_and_everything_was_tried(lab
 
 
 @needs_sshd
+def test_the_very_first_host_is_added_to_a_file_without_any(lab: Lab, server: LightSshd) -> None:
+    server.trust(server.port)
+    without = lab.config.read_text().removesuffix(OWN)
+    lab.config.write_text(without)
+    code, said = lab.type("check")
+    assert (code, "`sheetd host add NAME`" in said) == (1, True), "all other commands need one"
+    code, said = lab.type("add", "light", "--quick")
+    assert code == 0, said
+    assert lab.config.read_text() == f'{without}\n[[hosts]]\nname = "light"\n'
+
+
+@needs_sshd
 @pytest.mark.parametrize("answer", ["n\n", "\n", "no idea\n"])
 def test_whatever_is_not_yes_is_no(lab: Lab, answer: str) -> None:
     before = lab.config.read_text()
