@@ -233,7 +233,9 @@ def test_a_name_that_leads_nowhere_says_where_it_belongs(tmp_path: Path) -> None
     (tmp_path / "config").write_text(f"Host *\n IdentityFile {key}\n")
     code, said = lab_with(tmp_path / "lab", tmp_path / "config").type("add", "no-such-host.invalid")
     assert code == 1
-    assert "Is there a `Host no-such-host.invalid` with its HostName in the SSH configuration?" in said
+    assert "the name no-such-host.invalid cannot be looked up" in said
+    assert f"{tmp_path / 'config'} has no HostName for it, and DNS and /etc/hosts were asked" in said
+    assert f"add `Host no-such-host.invalid` to {tmp_path / 'config'}, and below it its `HostName`" in said
 
 
 def test_a_name_that_cannot_be_one_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
