@@ -71,3 +71,10 @@ def test_explain_says_all_of_why_a_host_is_quarantined_and_the_row_the_gist(
     assert told["message"].endswith("(3 attempts ended by its fault)")
     assert told["waits"]["hosts"][0]["says"] == f"is {host['why']}"
     assert "the last: its processes vanished from alpha" in host["why"]
+
+
+def test_the_table_of_hosts_has_every_word_there_is(journal: SqliteJournal, look: Look) -> None:
+    story = Story(hosts={"alpha": 1}, templates=[TRAIN])
+    story.world.hosts[ALPHA].closed = "it is the same machine as beta"
+    tell(story, journal)
+    assert "closed" in look("hosts")
