@@ -40,7 +40,7 @@ def explain(
     if as_json:
         out.print_json(json.dumps({"daemon": picture.daemon or None, **data}))
         return
-    out.print(headline(picture))
+    out.print(headline(picture), soft_wrap=True)
     out.print(Text.assemble(f"{id_} ", (data["status"], status_style(data["status"]))))
     message = clean_line(str(data["message"]), MESSAGE_MAX)
     if message:

@@ -34,7 +34,7 @@ def hosts(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         out.print_json(json.dumps({"daemon": picture.daemon or None, "hosts": rows}))
         return
-    out.print(headline(picture))
+    out.print(headline(picture), soft_wrap=True)
     out.print(_host_table(rows))
     if any(row["accelerators"] for row in rows):
         out.print()

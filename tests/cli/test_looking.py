@@ -78,3 +78,23 @@ def test_the_table_of_hosts_has_every_word_there_is(journal: SqliteJournal, look
     story.world.hosts[ALPHA].closed = "it is the same machine as beta"
     tell(story, journal)
     assert "closed" in look("hosts")
+
+
+def test_status_says_above_the_table_why_the_sheet_is_left_alone(journal: SqliteJournal, look: Look) -> None:
+    story = Story(hosts={"alpha": 1}, templates=[TRAIN])
+    story.table.type(template="train", lr=0.1)
+    story.wait(8)
+    tell(story, journal)
+    assert "left alone" not in look("status")
+    assert json.loads(look("status", "--json"))["sheet"]["unclear"] == ""
+
+    story.table.header[story.table.header.index("host")] = "status"
+    story.table.changed()
+    story.wait(8)
+    journal.cache_view("sheet", sheet_view(story.world))
+    why = 'two columns are called "status": rename one of them'
+    says = f"the sheet is left alone: {why}; until then no row is taken in and no cell written, and what runs goes on"
+    headline, line, *_, counts = look("status").splitlines()
+    assert (headline.startswith("daemon running"), line, counts) == (True, says, "running 1")
+    assert json.loads(look("status", "--json"))["sheet"]["unclear"] == why
+    assert says in look("explain", story.table.lines[0]["id"]), "who asks about a row hears of it, too"
