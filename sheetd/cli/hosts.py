@@ -18,7 +18,14 @@ from sheetd.core.model import HostName
 from sheetd.core.text import clean_line
 from sheetd.core.views import held_slots, is_slot_of
 
-STYLES = {"up": "green", "on trial": "yellow", "drained": "yellow", "quarantined": "red", "closed": "red", "down": "red"}
+STYLES = {
+    "up": "green",
+    "on trial": "yellow",
+    "drained": "yellow",
+    "quarantined": "red",
+    "closed": "red",
+    "down": "red",
+}
 USE_STYLES = {"free": "green", "ours": "blue", "foreign": "yellow", "cooling down": "yellow", "sick": "red"}
 MODEL_MAX, WHY_MAX = 32, 120
 

@@ -56,7 +56,7 @@ def as_data(picture: Picture) -> dict[str, object]:
 
 
 def headline(picture: Picture) -> str:
-    """One line: does the daemon run, does it see the sheet, does it still act. A second one while it leaves it alone."""
+    """One line: does the daemon run, see the sheet, still act. And one for why the sheet is left alone, if it is."""
     alive = f"[green]running[/] ({escape(picture.daemon)})" if picture.daemon else "[red]not running[/]"
     line = f"daemon {alive}"
     problem, unclear = (str(picture.sheet.get(name) or "") for name in ("problem", "unclear"))

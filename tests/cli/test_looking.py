@@ -1,4 +1,4 @@
-"""What `sheetd explain`, `hosts` and `status` show of what a daemon has recorded and told, in the daemon's own words."""
+"""What `sheetd explain`, `hosts` and `status` show of what a daemon has recorded and told, in its own words."""
 
 from __future__ import annotations
 
@@ -53,9 +53,7 @@ def tell(story: Story, journal: SqliteJournal) -> None:
         journal.cache_view(name, view)
 
 
-def test_explain_says_all_of_why_a_host_is_quarantined_and_the_row_the_gist(
-    journal: SqliteJournal, look: Look
-) -> None:
+def test_explain_says_all_of_why_a_host_is_quarantined_and_the_row_the_gist(journal: SqliteJournal, look: Look) -> None:
     story = Story(hosts={"alpha": 3}, templates=[TRAIN])
     lines = [story.table.type(template="train", lr=0.1 + number) for number in range(3)]
     story.wait(8)
