@@ -32,6 +32,11 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: (https://developers.google.com/workspace/sheets/api/limits).
 _GOOGLE_POLL_S_MIN = 1.0
 
+_NO_HOST = (
+    "names no host: add one with `sheetd host add NAME`, NAME as in `ssh NAME`;"
+    ' or [[hosts]] with name = "this-machine" and local = true to use this one'
+)
+
 Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
 
@@ -256,8 +261,6 @@ class _File(Section):
     @field_validator("hosts")
     @classmethod
     def _distinct(cls, hosts: tuple[HostSettings, ...]) -> tuple[HostSettings, ...]:
-        if not hosts:
-            raise ValueError('names no host: add [[hosts]] with name = "this-machine" and local = true to begin with')
         names = [host.name for host in hosts]
         for name in names:
             if names.count(name) > 1:
@@ -279,12 +282,15 @@ class Settings:
     hosts: tuple[HostSettings, ...]
 
 
-def load_settings(path: Path) -> Settings:
+def load_settings(path: Path, *, needs_hosts: bool = True) -> Settings:
     """Read and check the file. Raises ConfigError that names every mistake, one on a line."""
     path = path.expanduser().absolute()
     if not path.exists():
         raise ConfigError(f"there is no {path}: write one with `sheetd init`, or say where it is with --config")
-    found = TomlFile(path).build(_File)
+    file = TomlFile(path)
+    found = file.build(_File)
+    if needs_hosts and not found.hosts:
+        raise ConfigError(file.complaint(("hosts",), _NO_HOST))
     return Settings(path=path, sheet=found.sheet, daemon=found.daemon, placement=found.placement, hosts=found.hosts)
 
 

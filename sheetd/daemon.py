@@ -22,7 +22,7 @@ from sheetd.core.observation import MetricsReported
 from sheetd.core.plan import Chance, Now, Plan
 from sheetd.core.quarantine import answer_to, heard
 from sheetd.core.reconcile import reconcile, record
-from sheetd.core.views import hosts_view, sheet_view, waits_view
+from sheetd.core.views import hosts_view, sheet_view, waits_view, why_unclear
 from sheetd.core.world import World
 from sheetd.effects import Ports, carry_out
 from sheetd.errors import JournalError
@@ -201,9 +201,7 @@ class Daemon:
         self._trouble = why
 
     def _say_unclear_sheet(self) -> None:
-        """A header that cannot be understood leaves no cell to say so in."""
-        view = self.world.sheet
-        unclear = "; ".join(view.layout.problems) if view is not None else ""
+        unclear = why_unclear(self.world)
         if unclear != self._unclear:
             log.warning("the sheet is left alone: %s", unclear) if unclear else log.warning("the sheet is clear again")
         self._unclear = unclear

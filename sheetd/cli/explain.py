@@ -18,6 +18,7 @@ from sheetd.cli.picture import MESSAGE_MAX, Picture, take_picture
 from sheetd.cli.status import headline
 from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of, status_style
 from sheetd.core import events as ev
+from sheetd.core.hostwords import quarantine_text
 from sheetd.core.model import Attempt, Experiment, Phase
 from sheetd.core.render import duration_text, wall_text
 from sheetd.core.text import clean_line
@@ -39,7 +40,7 @@ def explain(
     if as_json:
         out.print_json(json.dumps({"daemon": picture.daemon or None, **data}))
         return
-    out.print(headline(picture))
+    out.print(headline(picture), soft_wrap=True)
     out.print(Text.assemble(f"{id_} ", (data["status"], status_style(data["status"]))))
     message = clean_line(str(data["message"]), MESSAGE_MAX)
     if message:
@@ -103,7 +104,7 @@ def _waits(picture: Picture, why: Why, need: Need) -> dict[str, Any]:
 def _says(picture: Picture, one: HostWhy, need: Need) -> str:
     words = host_words(one, need)
     health = picture.world.state.health_of(one.host)
-    return f"{words}: {health.quarantine}" if one.block is Block.QUARANTINED and health.quarantine else words
+    return f"is {quarantine_text(health)}" if one.block is Block.QUARANTINED and health.quarantine else words
 
 
 def _attempts(picture: Picture, experiment: Experiment) -> Iterator[dict[str, Any]]:

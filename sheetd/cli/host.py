@@ -59,7 +59,7 @@ def add(
     [dim]Examples:[/]  sheetd host add gpu1 --slots 2 --label a100
     sheetd host add gpu1 --yes --fingerprint SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE
     """
-    settings = settings_of(config)
+    settings = settings_of(config, needs_hosts=False)  # the first host is added to none
     if yes and not fingerprints:
         raise ConfigError("--yes needs --fingerprint SHA256:...: a host key that nobody compared is never accepted")
     known = next((host for host in settings.hosts if host.name == name), None)

@@ -18,7 +18,14 @@ from sheetd.core.model import HostName
 from sheetd.core.text import clean_line
 from sheetd.core.views import held_slots, is_slot_of
 
-STYLES = {"up": "green", "on trial": "yellow", "drained": "yellow", "quarantined": "red", "down": "red"}
+STYLES = {
+    "up": "green",
+    "on trial": "yellow",
+    "drained": "yellow",
+    "quarantined": "red",
+    "closed": "red",
+    "down": "red",
+}
 USE_STYLES = {"free": "green", "ours": "blue", "foreign": "yellow", "cooling down": "yellow", "sick": "red"}
 MODEL_MAX, WHY_MAX = 32, 120
 
@@ -34,7 +41,7 @@ def hosts(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         out.print_json(json.dumps({"daemon": picture.daemon or None, "hosts": rows}))
         return
-    out.print(headline(picture))
+    out.print(headline(picture), soft_wrap=True)
     out.print(_host_table(rows))
     if any(row["accelerators"] for row in rows):
         out.print()

@@ -104,10 +104,10 @@ def take_picture(settings: Settings) -> Picture:
     """Read the journal and the views. Raises JournalError when there is nothing to read."""
     reader = JournalReader(settings.daemon.state_dir)
     holder = reader.daemon()
-    clock = SystemClock()
+    wall_s = SystemClock().wall_s()
     state = State()
     for recorded in reader.events():
-        state.apply(recorded.event, 0.0)
+        state.apply(recorded.event, recorded.wall_s - wall_s)  # the clock of this picture stands at 0: pauses pass
     hosts = reader.view("hosts")
     sheet, waits = reader.view("sheet"), reader.view("waits")
     told = {} if sheet is None else sheet.value
@@ -122,7 +122,7 @@ def take_picture(settings: Settings) -> Picture:
     return Picture(
         daemon="" if holder is None else str(holder),
         world=world,
-        now=Now(s=0.0, wall_s=clock.wall_s()),
+        now=Now(s=0.0, wall_s=wall_s),
         sheet=told,
         hosts={} if hosts is None else hosts.value,
         reader=reader,

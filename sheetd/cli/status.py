@@ -33,7 +33,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         out.print_json(json.dumps(as_data(picture)))
         return
-    out.print(headline(picture))
+    out.print(headline(picture), soft_wrap=True)
     address = sheet_address(settings) if picture.daemon else ""
     if address:
         out.print(Text(f"the sheet is at {address}"), soft_wrap=True)
@@ -56,13 +56,19 @@ def as_data(picture: Picture) -> dict[str, object]:
 
 
 def headline(picture: Picture) -> str:
-    """One line: does the daemon run, does it see the sheet, does it still act."""
+    """One line: does the daemon run, see the sheet, still act. And one for why the sheet is left alone, if it is."""
     alive = f"[green]running[/] ({escape(picture.daemon)})" if picture.daemon else "[red]not running[/]"
     line = f"daemon {alive}"
-    if picture.daemon and picture.sheet.get("problem"):
-        line += f"; [yellow]sheet: {escape(str(picture.sheet['problem']))}[/]"
+    problem, unclear = (str(picture.sheet.get(name) or "") for name in ("problem", "unclear"))
+    if picture.daemon and problem != unclear:
+        line += f"; [yellow]sheet: {escape(problem)}[/]"
     if picture.sheet.get("halted"):
         line += f"; [bold red]stopped acting: {escape(str(picture.sheet['halted']))}[/]"
+    if picture.daemon and unclear:
+        line += (
+            f"\n[yellow]the sheet is left alone: {escape(unclear)}; "
+            "until then no row is taken in and no cell written, and what runs goes on[/]"
+        )
     return line
 
 

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from sheetd.config import Settings, default_config_path, load_settings
+from sheetd.config import CONFIG_NAME, CONFIG_VARIABLE, Settings, default_config_path, load_settings
 from sheetd.core.colours import ROW_COLOURS
 
 out = Console(highlight=False)
@@ -20,7 +20,12 @@ err = Console(stderr=True, highlight=False)
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="The configuration file. Default: sheetd.toml here, or the one in use."),
+    typer.Option(
+        "--config",
+        "-c",
+        help=f"The configuration file, which names the sheet, the hosts and the templates. If not given: {CONFIG_NAME} "
+        f"in this folder, or else the file that ${CONFIG_VARIABLE} names, or else ~/.config/sheetd/{CONFIG_NAME}.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
 
@@ -30,9 +35,9 @@ def complain(text: str) -> None:
     err.print(f"[bold red]sheetd:[/] {escape(text)}", soft_wrap=True)
 
 
-def settings_of(config: Path | None) -> Settings:
-    """The settings that a verb works with. Raises ConfigError."""
-    return load_settings(config if config is not None else default_config_path())
+def settings_of(config: Path | None, *, needs_hosts: bool = True) -> Settings:
+    """The settings that a verb works with. Raises ConfigError, also for a file without hosts if it `needs_hosts`."""
+    return load_settings(config if config is not None else default_config_path(), needs_hosts=needs_hosts)
 
 
 def status_style(word: str) -> str:

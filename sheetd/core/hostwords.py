@@ -13,6 +13,8 @@ from sheetd.core.why import Block
 from sheetd.core.world import OVER, HostView, World
 
 NOTE_MAX = 200
+#: So much of why a host is quarantined fits into the row of everybody who waits for it; `sheetd hosts` tells it all.
+GIST_MAX = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,7 @@ def state_of(world: World, host: HostView) -> HostState:
             is_known=is_known,
         )
     if health.quarantine:
-        waits = f"is quarantined until {clock_text(health.until_wall_s)}"
+        waits = f"is quarantined until {clock_text(health.until_wall_s)} ({_gist(health.quarantine)})"
         return HostState(word="quarantined", block=Block.QUARANTINED, why=said, waits=waits, is_known=is_known)
     if not is_known:
         why = "; ".join(part for part in ("its accelerators are being looked at", said) if part)
@@ -64,9 +66,19 @@ def _records(health: HostHealth) -> tuple[str, ...]:
     """What the journal holds against it."""
     return (
         f"drained by {health.drained_by}: it gets nothing new until `sheetd host resume`" if health.drained_by else "",
-        f"quarantined until {clock_text(health.until_wall_s)}: {health.quarantine}" if health.quarantine else "",
+        quarantine_text(health) if health.quarantine else "",
         "on trial after its quarantine: one attempt at a time until one has run well" if health.is_on_trial else "",
     )
+
+
+def quarantine_text(health: HostHealth) -> str:
+    """All of it, where there is room."""
+    return f"quarantined until {clock_text(health.until_wall_s)}: {health.quarantine}"
+
+
+def _gist(why: str) -> str:
+    """What kind of fault it is; the particulars come behind a colon (`quarantine`)."""
+    return clean_line(why.partition(":")[0].removesuffix(", the last"), GIST_MAX)
 
 
 def _remarks(host: HostView, health: HostHealth) -> tuple[str, ...]:

@@ -113,14 +113,20 @@ def restore_whys(view: Mapping[str, Any]) -> dict[ExperimentId, Why]:
 
 def sheet_view(world: World) -> dict[str, Any]:
     """How the sheet is, what waits and why, and whether we still act."""
-    view = world.sheet
+    view, unclear = world.sheet, why_unclear(world)
     return {
-        "problem": world.sheet_problem or (" ; ".join(view.layout.problems) if view is not None else "not read yet"),
+        "problem": world.sheet_problem or (unclear if view is not None else "not read yet"),
+        "unclear": unclear,
         "rows": 0 if view is None else len(view.by_id) + len(view.unnamed),
         "waiting": dict(world.waiting),
         "drafts": dict(_drafts(world)),
         "halted": world.halted,
     }
+
+
+def why_unclear(world: World) -> str:
+    """What is wrong with the header, for which the sheet is left alone. There is no cell to say so in."""
+    return "" if world.sheet is None else "; ".join(world.sheet.layout.problems)
 
 
 def _drafts(world: World) -> Iterator[tuple[str, dict[str, str]]]:

@@ -74,9 +74,10 @@ _gates_lock = threading.Lock()
 
 def look_up(alias: str, ssh_config: Path | None, *, use_agent: bool = False) -> Target:
     """Raises HostRefused when the configuration cannot be read or names no key."""
-    path = ssh_config or Path("~/.ssh/config").expanduser()
+    usual = Path("~/.ssh/config").expanduser()
+    path = ssh_config or usual
     try:
-        text = expanded(path) if ssh_config or path.exists() else ""
+        text = expanded(path) if path != usual or path.exists() else ""  # ssh(1) does without one too
         options: dict[str, Any] = dict(paramiko.SSHConfig.from_text(text).lookup(alias))
         port = int(options.get("port", SSH_PORT))
     except (OSError, ValueError, ImportError, paramiko.SSHException) as error:  # ImportError: `Match exec`
@@ -86,7 +87,8 @@ def look_up(alias: str, ssh_config: Path | None, *, use_agent: bool = False) -> 
     agent = _agent_of(options.get("identityagent"), use_agent=use_agent)
     if not keys and agent is None:
         tried = ", ".join(named)
-        raise HostRefused("no_key", f"{alias}: no key file: {tried}. Name one as IdentityFile in {path}")
+        stray = f"; it has no HostName for {alias} either: is the name right?" if options["hostname"] == alias else ""
+        raise HostRefused("no_key", f"{alias}: no key file: {tried}. Name one as IdentityFile in {path}{stray}")
     known_hosts = shlex.split(options.get("userknownhostsfile", _USUAL_KNOWN_HOSTS))
     jumps = options.get("proxyjump", "none")
     return Target(
@@ -99,6 +101,7 @@ def look_up(alias: str, ssh_config: Path | None, *, use_agent: bool = False) -> 
         host_key_alias=options.get("hostkeyalias"),
         jumps=() if jumps.lower() == "none" else tuple(jump.strip() for jump in jumps.split(",")),
         proxy_command=options.get("proxycommand"),
+        ssh_config=path,
         agent=agent,
         only_named_keys=str(options.get("identitiesonly", "no")).lower() == "yes",
     )

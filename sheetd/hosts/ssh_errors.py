@@ -56,9 +56,7 @@ def explained(error: Exception, target: Target) -> HostError:
         case paramiko.AuthenticationException() if not is_interruption(error):
             return HostRefused("auth_failed", f"{name}: {at} does not let us in: {error}. `ssh -v {name}` shows more")
         case socket.gaierror():
-            why = f"{name}: the name {target.host} cannot be looked up: {error.strerror}"
-            if target.host == name:
-                why += f". Is there a `Host {name}` with its HostName in the SSH configuration?"
+            why = _lookup_advice(target, error)
         case ConnectionRefusedError():
             why = f"{name}: {at} refuses connections. Does sshd run there, on this port?"
         case TimeoutError():
@@ -69,6 +67,17 @@ def explained(error: Exception, target: Target) -> HostError:
             cause = str(error) or type(error).__name__
             why = f"{name}: no SSH connection to {at}: {cause}. `ssh -v {name}` shows more"
     return HostUnreachable(why)
+
+
+def _lookup_advice(target: Target, error: socket.gaierror) -> str:
+    name, file = target.alias, target.ssh_config
+    asked = f"DNS and /etc/hosts were asked ({error.strerror})"
+    if target.host != name:
+        return f"{name}: the name {target.host} cannot be looked up: {asked}. Correct the HostName of {name} in {file}"
+    return (
+        f"{name}: the name {name} cannot be looked up: {file} has no HostName for it, and {asked}. "
+        f"Correct the name, or add `Host {name}` to {file}, and below it its `HostName`, `User` and `Port`"
+    )
 
 
 def _login_advice(error: LoginRefusedError) -> str:

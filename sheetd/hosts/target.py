@@ -22,6 +22,8 @@ class Target:
     host_key_alias: str | None
     jumps: tuple[str, ...]
     proxy_command: str | None
+    #: The file that was asked.
+    ssh_config: Path
     #: The socket of the ssh-agent whose keys may be used as well; None for none.
     agent: str | None = None
     #: Of the agent's keys only those whose public half lies beside a key file.

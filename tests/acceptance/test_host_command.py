@@ -114,6 +114,18 @@ def test_a_host_is_added_after_its_key_was_compared_and_everything_was_tried(lab
 
 
 @needs_sshd
+def test_the_very_first_host_is_added_to_a_file_without_any(lab: Lab, server: LightSshd) -> None:
+    server.trust(server.port)
+    without = lab.config.read_text().removesuffix(OWN)
+    lab.config.write_text(without)
+    code, said = lab.type("check")
+    assert (code, "`sheetd host add NAME`" in said) == (1, True), "all other commands need one"
+    code, said = lab.type("add", "light", "--quick")
+    assert code == 0, said
+    assert lab.config.read_text() == f'{without}\n[[hosts]]\nname = "light"\n'
+
+
+@needs_sshd
 @pytest.mark.parametrize("answer", ["n\n", "\n", "no idea\n"])
 def test_whatever_is_not_yes_is_no(lab: Lab, answer: str) -> None:
     before = lab.config.read_text()
@@ -221,7 +233,9 @@ def test_a_name_that_leads_nowhere_says_where_it_belongs(tmp_path: Path) -> None
     (tmp_path / "config").write_text(f"Host *\n IdentityFile {key}\n")
     code, said = lab_with(tmp_path / "lab", tmp_path / "config").type("add", "no-such-host.invalid")
     assert code == 1
-    assert "Is there a `Host no-such-host.invalid` with its HostName in the SSH configuration?" in said
+    assert "the name no-such-host.invalid cannot be looked up" in said
+    assert f"{tmp_path / 'config'} has no HostName for it, and DNS and /etc/hosts were asked" in said
+    assert f"add `Host no-such-host.invalid` to {tmp_path / 'config'}, and below it its `HostName`" in said
 
 
 def test_a_name_that_cannot_be_one_is_refused_before_anything_is_asked(tmp_path: Path) -> None:

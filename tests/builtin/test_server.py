@@ -26,6 +26,35 @@ def type_into(store: Store, key: str, row: int, text: str) -> None:
     store.transact(key, "test", ("cells",), change)
 
 
+def test_a_full_disk_is_said_once_and_nothing_typed_is_lost(
+    server: SheetServer, raw: Raw, caplog: pytest.LogCaptureFixture
+):
+    database = server.store._database
+    long = {"rows": [{"values": [{"userEnteredValue": {"stringValue": "x" * 40_000}}]}], "fields": "userEnteredValue"}
+    update = {"updateCells": {**long, "start": {"sheetId": 0, "rowIndex": 1, "columnIndex": 1}}}
+    with Page(server, raw.key) as page:
+        page.hello()
+        op = {"op": "cells", "cells": [[page.rows[0], page.columns[0]["id"], "y" * 40_000]]}
+        database.execute("PRAGMA max_page_count = 1")  # none but those that there are
+        for _ in range(3):
+            answer = raw.batch(update)
+            assert (answer.status_code, answer.json()["error"]["status"]) == (503, "UNAVAILABLE")
+            assert "database or disk is full" in answer.json()["error"]["message"]
+        with pytest.raises(ConnectionClosed) as closed:
+            page.edit(op, seq=1)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1013, "the page comes back and tries again"
+    assert [(record.levelname, record.exc_info) for record in caplog.records] == [("ERROR", None)]
+    assert "cannot be saved (database or disk is full): free some space there" in caplog.text
+    database.execute("PRAGMA max_page_count = 1000000")
+    with Page(server, raw.key) as page:
+        page.hello()
+        assert page.edit(op, seq=1)["rejected"] == []
+    assert raw.batch(update).status_code == 200
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    assert "is saved again" in caplog.text
+
+
 def test_stopping_is_prompt_also_with_an_open_page_which_is_told_to_come_back(tmp_path: Path):
     server = SheetServer(tmp_path / "s").start()
     key = server.store.create_spreadsheet("x")

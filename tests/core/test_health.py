@@ -9,7 +9,7 @@ import pytest
 from sheetd.core import events as ev
 from sheetd.core import observation as obs
 from sheetd.core.health import QUARANTINE_S, QUARANTINE_S_MAX, HostHealth, quarantine_s
-from sheetd.core.hostwords import state_of
+from sheetd.core.hostwords import GIST_MAX, state_of
 from sheetd.core.model import HostName, Reason
 from sheetd.core.observation import AttemptSeen, Exit, Seen
 from sheetd.core.quarantine import answer_to, heard
@@ -60,7 +60,7 @@ def state(story: Story, host: HostName = ALPHA) -> tuple[str, str]:
 # --- what closes a host ------------------------------------------------------------------------------------------
 
 
-def test_three_attempts_that_vanish_quarantine_the_host_and_the_rows_say_until_when():
+def test_three_attempts_that_vanish_quarantine_the_host_and_the_rows_say_until_when_and_why():
     story, lines = suspect()
     (event,) = quarantines(story)
     assert event.for_s == QUARANTINE_S
@@ -68,7 +68,8 @@ def test_three_attempts_that_vanish_quarantine_the_host_and_the_rows_say_until_w
     assert event.why.startswith("3 attempts ended by its fault, the last: its processes vanished from alpha")
     story.wait(10)
     assert {line["status"] for line in lines} == {"waiting"}
-    assert str(lines[0]["message"]).endswith("waits for a host: alpha is quarantined until 22:35 UTC")
+    waits = "waits for a host: alpha is quarantined until 22:35 UTC (3 attempts ended by its fault)"
+    assert str(lines[0]["message"]).endswith(waits)
     word, why = state(story)
     assert (word, why[:28]) == ("quarantined", "quarantined until 22:35 UTC:")
 
@@ -339,4 +340,19 @@ def test_the_host_list_the_row_and_its_data_agree():
     assert view["state"] == "quarantined"
     assert why.hosts[0].block is Block.QUARANTINED
     assert why.hosts[0].words in str(lines[0]["message"])
-    assert why.hosts[0].words.removeprefix("is ") in view["says"]
+    until, _, gist = why.hosts[0].words.removeprefix("is ").removesuffix(")").partition(" (")
+    assert view["says"].startswith(f"{until}: {gist}"), "the row has the beginning of what there is to say"
+
+
+@pytest.mark.parametrize(
+    ("why", "gist"),
+    [
+        ("its disk is full: 1 MiB are free where sheetd keeps its files", "its disk is full"),
+        ("1 of its 2 accelerators gone: GPU-1", "1 of its 2 accelerators gone"),
+        ("x" * 300, "x" * (GIST_MAX - 1) + "…"),
+    ],
+)
+def test_a_row_that_waits_for_a_quarantined_host_says_why_in_few_words(why: str, gist: str):
+    story = Story()
+    story.world.state.health[ALPHA] = HostHealth(quarantine=why, until_wall_s=1.7e9)
+    assert state_of(story.world, story.world.hosts[ALPHA]).waits == f"is quarantined until 22:13 UTC ({gist})"

@@ -111,6 +111,18 @@ def test_a_name_that_does_not_exist_is_said(tmp_path: Path) -> None:
     (tmp_path / "config").write_text(f"Host *\n IdentityFile {tmp_path}/key\n")
     host = SshHost("gpu1", "no-such-host.invalid", tmp_path / "config", epoch=1)
     assert "the name no-such-host.invalid cannot be looked up" in str(failure(host))
+    (tmp_path / "config").write_text(f"Host gpu1\n HostName no-such-host.invalid\n IdentityFile {tmp_path}/key\n")
+    said = str(failure(SshHost("gpu1", "gpu1", tmp_path / "config", epoch=1)))
+    assert f"Correct the HostName of gpu1 in {tmp_path / 'config'}" in said
+
+
+def test_who_has_no_ssh_config_yet_hears_of_keys_and_of_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    said = str(failure(SshHost("gpu1", "gpu1", tmp_path / ".ssh" / "config", epoch=1)))
+    assert "no key file: ~/.ssh/id_ed25519" in said
+    assert "it has no HostName for gpu1 either: is the name right?" in said
 
 
 @pytest.mark.parametrize(

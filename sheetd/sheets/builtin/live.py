@@ -35,6 +35,9 @@ REMEMBERED = 64
 
 LARGEST_MESSAGE = 8 * 2**20
 
+#: What ends the connection. After 1013 a page comes back, and sends again what was not acknowledged.
+_CLOSE_CODES = {404: 4404, 503: 1013}
+
 log = logging.getLogger(__name__)
 
 _CLIENT = re.compile(r"[A-Za-z0-9_-]{8,64}")
@@ -107,7 +110,7 @@ class Hub:
         except asyncio.TimeoutError:
             await _close(socket, 1013, "this page reads too slowly")
         except ApiError as error:
-            await _close(socket, 4404 if error.code == 404 else 4400, error.message)
+            await _close(socket, _CLOSE_CODES.get(error.code, 4400), error.message)
         except KeyError:
             await _close(socket, 4400, "text messages only")
         finally:
@@ -214,7 +217,7 @@ class Hub:
                 viewer.key, viewer.client, kinds, change, message=(viewer.client, seq), answer=answer
             )
         except ApiError as error:
-            if error.code == 404:
+            if error.code in _CLOSE_CODES:
                 raise
             refused = {"cell": None, "text": "", "code": "refused", "why": error.message}
             rev = self.store.snapshot(viewer.key).rev

@@ -7,6 +7,7 @@ again after a lost answer does nothing twice. One process owns the file: a secon
 
 from __future__ import annotations
 
+import logging
 import secrets
 import sqlite3
 import threading
@@ -37,6 +38,11 @@ KEPT_DELETED_ROWS = 10_000
 KEPT_ACKS_PER_CLIENT = 1_000
 KEPT_ACKS = 20_000
 """Bounds of what is kept per spreadsheet for looking back, undo and lost answers."""
+
+#: What SQLite says when the disk is at fault, and not we.
+_DISK_WORDS = ("is full", "disk I/O error", "readonly")
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Listener = Callable[[str, str], None]
@@ -69,6 +75,7 @@ class Store:
         self._lock = threading.RLock()
         self._listeners: list[Listener] = []
         self._books: dict[str, Spreadsheet] = {}
+        self._trouble = ""
         Path(self.path).touch(mode=0o600)
         self._database = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=0.5)
         try:
@@ -169,6 +176,8 @@ class Store:
     ) -> Committed[T]:
         """Run `change` on a draft and commit it, all or nothing; whatever it raises passes through.
 
+        ApiError 503 while the disk takes nothing: the same may be tried again.
+
         `message` (client, seq) makes it idempotent: a repeated one returns the `ack` that `answer` made the first time.
         """
         with self._lock:
@@ -216,14 +225,26 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
         try:
+            self._database.execute("BEGIN IMMEDIATE")
             yield
             self._database.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if self._database.in_transaction:  # on a full disk SQLite has rolled back by itself
                 self._database.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError) and any(word in str(error) for word in _DISK_WORDS):
+                self._say_trouble(str(error))
+                raise ApiError(503, f"The built-in sheet cannot be saved ({error}): free some space there.") from error
             raise
+        self._say_trouble("")
+
+    def _say_trouble(self, why: str) -> None:
+        """Once, however often it is tried."""
+        if why and why != self._trouble:
+            log.error("%s cannot be saved (%s): free some space there; open pages keep what is typed", self.path, why)
+        elif self._trouble and not why:
+            log.warning("%s is saved again", self.path)
+        self._trouble = why
 
     def _known_ack(self, key: str, message: tuple[str, int] | None) -> str | None:
         if message is None:
