@@ -165,7 +165,7 @@ def test_every_injector_of_the_catalogue_exists() -> None:
 
 
 def test_every_fault_that_can_be_injected_is_really_injected() -> None:
-    """What is still missing is enabled beside what a seed enables: where everything goes wrong some never come to it."""
+    """What is missing is enabled beside what a seed enables: with everything enabled some never come to it."""
     missing = {one for one in INJECTED if one not in WITH_OTHERS}
     for seed in range(100):
         kinds = draw_kinds(Engine(seed).stream("kinds")) | missing & set(KINDS)
