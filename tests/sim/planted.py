@@ -69,11 +69,11 @@ BUGS = (
         ),
     ),
     Bug(
-        "action consumed twice",
+        "action consumed twice: what was obeyed is not journalled",
         Change(
-            "sheetd/core/intake.py",
-            "if row is not None and row.action != word and id_ not in world.misplaced:",
-            "if row is None or row.action != word:",
+            "sheetd/journal/sqlite.py",
+            "        if not events:\n            return\n",
+            '        events = [event for event in events if event.kind != "ActionConsumed"]\n        if not events:\n            return\n',  # noqa: E501 - a text that is matched or sent whole
         ),
     ),
     Bug(
