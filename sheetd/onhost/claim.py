@@ -44,11 +44,15 @@ def make_claim(
     claim = {"nonce": nonce, "boot": boot, "at": system.boottime(), "secret_names": sorted(secrets)}
     claim["marker"] = os.urandom(16).hex()  # in the job's environment: two daemons may use one id, but never this
     claim["spec_sha"] = None if spec is None else hashlib.sha256(dump(spec)).hexdigest()
-    content = {"spec.json": dump(spec or {}), "claim.json": dump(claim), "reserve": b"\0" * RESERVE_BYTES}
+    content = {"spec.json": dump(spec or {}), "reserve": b"\0" * RESERVE_BYTES}
     content.update({"params.json": dump((spec or {}).get("params") or {}), "log": b"", "metrics.jsonl": b""})
-    content.update({"sup.lock": b"", **({"tomb": b"stopped before its claim\n"} if spec is None else {})})
-    for name, data in content.items():
-        system.write(os.path.join(fresh, name), data, durable=name in ("claim.json", "tomb"))
+    content["sup.lock"] = b""
     os.mkfifo(os.path.join(fresh, "wake"), 0o600)
+    for name, data in content.items():
+        system.write(os.path.join(fresh, name), data, durable=False)
+    # Last, and the folder at once: a file system with a journal finds nothing new for a second commit.
+    durable = {"claim.json": dump(claim), **({"tomb": b"stopped before its claim\n"} if spec is None else {})}
+    for name, data in durable.items():
+        system.write(os.path.join(fresh, name), data, durable=True)
     sync_folder(fresh)
     system.claim(fresh, attempt.folder)
