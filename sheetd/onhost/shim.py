@@ -13,6 +13,7 @@ from typing import Any, Dict, Iterable, List, NamedTuple, NoReturn, Optional, Tu
 
 from . import cgroup
 from .attempt import Attempt
+from .judgement import Identity
 from .system import System, close_all_but, dump, read_all
 
 Json = Dict[str, Any]
@@ -25,6 +26,16 @@ class Command(NamedTuple):
     env: Dict[bytes, bytes]
     folder: str
     umask: int  # the login's, not our 077
+    cgroup: Optional[str] = None
+
+
+class Run(NamedTuple):
+    """One execution of the job, number k of its attempt."""
+
+    k: int
+    shim: Optional[Identity]
+    job: Optional[Identity]
+    mine: bool  # forked by this supervisor, not adopted
     cgroup: Optional[str] = None
 
 

@@ -14,31 +14,22 @@ import math
 import os
 import select
 import signal
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from . import cgroup, stopping, visibility
 from .attempt import Attempt
+from .blank import NextRun
 from .judgement import Identity, as_bytes, environment, how_it_ended
 from .lease import Lease
 from .release import Release
 from .restarting import Policy, Step, next_step, words
-from .shim import Command, shim
+from .shim import Command, Run, shim
 from .stopping import Stopping, survivors
 from .system import System, close_all_but, dump
 
 LEFTOVER_GRACE_S = 5.0  # between TERM and KILL for what a finished job left behind
 
 Json = Dict[str, Any]
-
-
-class Run(NamedTuple):
-    """One execution of the job, number k of its attempt."""
-
-    k: int
-    shim: Optional[Identity]
-    job: Optional[Identity]
-    mine: bool  # forked by this supervisor, not adopted
-    cgroup: Optional[str] = None
 
 
 class Supervisor:
@@ -75,7 +66,7 @@ class Supervisor:
         self.terminated = False  # SIGTERM came to us: the host is going down, or somebody wants us gone
         self.reaper = False
         self.run: Optional[Run] = None
-        self.blanks: List[str] = []  # files of the next run that are laid out
+        self.next_run = NextRun(system, attempt)
         self.noted: Optional[Json] = None
         self.orphan_status: Optional[int] = None  # the job's, when its shim was killed and we inherited it
 
@@ -100,7 +91,7 @@ class Supervisor:
         ends: List[Json] = []
         while True:
             if run.k < self.policy.restarts_max:
-                self.lay_out(run.k)
+                self.next_run.lay_out(run.k)
             end = self.follow(run)
             ends = [*ends, end] if ends else self.ends()
             step = next_step(self.policy, ends, self.secrets_lost())
@@ -162,13 +153,6 @@ class Supervisor:
             content = {"at": self.system.boottime(), "grace_s": grace, "asked": False, "reason": reason}
             self.system.replace(self.attempt.at("stop.json"), dump(content))
         return self.attempt.load("stop.json")
-
-    def lay_out(self, k: int) -> None:
-        """Prepare what a restart after run k will write: its first line waits for none of it then."""
-        names = ("exit.{}.json".format(k), "started.{}".format(k + 1), "proc.{}.json".format(k + 1))
-        self.blanks = [self.attempt.at(name) for name in names]
-        for path in self.blanks:
-            self.system.lay_out(path)
 
     def ends(self) -> List[Json]:
         loaded = [self.attempt.load("exit.{}.json".format(k)) for k in range(self.attempt.runs())]
@@ -390,8 +374,7 @@ class Supervisor:
         )
         path = self.attempt.at("exit.json")
         self.surely(lambda: self.system.publish(path, dump(content), durable=True))
-        for blank in self.blanks:
-            self.system.clear_away(blank)
+        self.next_run.clear_away()
 
     def release(self, run: Run) -> None:
         """Return only when the accelerators are given back: whoever hears of the end may hand them out again."""

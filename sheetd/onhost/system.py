@@ -9,6 +9,7 @@ import ctypes
 import errno
 import json
 import os
+import select
 import time
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
@@ -332,6 +333,12 @@ def read_tail(path: str, size: int) -> Tuple[int, bytes]:
         return begin, os.pread(handle, size, begin)
     finally:
         os.close(handle)
+
+
+def wait_readable(handle: int, seconds: float) -> None:
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    poll.poll(seconds * 1000)
 
 
 def sync_folder(path: str) -> None:
