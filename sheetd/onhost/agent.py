@@ -61,6 +61,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .attempt import ATTEMPT, Attempt, Refused
+from .blank import Blank
 from .channel import Channel
 from .claim import make_claim, prepare
 from .collecting import collect_agents, collect_cgroups
@@ -73,7 +74,7 @@ from .probedesk import ProbeDesk
 from .spec import check_environment, checked_spec
 from .state import claimed_with, describe, observe, tomb_words
 from .supervisor import Supervisor
-from .system import System, dump, read_range, remove_tree, with_last_words
+from .system import System, dump, read_range, remove_tree, wait_readable, with_last_words
 from .upload import CodeStore
 from .watcher import Watcher
 
@@ -94,6 +95,7 @@ class Agent:
         self.umask = umask
         self.boot = system.boot()
         self.healed: Dict[str, Tuple[int, float]] = {}  # attempt: how often, when next at the earliest
+        self.blank = Blank(system, root, self.fence)
         self.code = CodeStore(os.path.join(root, "code"))
         self.watcher = Watcher(system, root, self.state)
         self.probes = ProbeDesk(system, root, self.watcher.poll)
@@ -141,6 +143,7 @@ class Agent:
             for name in os.listdir(os.path.join(self.root, "a")):
                 if name.startswith(".") and ATTEMPT.match(name[1:]):  # a claim whose agent was killed; the lock is ours
                     remove_tree(os.path.join(self.root, "a", name))
+        self.blank.is_due = request.get("epoch") != 0
         attempts = self.attempts()
         for attempt in (Attempt(self.root, name) for name in attempts):
             if not (attempt.has("exit.json") or attempt.has("tomb")):
@@ -169,7 +172,8 @@ class Agent:
                 self.fence.admit(request)
                 undecided, ready = self.begin(attempt, request, spec, secrets)
             if ready is not None:
-                self.await_start(ready)
+                wait_readable(ready, READY_S)
+                os.close(ready)
                 break
             if not undecided or self.system.boottime() > deadline:
                 break
@@ -186,6 +190,7 @@ class Agent:
             self.check_ticket(request)
             prepare(attempt, spec)
             make_claim(self.system, attempt, self.boot, request["nonce"], spec, secrets)
+            self.blank.is_due = True
         claim = attempt.load("claim.json") or {}
         if attempt.has("tomb"):
             raise Refused(*tomb_words(attempt))
@@ -208,12 +213,6 @@ class Agent:
             os.close(lock)
             raise Refused(*tomb_words(attempt))
         return True, self.detach(attempt, lock, secrets, lease)
-
-    def await_start(self, ready: int) -> None:
-        poll = select.poll()
-        poll.register(ready, select.POLLIN)
-        poll.poll(READY_S * 1000)
-        os.close(ready)
 
     def check_ticket(self, request: Json) -> None:
         """A launch that was stuck somewhere must not start a job that the daemon has given up meanwhile."""
@@ -391,6 +390,7 @@ def serve(system: System, root: str) -> None:
         probes.heed(ready)
         for push in (*watcher.pushes(), *probes.pushes()) if not channel.outgoing else ():
             channel.send(push)
+        agent.blank.lay_out()
 
 
 def main() -> None:

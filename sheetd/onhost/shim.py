@@ -5,6 +5,7 @@ leases of its attempt open, so that they outlive the supervisor as long as the j
 """
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from typing import Any, Dict, Iterable, List, NamedTuple, NoReturn, Optional, Tu
 
 from . import cgroup
 from .attempt import Attempt
+from .judgement import Identity
 from .system import System, close_all_but, dump, read_all
 
 Json = Dict[str, Any]
@@ -24,6 +26,16 @@ class Command(NamedTuple):
     env: Dict[bytes, bytes]
     folder: str
     umask: int  # the login's, not our 077
+    cgroup: Optional[str] = None
+
+
+class Run(NamedTuple):
+    """One execution of the job, number k of its attempt."""
+
+    k: int
+    shim: Optional[Identity]
+    job: Optional[Identity]
+    mine: bool  # forked by this supervisor, not adopted
     cgroup: Optional[str] = None
 
 
@@ -47,13 +59,17 @@ def shim(
         trouble, trouble_in = os.pipe()
         # Blocked, not ignored, until the job is itself: a TERM that comes before must be its death and not be lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))
-        job = system.fork("job", lambda: become_job(attempt, command, (gate, report), trouble_in))
+        group = command.cgroup
+        born = None if group is None else functools.partial(cgroup.fork_into, group)
+        job = system.fork("job", lambda: become_job(attempt, command, (gate, report), trouble_in), born)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         for handle in (gate, trouble_in):
             os.close(handle)
         os.write(report, str(job).encode("ascii"))
         os.close(report)
         said = read_all(trouble)  # at its end the job was executed, or could not be and says why
+        testimony_path = attempt.at("rc.{}".format(k))
+        system.lay_out(testimony_path)
         status = os.waitpid(job, 0)[1]
         testimony: Json = {"at": system.boottime(), "rc": None, "signal": None}
         if said:
@@ -63,7 +79,7 @@ def shim(
         else:
             testimony["rc"] = os.WEXITSTATUS(status)
         with contextlib.suppress(OSError):  # a full disk: to a living supervisor the exit code says the same
-            system.replace(attempt.at("rc.{}".format(k)), dump(testimony))
+            system.replace(testimony_path, dump(testimony))
         os._exit(128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
     finally:
         os._exit(70)
@@ -71,7 +87,7 @@ def shim(
 
 def become_job(attempt: Attempt, command: Command, gate_and_report: Tuple[int, int], trouble: int) -> NoReturn:
     """Wait for the gate, then become the job, with nothing of ours but stdout and stderr. Never returns."""
-    argv, env, folder, umask, group = command
+    argv, env, folder, umask, _ = command
     said: Json = {"unstarted": True}
     gate, report = gate_and_report
     os.close(report)
@@ -85,8 +101,6 @@ def become_job(attempt: Attempt, command: Command, gate_and_report: Tuple[int, i
             for number in range(1, signal.NSIG):
                 if signal.getsignal(number) == signal.SIG_IGN:  # Python ignores SIGPIPE; exec would hand that on
                     signal.signal(number, signal.SIG_DFL)
-            if group is not None:
-                cgroup.enter(group)
             os.umask(umask)
             os.chdir(folder)
             signal.pthread_sigmask(signal.SIG_SETMASK, [])

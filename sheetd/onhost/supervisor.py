@@ -14,31 +14,22 @@ import math
 import os
 import select
 import signal
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from . import cgroup, stopping, visibility
 from .attempt import Attempt
+from .blank import NextRun
 from .judgement import Identity, as_bytes, environment, how_it_ended
 from .lease import Lease
 from .release import Release
 from .restarting import Policy, Step, next_step, words
-from .shim import Command, shim
+from .shim import Command, Run, shim
 from .stopping import Stopping, survivors
-from .system import System, close_all_but, dump, read_all
+from .system import System, close_all_but, dump
 
 LEFTOVER_GRACE_S = 5.0  # between TERM and KILL for what a finished job left behind
 
 Json = Dict[str, Any]
-
-
-class Run(NamedTuple):
-    """One execution of the job, number k of its attempt."""
-
-    k: int
-    shim: Optional[Identity]
-    job: Optional[Identity]
-    mine: bool  # forked by this supervisor, not adopted
-    cgroup: Optional[str] = None
 
 
 class Supervisor:
@@ -75,6 +66,7 @@ class Supervisor:
         self.terminated = False  # SIGTERM came to us: the host is going down, or somebody wants us gone
         self.reaper = False
         self.run: Optional[Run] = None
+        self.next_run = NextRun(system, attempt)
         self.noted: Optional[Json] = None
         self.orphan_status: Optional[int] = None  # the job's, when its shim was killed and we inherited it
 
@@ -96,16 +88,21 @@ class Supervisor:
         with contextlib.suppress(BrokenPipeError):  # the agent need not wait for us
             os.write(ready, b"1")
         os.close(ready)
+        ends: List[Json] = []
         while True:
+            if run.k < self.policy.restarts_max:
+                self.next_run.lay_out(run.k)
             end = self.follow(run)
-            step = next_step(self.policy, self.ends(), self.secrets_lost())
+            ends = [*ends, end] if ends else self.ends()
+            step = next_step(self.policy, ends, self.secrets_lost())
             taken = self.lease.take()
             if taken is not None and step.restart_at is not None:
                 step = Step(None, "no restart: {} was leased away while its supervisor was dead".format(taken))
             if step.restart_at is None or not self.pause(end, step.restart_at):
                 self.finish(run, end, step)
                 return
-            run = self.start(run.k + 1)
+            former, run = run, self.start(run.k + 1)
+            cgroup.remove(former.cgroup)
 
     def settle_in(self, ready: int) -> None:
         """Nothing of the connection is kept: no descriptor, no directory, no signal of the terminal."""
@@ -181,7 +178,7 @@ class Supervisor:
         pid = self.system.fork("shim", lambda: shim(self.system, attempt, k, command, gate, report, leases))
         os.close(gate)
         os.close(report)
-        said = read_all(report_out)
+        said = os.read(report_out, 32)  # one write; at its end the shim died before
         os.close(report_out)
         parent, child = self.system.process(pid), self.system.process(int(said)) if said else None
         identities = (parent.identity if parent else None, child.identity if child else None)
@@ -218,7 +215,8 @@ class Supervisor:
         place.update(visibility.place(given, self.system.cores(), port))
         argv = (resume and spec.get("resume_argv")) or spec["argv"]
         env = environment(dict(os.environb), spec, self.secrets or {}, place)
-        group = cgroup.make("{}-{}".format(attempt.name, self.claim["marker"][:12]))
+        # One for each run: a kernel may kill what is born into a cgroup that was killed before (seen on Linux 6.18).
+        group = cgroup.make("{}-{}-{}".format(attempt.name, self.claim["marker"][:12], k))
         folder = os.path.join(home, spec.get("cwd") or "")
         return Command([as_bytes(word) for word in argv], env, folder, self.umask, group)
 
@@ -234,7 +232,8 @@ class Supervisor:
             if not run.mine:
                 self.lease.take()  # its shim, which had it, may have been killed
             stop = self.stop_wanted()
-            self.wait(alive, self.obey(stop) if stop is not None else None)
+            # A job that ends before its shim is not news: there is something to do when the shim has testified.
+            self.wait(alive[:1], self.obey(stop) if stop is not None else None)
         ended = self.system.boottime()
         self.reap()
         status = self.shim_status(run)
@@ -375,6 +374,7 @@ class Supervisor:
         )
         path = self.attempt.at("exit.json")
         self.surely(lambda: self.system.publish(path, dump(content), durable=True))
+        self.next_run.clear_away()
 
     def release(self, run: Run) -> None:
         """Return only when the accelerators are given back: whoever hears of the end may hand them out again."""

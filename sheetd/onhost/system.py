@@ -9,6 +9,7 @@ import ctypes
 import errno
 import json
 import os
+import select
 import time
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
@@ -132,9 +133,9 @@ class System:
             places[:0] = ["/sys/fs/cgroup{}/memory.events".format(path) for path in own]
         for place in places:
             with contextlib.suppress(OSError):
-                counts = dict(line.split()[:2] for line in slurp(place).splitlines() if b" " in line)
-                if b"oom_kill" in counts:
-                    return int(counts[b"oom_kill"])
+                for line in slurp(place).splitlines():
+                    if line.startswith(b"oom_kill "):
+                        return int(line[len(b"oom_kill ") :])
         return 0
 
     def pidfd(self, pid: int) -> Optional[int]:
@@ -197,9 +198,12 @@ class System:
                 return False
         return True
 
-    def fork(self, role: str, life: Callable[[], Any]) -> int:
-        """A child that lives this life and ends with it. A function, so that a simulator can have processes too."""
-        pid = os.fork()
+    def fork(self, role: str, life: Callable[[], Any], group: Optional[Callable[[], int]] = None) -> int:
+        """A child that lives this life and ends with it. A function, so that a simulator can have processes too.
+
+        `group` forks like `os.fork`, but puts the child into a cgroup.
+        """
+        pid = os.fork() if group is None else group()
         if pid == 0:
             try:
                 if role != "job":
@@ -239,10 +243,22 @@ class System:
             sync_folder(os.path.dirname(path))
 
     def beside(self, path: str, content: bytes, durable: bool) -> str:
-        folder, name = os.path.split(path)
-        fresh = os.path.join(folder, ".{}.{}".format(name, os.getpid()))
+        fresh = fresh_name(path)
         self.write(fresh, content, durable)
         return fresh
+
+    def lay_out(self, path: str) -> None:
+        """Have the blank that `publish` or `replace` will fill for this path, made while nobody waits.
+
+        A new file may take its file system a millisecond, to fill one that is there a hundredth of that.
+        """
+        with contextlib.suppress(OSError):  # a full disk: it is made when it is needed, or refused then
+            self.write(fresh_name(path), b"", durable=False)
+
+    def clear_away(self, path: str) -> None:
+        """Remove a blank that was not needed."""
+        with contextlib.suppress(OSError):
+            os.unlink(fresh_name(path))
 
     def write(self, path: str, content: bytes, durable: bool) -> None:
         """Where nobody looks yet: under another name, or in a folder that has not got its own."""
@@ -262,6 +278,12 @@ class System:
     def open_gate(self, gate: int) -> None:
         with contextlib.suppress(BrokenPipeError):  # the job process was killed while it waited
             os.write(gate, b"1")
+
+
+def fresh_name(path: str) -> str:
+    """Where this process writes a file until it has its name."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, ".{}.{}".format(name, os.getpid()))
 
 
 def write_all(handle: int, content: bytes) -> None:
@@ -311,6 +333,12 @@ def read_tail(path: str, size: int) -> Tuple[int, bytes]:
         return begin, os.pread(handle, size, begin)
     finally:
         os.close(handle)
+
+
+def wait_readable(handle: int, seconds: float) -> None:
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    poll.poll(seconds * 1000)
 
 
 def sync_folder(path: str) -> None:

@@ -76,3 +76,33 @@ def test_a_job_is_inside_its_supervisor_is_not_and_afterwards_it_is_gone(link: L
     link.stop(A, grace_s=1)
     link.until_ended(A)
     assert not Path(record["cgroup"]).exists()
+
+
+def test_each_run_has_a_cgroup_of_its_own_and_that_of_the_run_before_is_gone(link: Link, root: Path, group: str):
+    """Linux 6.18 kills what is born into a cgroup that was killed once, as that of a run with leftovers is."""
+    del group  # only to know whether one can be made
+    link.launch(
+        A, ["sh", "-c", 'test "$SHEETD_RESTART" = 1 && exec sleep 60; exit 1'], restarts={"max": 1, "backoff_s": 0}
+    )
+    second = root / "a" / A / "proc.1.json"
+    until("the second run", second.exists)
+    places = [json.loads((root / "a" / A / f"proc.{k}.json").read_text())["cgroup"] for k in (0, 1)]
+    assert places[0] != places[1]
+    until("the first is gone", lambda: not Path(places[0]).exists())
+    assert cgroup.members(places[1])
+
+
+@pytest.mark.parametrize("is_forbidden", [False, True])
+def test_a_child_is_born_inside(group: str, monkeypatch: pytest.MonkeyPatch, *, is_forbidden: bool):
+    """Also where clone3(2) is not there: some containers forbid it, and Linux before 5.7 cannot do it."""
+    if is_forbidden:
+        monkeypatch.setattr(cgroup, "CLONE3", 10_000)
+    out, into = os.pipe()
+    pid = cgroup.fork_into(group)
+    if pid == 0:
+        os.write(into, Path("/proc/self/cgroup").read_bytes())
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert Path(group).name in os.read(out, 65536).decode()
+    for handle in (out, into):
+        os.close(handle)

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import select
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -101,13 +102,17 @@ def test_argv_arrives_byte_for_byte(link: Link, tmp_path: Path):
 
 def test_hostile_ids_never_become_paths(link: Link, root: Path):
     before = sorted(
-        path for path in root.rglob("*") if "agents" not in path.parts and path.name not in ("epoch", "host.lock")
+        path
+        for path in root.rglob("*")
+        if not {"agents", ".blank"} & set(path.parts) and path.name not in ("epoch", "host.lock")
     )
     for name in ("../../etc.1", "abcd1.1/..", "ABCD1.1", "abcd1", "abcd1.1\n", "abcd1.1234567", "", "a\0b.1"):
         assert link.ask("launch", **link.request(name, ["true"]))["code"] == "bad_request"
         assert link.ask("stop", attempt=name, grace_s=0, epoch=1)["code"] == "bad_request"
     after = sorted(
-        path for path in root.rglob("*") if "agents" not in path.parts and path.name not in ("epoch", "host.lock")
+        path
+        for path in root.rglob("*")
+        if not {"agents", ".blank"} & set(path.parts) and path.name not in ("epoch", "host.lock")
     )
     assert after == before
 
@@ -299,3 +304,27 @@ def test_the_hosts_lock_is_waited_for(link: Link, root: Path):
 def test_requests_of_one_write_are_answered_in_order(link: Link):
     link.raw(b"".join(frame(link.nonce, {"id": number, "verb": "ping"}) for number in range(50)))
     assert [link.receive()["id"] for _ in range(50)] == list(range(50))
+
+
+@pytest.mark.parametrize("gone", [(), ("wake", "sup.lock", "claim.json"), ("",)], ids=["whole", "torn", "none"])
+def test_a_launch_takes_what_was_laid_out_and_makes_what_is_missing(link: Link, root: Path, gone: tuple[str, ...]):
+    """A power cut may tear it, and a killed agent leaves a part of it."""
+    blank = root / "a" / ".blank"
+    until("it is laid out", (blank / "wake").exists)
+    for name in gone:
+        if name:
+            (blank / name).unlink()
+        else:
+            shutil.rmtree(blank)
+            shutil.rmtree(root / "x" / ".blank")
+    assert link.launch(A, ["true"])["state"] in ("running", "exited")
+    assert link.until_ended(A)["exit"]["rc"] == 0
+    until("it is laid out again", (blank / "wake").exists)
+    assert (root / "a" / A / "reserve").stat().st_size > 0
+    assert (root / "x" / A.partition(".")[0] / "out").is_dir()
+
+
+def test_what_was_laid_out_for_a_restart_is_not_left_behind(link: Link, root: Path):
+    link.launch(A, ["true"], restarts={"max": 3, "backoff_s": 0})
+    link.until_ended(A)
+    until("no blank is left", lambda: not [one for one in (root / "a" / A).iterdir() if one.name.startswith(".")])

@@ -199,6 +199,7 @@ class Connection:
                 for push in [*agent.watcher.pushes(), *agent.probes.pushes()]:
                     self.push(json.loads(json.dumps(push)))
                 due = due_of(agent)
+            agent.blank.lay_out()
             if not self.requests and not self.is_dirty:
                 self.engine.wait(max(0.01, min(due) - now) if due else None)
 

@@ -50,7 +50,8 @@ def make_system(loader: Loader) -> Callable[[Machine], Any]:  # noqa: C901 - one
         def oom_kills(self) -> int:
             return self.machine.oom_kills
 
-        def fork(self, role: str, life: Callable[[], Any]) -> int:
+        def fork(self, role: str, life: Callable[[], Any], group: Callable[[], int] | None = None) -> int:
+            del group  # a simulated machine has no cgroups
             parent = enter("fork")
             if self.machine.fork_fails:
                 raise failure(errno.EAGAIN, "fork")
