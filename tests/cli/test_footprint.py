@@ -34,6 +34,7 @@ together.wait()
 print(reserved_mb() - before_mb)
 together.wait()
 """
+SERVER_LOADED = "import sys, sheetd.cli; print('sheetd.sheets.builtin.server' in sys.modules, 'uvicorn' in sys.modules)"
 
 
 def said(source: str) -> str:
@@ -43,3 +44,7 @@ def said(source: str) -> str:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no such arenas")
 def test_threads_that_allocate_get_no_arenas_of_their_own():
     assert int(said(GROWN)) < 64  # what glibc reserves for a single arena
+
+
+def test_the_server_of_the_built_in_sheet_is_not_loaded_before_it_is_needed():
+    assert said(SERVER_LOADED) == "False False"
