@@ -6,11 +6,13 @@ row and nothing else: inside a JSON string a quotation mark is escaped, after th
 no other object of our field mask has a key `values`. Where an answer does not have that form (white space, several
 blocks) it is decoded as a whole.
 
-Must not guess what a value means: `core` does that. Weak: it keeps the bytes of the last answer, twice.
+Must not guess what a value means: `core` does that. Of the bytes it keeps a digest for each row, not the bytes: they
+are as large again as the cells made of them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -36,11 +38,16 @@ class Answer(NamedTuple):
     grid: Grid | None
 
 
+def digest_of(piece: bytes) -> bytes:
+    """What stands for bytes of an answer: no two that anybody has found share one."""
+    return hashlib.sha256(piece).digest()
+
+
 class GridParser:
     """Decodes the answers of one tab, remembering the rows of the last one."""
 
     def __init__(self) -> None:
-        self._rows_by_bytes: dict[bytes, tuple[Row, ...]] = {}
+        self._rows_by_digest: dict[bytes, tuple[Row, ...]] = {}
 
     def parse(self, body: bytes, tab_id: int | None = None) -> Answer:
         """The tab `tab_id`, or the only one that came with cells where it is not known or not there.
@@ -73,16 +80,17 @@ class GridParser:
             or ["rowData" in block for block in sheet.get("data", ())] != [True]
         ):
             return None
-        known = self._rows_by_bytes
+        known = self._rows_by_digest
         seen: dict[bytes, tuple[Row, ...]] = {}
         rows: list[Row] = [()] * len(sheet["data"][0]["rowData"])
         for piece in pieces:
-            decoded = seen.get(piece) or known.get(piece)
+            digest = digest_of(piece)
+            decoded = seen.get(digest) or known.get(digest)
             if decoded is None:
                 decoded = _rows(_decode(b"[" + _ROW_START + piece.rstrip(b",") + b"]"))
-            seen[piece] = decoded
+            seen[digest] = decoded
             rows.extend(decoded)
-        self._rows_by_bytes = seen
+        self._rows_by_digest = seen
         return Answer(document["spreadsheetId"], _grid(sheet, rows, tab_id))
 
 
