@@ -6,8 +6,8 @@ row and nothing else: inside a JSON string a quotation mark is escaped, after th
 no other object of our field mask has a key `values`. Where an answer does not have that form (white space, several
 blocks) it is decoded as a whole.
 
-Must not guess what a value means: `core` does that. Of the bytes it keeps a digest for each row, not the bytes: they
-are as large again as the cells made of them.
+Must not guess what a value means: `core` does that. Of each row it keeps a digest, not the bytes, which are as large
+as the cells made of them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Answer(NamedTuple):
     grid: Grid | None
 
 
-def digest_of(piece: bytes) -> bytes:
+def _digest_of(piece: bytes) -> bytes:
     """What stands for bytes of an answer: no two that anybody has found share one."""
     return hashlib.sha256(piece).digest()
 
@@ -85,7 +85,7 @@ class GridParser:
         texts: dict[Cell, Cell] = {}
         rows: list[Row] = [()] * len(sheet["data"][0]["rowData"])
         for piece in pieces:
-            digest = digest_of(piece)
+            digest = _digest_of(piece)
             decoded = seen.get(digest) or known.get(digest)
             if decoded is None:
                 decoded = _rows(_decode(b"[" + _ROW_START + piece.rstrip(b",") + b"]"), texts)
