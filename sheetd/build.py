@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sheetd.clock import SystemChance, SystemClock
 from sheetd.config import HostSettings, Settings
@@ -29,12 +30,12 @@ from sheetd.hosts.host import AgentHost, LocalHost, SshHost
 from sheetd.hosts.pins import PINS_NAME
 from sheetd.journal import SqliteJournal
 from sheetd.ports import Host
-from sheetd.sheets.builtin.model import new_sheet
-from sheetd.sheets.builtin.server import SheetServer
-from sheetd.sheets.builtin.store import StoreInUseError
 from sheetd.sheets.google import GoogleSheet, open_builtin, open_google
 from sheetd.snapshot import snapshot
 from sheetd.templates import load_templates
+
+if TYPE_CHECKING:
+    from sheetd.sheets.builtin.server import SheetServer
 
 STORE_NAME = "sheet.sqlite"
 PORT_NAME = "sheet.port"
@@ -117,6 +118,9 @@ def open_sheet(settings: Settings, stack: ExitStack, *, port: int = 0) -> tuple[
         return open_google(wanted.url, wanted.tab, wanted.credentials), None
     if wanted.kind == "server":
         return open_builtin(wanted.url, wanted.token or "", wanted.key or "", wanted.tab), None
+    # Here, because a daemon over a sheet elsewhere need not hold the server and its libraries: 3 MB.
+    from sheetd.sheets.builtin.model import new_sheet  # noqa: PLC0415
+
     state_dir = settings.daemon.state_dir
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     server = _started_server(state_dir, port)
@@ -131,6 +135,9 @@ def open_sheet(settings: Settings, stack: ExitStack, *, port: int = 0) -> tuple[
 
 def _started_server(state_dir: Path, port: int) -> SheetServer:
     """With port 0 at the port of the last time, so that an open page finds it; or at a free one if that is taken."""
+    from sheetd.sheets.builtin.server import SheetServer  # noqa: PLC0415 - as in `open_sheet`
+    from sheetd.sheets.builtin.store import StoreInUseError  # noqa: PLC0415
+
     kept = _kept_port(state_dir) if port == 0 else 0
     try:
         if kept:

@@ -6,11 +6,13 @@ row and nothing else: inside a JSON string a quotation mark is escaped, after th
 no other object of our field mask has a key `values`. Where an answer does not have that form (white space, several
 blocks) it is decoded as a whole.
 
-Must not guess what a value means: `core` does that. Weak: it keeps the bytes of the last answer, twice.
+Must not guess what a value means: `core` does that. Of each row it keeps a digest, not the bytes, which are as large
+as the cells made of them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -36,11 +38,16 @@ class Answer(NamedTuple):
     grid: Grid | None
 
 
+def _digest_of(piece: bytes) -> bytes:
+    """What stands for bytes of an answer: no two that anybody has found share one."""
+    return hashlib.sha256(piece).digest()
+
+
 class GridParser:
     """Decodes the answers of one tab, remembering the rows of the last one."""
 
     def __init__(self) -> None:
-        self._rows_by_bytes: dict[bytes, tuple[Row, ...]] = {}
+        self._rows_by_digest: dict[bytes, tuple[Row, ...]] = {}
 
     def parse(self, body: bytes, tab_id: int | None = None) -> Answer:
         """The tab `tab_id`, or the only one that came with cells where it is not known or not there.
@@ -73,16 +80,18 @@ class GridParser:
             or ["rowData" in block for block in sheet.get("data", ())] != [True]
         ):
             return None
-        known = self._rows_by_bytes
+        known = self._rows_by_digest
         seen: dict[bytes, tuple[Row, ...]] = {}
+        texts: dict[Cell, Cell] = {}
         rows: list[Row] = [()] * len(sheet["data"][0]["rowData"])
         for piece in pieces:
-            decoded = seen.get(piece) or known.get(piece)
+            digest = _digest_of(piece)
+            decoded = seen.get(digest) or known.get(digest)
             if decoded is None:
-                decoded = _rows(_decode(b"[" + _ROW_START + piece.rstrip(b",") + b"]"))
-            seen[piece] = decoded
+                decoded = _rows(_decode(b"[" + _ROW_START + piece.rstrip(b",") + b"]"), texts)
+            seen[digest] = decoded
             rows.extend(decoded)
-        self._rows_by_bytes = seen
+        self._rows_by_digest = seen
         return Answer(document["spreadsheetId"], _grid(sheet, rows, tab_id))
 
 
@@ -94,7 +103,7 @@ def _whole(body: bytes, tab_id: int | None) -> Answer:
     blocks = sheet.get("data", [])
     if len(blocks) > 1:
         raise ValueError("more than one block of cells")
-    rows = _rows(blocks[0].get("rowData", [])) if blocks else ()
+    rows = _rows(blocks[0].get("rowData", []), {}) if blocks else ()
     return Answer(str(document["spreadsheetId"]), _grid(sheet, list(rows), tab_id))
 
 
@@ -146,18 +155,19 @@ def _grid(sheet: Mapping[str, Any], rows: list[Row], wanted_id: int | None) -> G
     )
 
 
-def _rows(row_data: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
-    return tuple([_row(row.get("values", ())) for row in row_data])
+def _rows(row_data: Sequence[Mapping[str, Any]], texts: dict[Cell, Cell]) -> tuple[Row, ...]:
+    """`texts` has one cell for all that hold the same text: most of a tab's texts stand in many rows."""
+    return tuple([_row(row.get("values", ()), texts) for row in row_data])
 
 
-def _row(values: Sequence[Mapping[str, Any]]) -> Row:
-    cells = [_cell(value) if value else BLANK for value in values]
+def _row(values: Sequence[Mapping[str, Any]], texts: dict[Cell, Cell]) -> Row:
+    cells = [_cell(value, texts) if value else BLANK for value in values]
     while cells and cells[-1] is BLANK:
         cells.pop()
     return tuple(cells)
 
 
-def _cell(data: Mapping[str, Any]) -> Cell:
+def _cell(data: Mapping[str, Any], texts: dict[Cell, Cell]) -> Cell:
     """A typed cell. An answer names at most one kind of effective value."""
     effective = data.get("effectiveValue")
     entered = data.get("userEnteredValue")
@@ -177,4 +187,6 @@ def _cell(data: Mapping[str, Any]) -> Cell:
     if formula is None and error is None and (value is None or value == ""):
         return BLANK
     # Skips the keyword handling of the constructor, which is most of the cost at 200,000 cells.
-    return tuple.__new__(Cell, (value, data.get("formattedValue", ""), formula, error))
+    cell: Cell = tuple.__new__(Cell, (value, data.get("formattedValue", ""), formula, error))
+    # Only texts: among numbers 1.0 would stand for True.
+    return texts.setdefault(cell, cell) if type(value) is str else cell

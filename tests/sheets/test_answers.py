@@ -202,3 +202,20 @@ def test_bytes_from_anywhere_end_in_a_value_error_or_an_answer(body: bytes):
         GridParser().parse(body)
     except ValueError:
         return
+
+
+def test_the_same_text_in_many_rows_is_kept_once():
+    row = {"values": [{"effectiveValue": {"stringValue": "succeeded"}, "formattedValue": "succeeded"}]}
+    other = {"values": [row["values"][0], {"effectiveValue": {"numberValue": 1}, "formattedValue": "1"}]}
+    grid = GridParser().parse(json.dumps(document([row, other]), separators=(",", ":")).encode()).grid
+    assert grid is not None
+    assert grid.cell(0, 0) is grid.cell(1, 0)
+
+
+def test_a_number_does_not_become_the_truth_that_looks_the_same():
+    truth = {"values": [{"effectiveValue": {"boolValue": True}, "formattedValue": "x"}]}
+    number = {"values": [{"effectiveValue": {"numberValue": 1}, "formattedValue": "x"}]}
+    grid = GridParser().parse(json.dumps(document([truth, number]), separators=(",", ":")).encode()).grid
+    assert grid is not None
+    assert grid.cell(0, 0).value is True
+    assert type(grid.cell(1, 0).value) is float
