@@ -140,8 +140,20 @@ class People:
         self.put(line, template=template, lr=self.chance.choice([0.1, 0.25]), seed=seed)
         if self.chance.random() < 0.3:
             self.put(line, tag=self.chance.choice(["a b", "$(reboot)", "; rm -rf ~", "ü\u202e", "%s{lr}", "'\"`"]))
-        self.orders[line] = Order(line, seed, is_disputed=self.simulation.is_disputed)
+        order = self.orders[line] = Order(line, seed, is_disputed=self.simulation.is_disputed)
         self.engine.log(f"row {seed} typed")
+        self.think_again(order)
+
+    def think_again(self, order: Order) -> None:
+        """Some stop what they have just typed: perhaps while its launch is still on its way."""
+        chance = self.engine.stream("second thoughts")
+
+        def stop() -> None:
+            if not self.simulation.is_calm[0] and not order.is_deleted and self.has_columns():
+                self.choose(order, "stop")
+
+        if "S14" in self.kinds and chance.random() < 0.3:
+            self.engine.at(chance.uniform(8.0, 90.0), stop)
 
     def many_rows(self) -> None:
         for _ in range(8):
@@ -250,7 +262,9 @@ class People:
         order = self.pick()
         if order is None or not self.has_columns():
             return
-        word = self.chance.choice(["stop", "stop", "restart", "rerun", "run", "", "", "jump"])
+        self.choose(order, self.chance.choice(["stop", "stop", "restart", "rerun", "run", "", "", "jump"]))
+
+    def choose(self, order: Order, word: str) -> None:
         column = self.tab.column("action")
         assert column is not None
         if order.line.get(column).value != (word or None):

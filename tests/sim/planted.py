@@ -85,11 +85,11 @@ BUGS = (
         ),
     ),
     Bug(
-        "tombstone ignored",
+        "no tombstone: a stop that overtakes its launch leaves nothing behind",
         Change(
             "sheetd/onhost/agent.py",
-            'if attempt.has("tomb"):\n            raise',
-            "if False:\n            raise",
+            "make_claim(self.system, attempt, self.boot, None, None, {})",
+            'return {"state": dict(self.state(attempt.name), state="revoked")}',
         ),
     ),
     Bug(
