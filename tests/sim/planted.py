@@ -117,11 +117,11 @@ BUGS = (
         ),
     ),
     Bug(
-        "restart budget not persisted",
+        "restart budget not persisted: a supervisor knows of the ends that it saw itself",
         Change(
             "sheetd/onhost/supervisor.py",
-            "return [end for end in loaded if end is not None]",
-            "return [end for end in loaded if end is not None][-1:]",
+            "ends = [*ends, end] if ends else self.ends()",
+            "ends = [*ends, end]",
         ),
     ),
 )
