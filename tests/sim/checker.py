@@ -371,7 +371,8 @@ class Checker:
             self.blame("I11", f"{attempt} executes {argv}, which was never accepted")
         if not env["CHECKPOINT_DIR"].endswith(f"/{id_}/checkpoints/a{number}"):
             self.blame("I15", f"{attempt} writes its checkpoints to {env['CHECKPOINT_DIR']}")
-        if any(SECRET in word for word in argv) or env.get("TOKEN") != SECRET:
+        wanted = SECRET if ledger.specs[-1].secrets else None
+        if any(SECRET in word for word in argv) or env.get("TOKEN") != wanted:
             self.blame("I18", f"the secret of {attempt} is in its argv, or not in its environment")
         policy = ledger.specs[-1].restarts
         if k > policy.max:

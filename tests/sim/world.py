@@ -188,7 +188,8 @@ class Simulation:
                 "seed": Param(name="seed", type=ParamType.INTEGER),
                 "tag": Param(name="tag", type=ParamType.TEXT, default=""),
             },
-            "secrets": ("TOKEN",),
+            # With secrets nothing is restarted after its supervisor was killed: half of what may go wrong needs others.
+            "secrets": self.engine.stream("secrets").choice([(), ("TOKEN",)]),
             "grace_s": chance.choice([1.0, 10.0]),
             "restarts": Restarts(
                 max=chance.choice([0, 1, 3]), backoff_s=chance.choice([1.0, 10.0]), backoff_max_s=60.0
