@@ -336,6 +336,8 @@ class People:
 
         def rename(to: str) -> None:
             column.header = to
+            for line in self.orders if column.is_owned else ():  # the daemon's again, whatever people put there
+                line.mine.pop(column, None)
 
         def change() -> None:
             rename("renamed")
