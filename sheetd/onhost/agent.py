@@ -60,7 +60,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from .attempt import ATTEMPT, Attempt, Refused
+from .attempt import ATTEMPT, Attempt, Refused, let_go_on_error
 from .blank import Blank
 from .channel import Channel
 from .claim import make_claim, prepare
@@ -255,9 +255,11 @@ class Agent:
             lock = attempt.lock()
             if lock is None:  # there is one that has not introduced itself yet
                 return
-            if attempt.has("exit.json") or attempt.has("tomb") or not attempt.runs():
-                if attempt.has("stop.json") and not attempt.has("exit.json"):
+            with let_go_on_error(lock):
+                is_over = attempt.has("exit.json") or attempt.has("tomb") or not attempt.runs()
+                if is_over and attempt.has("stop.json") and not attempt.has("exit.json"):
                     self.bury(attempt)
+            if is_over:
                 os.close(lock)
                 return
             os.close(self.detach(attempt, lock, None))
@@ -293,15 +295,19 @@ class Agent:
             claim = attempt.load("claim.json") or {}
             over = attempt.has("exit.json") or attempt.has("tomb") or claim["boot"] != self.boot
             lock = None if over else attempt.lock()
-            if lock is not None and not attempt.runs():
-                self.bury(attempt)
-                os.close(lock)
+            if lock is not None:
+                self.stop_unsupervised(attempt, lock, grace)
             elif not over:
                 self.order_stop(attempt, grace)
-                if lock is not None:  # the supervisor is dead, its job may live
-                    os.close(self.detach(attempt, lock, None))
         self.watcher.appeared(attempt.name)
         return {"state": self.state(attempt.name)}
+
+    def stop_unsupervised(self, attempt: Attempt, lock: int, grace: float) -> None:
+        """Its supervisor is dead, and its job may live; or nothing of it was ever started."""
+        never = not attempt.runs()
+        with let_go_on_error(lock):
+            self.bury(attempt) if never else self.order_stop(attempt, grace)
+        os.close(lock if never else self.detach(attempt, lock, None))
 
     def bury(self, attempt: Attempt, why: str = "stopped before its start") -> None:
         """The tomb of what never started: nothing will, ever. The supervisor's lock is ours."""

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import re
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from .judgement import Identity
 from .system import slurp
@@ -29,6 +29,16 @@ class Refused(Exception):  # noqa: N818 - an answer in the protocol's words, not
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+@contextlib.contextmanager
+def let_go_on_error(lock: int) -> Iterator[None]:
+    """Close a supervisor's lock if what is done under it fails: an agent that kept it would keep all others out."""
+    try:
+        yield
+    except BaseException:
+        os.close(lock)
+        raise
 
 
 class Attempt:

@@ -36,8 +36,10 @@ class Fence:
                     if self.system.boottime() > deadline:
                         raise Refused("busy", "another agent on this host holds {}/host.lock: retry".format(self.root))
                     time.sleep(0.005)  # flock has no deadline of its own
-            yield
-            fcntl.flock(handle, fcntl.LOCK_UN)  # also for the copy that a forked supervisor has not closed yet
+            try:
+                yield
+            finally:
+                fcntl.flock(handle, fcntl.LOCK_UN)  # also for the copy that a forked supervisor has not closed yet
         finally:
             os.close(handle)
 

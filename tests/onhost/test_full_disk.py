@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +14,7 @@ import pytest
 
 from tests.needs import needs_rig
 from tests.onhost.link import Link, clean_up
+from tests.onhost.test_stop import keeper_of
 
 A = "abcd1.1"
 
@@ -51,4 +55,23 @@ def test_a_job_that_fills_the_disk_still_has_its_end_recorded(small: Path):
     (small / "ballast").unlink()
     assert link.launch("abcd1.2", ["true"])["state"] in ("running", "exited")
     assert link.until_ended("abcd1.2")["exit"]["rc"] == 0
+    link.close()
+
+
+@needs_rig
+def test_a_stop_that_finds_the_disk_full_keeps_no_supervisor_out(small: Path):
+    """Seed 1355: the agent went on holding the lock of the dead supervisor, and nobody could replace it."""
+    link = Link(small)
+    link.boot_up()
+    link.hello()
+    link.launch(A, ["sleep", "60"])
+    subprocess.run([sys.executable, "-c", FILL, str(small / "ballast")], check=False)
+    supervisor = os.pidfd_open(keeper_of(small))
+    signal.pidfd_send_signal(supervisor, signal.SIGKILL)
+    assert select.select([supervisor], [], [], 20)[0]  # it is dead
+    os.close(supervisor)
+    assert link.stop(A)["code"] == "disk_full"
+    (small / "ballast").unlink()
+    link.stop(A)
+    assert link.until_ended(A)["exit"]["stopped"]
     link.close()

@@ -148,6 +148,8 @@ class Cards:
             there_for = self.engine.now - since
             if person is None or person.is_zombie or there_for < SEEN_AFTER_S:
                 continue
+            if person.machine is not self.simulation.machines[self.simulation.machine_of(event.host)]:
+                continue  # the name leads to another machine, which has a card of that number too (seed 1279)
             if "M10" not in self.simulation.kinds:  # a daemon that was asleep cannot tell how old a word is
                 blame("I4", f"{event.attempt} gets {one.id}, which somebody else has had for {there_for:.0f} s")
 
