@@ -50,8 +50,7 @@ def decide_host_words(world: World, now: Now) -> Iterator[ev.Event]:
     if tab is None or not may_begin(world) or not _is_certain(world, tab):
         return
     for line in _lines_of_hosts(world, tab.view):
-        consumed = world.state.host_words.get(line.host)
-        if consumed is not None and line.action != consumed.action:
+        if _is_cleared(world, tab.view, line):
             yield ev.HostActionCleared(host=line.host)
         if is_new_word(world, line):
             is_chosen = line.host not in tab.unchosen
@@ -64,11 +63,18 @@ def needs_proof(world: World, view: HostsView) -> bool:
     """Whether a word was chosen or cleared, by a view that may be an old one: a write of ours will tell."""
     if view.is_proven or "action" not in view.columns:
         return False
-    consumed = world.state.host_words
-    return any(
-        is_new_word(world, line) or (line.host in consumed and consumed[line.host].action != line.action)
-        for line in _lines_of_hosts(world, view)
-    )
+    return any(is_new_word(world, line) or _is_cleared(world, view, line) for line in _lines_of_hosts(world, view))
+
+
+def _is_cleared(world: World, view: HostsView | None, line: HostLine) -> bool:
+    """Whether the consumed word is gone from every row of the host.
+
+    After an answer that was cut short there may be a second row, ours, before the one that people use.
+    """
+    consumed = world.state.host_words.get(line.host)
+    if consumed is None or view is None or line.action == consumed.action:
+        return False
+    return not any(other.host == line.host and other.action == consumed.action for other in view.lines)
 
 
 def _is_certain(world: World, tab: HostsTab) -> bool:

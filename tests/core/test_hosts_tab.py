@@ -169,6 +169,21 @@ def test_a_row_of_no_host_of_ours_says_so_and_is_not_obeyed():
     assert words_consumed(story) == []
 
 
+def test_a_word_is_not_cleared_by_a_second_row_above_it():
+    """Seed 2025: an answer that was cut short had a row added for a host that has one, and its word was obeyed again."""
+    story = lab()
+    choose(story, "alpha", "retest")
+    row = shown(story, "alpha")
+    above = Line({"host": row.cells["host"]})
+    tab(story).lines.insert(0, above)
+    tab(story).changed()
+    story.wait(SOON_S)
+    tab(story).lines.remove(above)
+    tab(story).changed()
+    story.wait(SOON_S)
+    assert words_consumed(story) == [("alpha", "retest", True)]
+
+
 def test_a_copied_row_is_not_the_hosts():
     story = lab()
     copied = tab(story).copy(shown(story, "alpha"))
