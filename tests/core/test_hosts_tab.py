@@ -170,7 +170,7 @@ def test_a_row_of_no_host_of_ours_says_so_and_is_not_obeyed():
 
 
 def test_a_word_is_not_cleared_by_a_second_row_above_it():
-    """Seed 2025: an answer that was cut short had a row added for a host that has one, and its word was obeyed again."""
+    """Seed 2025: after an answer that was cut short a host had two rows, and its word was obeyed again."""
     story = lab()
     choose(story, "alpha", "retest")
     row = shown(story, "alpha")

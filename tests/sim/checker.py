@@ -29,6 +29,10 @@ class Violation(AssertionError):  # noqa: N818 - of an invariant
     """A promise was broken."""
 
 
+#: In place of how often it was intended when it ended: a person said that its machine is gone.
+GIVEN_UP = -1
+
+
 @dataclass
 class Execution:
     """One run of a job that really happened."""
@@ -188,12 +192,14 @@ class Checker:
             former = f"{id_}.{number - 1}"
             if former not in books.ended:
                 self.blame("I5", f"{attempt} follows {former}, which has no proof of its end")
-            self._nothing_lives(former, f"I5: {attempt} was intended")
+            if self.ends.get(former) != GIVEN_UP:
+                self._nothing_lives(former, f"I5: {attempt} was intended")
         for other, intent in books.intents.items():
             if other != attempt and intent.host == event.host and set(intent.slots) & set(event.slots):
                 if other not in books.ended:
                     self.blame("I4", f"{attempt} gets a slot of {other}, which has not ended")
-                self._nothing_lives(other, f"I4: its slot was given to {attempt}")
+                # For another machine under the name: the one that is back now refuses its ticket.
+                self._nothing_lives(other, f"I4: its slot was given to {attempt}", event.machine)
 
     def _one_name_only(self, service: Service, event: ev.LaunchIntended) -> None:
         """H19: once both names of a machine have answered in one life of it, only the first gets anything."""
@@ -214,8 +220,13 @@ class Checker:
     def living(self, attempt: str) -> list[Process]:
         return [one for one in self.working() if one.attempt == attempt]
 
-    def _nothing_lives(self, attempt: str, when: str) -> None:
-        alive = [one for one in self.living(attempt) if not self._may_escape(one)]
+    def _nothing_lives(self, attempt: str, when: str, machine_id: str = "") -> None:
+        """On any machine, or on that with this id."""
+        alive = [
+            one
+            for one in self.living(attempt)
+            if not self._may_escape(one) and machine_id in ("", f"{one.machine.name} {one.machine.life}")
+        ]
         if alive:
             one = alive[0]
             invariant, _, what = when.partition(": ")
@@ -230,9 +241,11 @@ class Checker:
         if attempt in books.ended:
             self.blame("I10", f"the end of {attempt} was recorded twice")
         books.ended.add(attempt)
-        # What a person gave up may come back with its machine, to a journal that was restored since.
-        self.ends[attempt] = -1 if event.proof is Proof.FORCED_BY_OPERATOR else len(self.intents[attempt])
-        self._nothing_lives(attempt, "I10: its end was recorded")
+        # What a person gave up may come back with its machine, to a journal that was restored since. Or it is back now.
+        is_forced = event.proof is Proof.FORCED_BY_OPERATOR
+        self.ends[attempt] = GIVEN_UP if is_forced else len(self.intents[attempt])
+        if not is_forced:
+            self._nothing_lives(attempt, "I10: its end was recorded")
         runs = self.executions[attempt]
         last = runs[-1] if runs else None
         if event.reason is Reason.SUCCEEDED and (last is None or last.ended is None or last.status != 0):
