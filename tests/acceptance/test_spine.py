@@ -61,6 +61,8 @@ def test_rows_end_right_while_daemon_and_sshd_die_and_people_move_rows(
                     fleet[1].start_sshd()
             project.start()
             wait_for(lambda: statuses(person) == EXPECTED, "every row ends as expected", within_s=90)
+            # Somebody moves rows under the very last write too: what it left in others' rows is cleared with the next.
+            wait_for(lambda: not stained(person), "nothing of ours stands in a remark", within_s=60)
             check_the_sheet(person, fleet)
             check_the_starts(starts_on(fleet))
             assert project.stop() == 0
@@ -85,6 +87,12 @@ def statuses(person: Person) -> dict[str, str]:
     return {row["token"]: row["status"] for row in person.rows() if row["token"]}
 
 
+def stained(person: Person) -> list[dict[str, str]]:
+    """Remarks that hold cells of ours."""
+    remarks = [row for row in person.rows() if not row["token"]]
+    return [row for row in remarks if row["id"] or row["status"] or row["message"]]
+
+
 def check_the_sheet(person: Person, fleet: Fleet) -> None:
     """What people typed is untouched, and each row shows what is its own."""
     assert Counter(person.typed_now()) == Counter(person.typed)
@@ -101,8 +109,6 @@ def check_the_sheet(person: Person, fleet: Fleet) -> None:
     assert "exit code 4" in rows["fails"]["message"]
     assert "1.5" in rows["invalid"]["message"]
     assert "restarted once" in rows["crashes"]["message"]
-    remarks = [row for row in person.rows() if not row["token"]]
-    assert all(not row["id"] and not row["status"] and not row["message"] for row in remarks)
 
 
 def check_the_starts(starts: list[str]) -> None:
