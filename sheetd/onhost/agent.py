@@ -73,6 +73,7 @@ from .points import is_number
 from .probedesk import ProbeDesk
 from .spec import check_environment, checked_spec
 from .state import claimed_with, describe, observe, tomb_words
+from .stopping import order_stop
 from .supervisor import Supervisor
 from .system import System, dump, read_range, remove_tree, wait_readable, with_last_words
 from .upload import CodeStore
@@ -298,7 +299,7 @@ class Agent:
             if lock is not None:
                 self.stop_unsupervised(attempt, lock, grace)
             elif not over:
-                self.order_stop(attempt, grace)
+                order_stop(self.system, attempt, grace)
         self.watcher.appeared(attempt.name)
         return {"state": self.state(attempt.name)}
 
@@ -306,23 +307,12 @@ class Agent:
         """Its supervisor is dead, and its job may live; or nothing of it was ever started."""
         never = not attempt.runs()
         with let_go_on_error(lock):
-            self.bury(attempt) if never else self.order_stop(attempt, grace)
+            self.bury(attempt) if never else order_stop(self.system, attempt, grace)
         os.close(lock if never else self.detach(attempt, lock, None))
 
     def bury(self, attempt: Attempt, why: str = "stopped before its start") -> None:
         """The tomb of what never started: nothing will, ever. The supervisor's lock is ours."""
         self.system.publish(attempt.at("tomb"), why.encode("ascii") + b"\n", durable=True)
-
-    def order_stop(self, attempt: Attempt, grace: float) -> None:
-        """Stop.json; a second order may only shorten the grace."""
-        now = self.system.boottime()
-        order = {"at": now, "grace_s": grace, "asked": True, "reason": None, "gently": grace > 0}
-        former = attempt.load("stop.json")
-        if former is not None:
-            left = former["at"] + former["grace_s"] - now
-            order.update(at=former["at"], grace_s=now - former["at"] + min(grace, left))
-        self.system.replace(attempt.at("stop.json"), dump(order), durable=True)
-        attempt.wake()
 
     def describe(self, request: Json) -> Json:
         return {"attempts": {name: claimed_with(Attempt(self.root, name)) for name in request["attempts"]}}

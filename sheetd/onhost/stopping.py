@@ -8,14 +8,27 @@ import signal
 from typing import Any, Dict, List, Optional, Set
 
 from . import cgroup
+from .attempt import Attempt
 from .judgement import Identity, Process, who_to_signal
-from .system import System
+from .system import System, dump
 
 ABORT_PAUSE_S = 1.0  # for Python's faulthandler to write where every thread is
 UNKILLABLE_S = 60.0
 CLOCKS_APART_S = 2.0  # the kernel's start ticks of a process may lag behind boottime by a tick; be generous
 
 Json = Dict[str, Any]
+
+
+def order_stop(system: System, attempt: Attempt, grace: float) -> None:
+    """Stop.json; a second order may only shorten the grace."""
+    now = system.boottime()
+    order = {"at": now, "grace_s": grace, "asked": True, "reason": None, "gently": grace > 0}
+    former = attempt.load("stop.json")
+    if former is not None:
+        left = former["at"] + former["grace_s"] - now
+        order.update(at=former["at"], grace_s=now - former["at"] + min(grace, left))
+    system.replace(attempt.at("stop.json"), dump(order), durable=True)
+    attempt.wake()
 
 
 class Stopping:
