@@ -15,7 +15,7 @@ from sheetd.core.grid import Cell, Grid, SheetWrite
 from sheetd.core.hosts_cycle import note_done, note_failed
 from sheetd.core.metrics import add_points
 from sheetd.core.model import AttemptId, ExperimentId, HostName, experiment_of
-from sheetd.core.observation import AttemptSeen, Observation
+from sheetd.core.observation import AttemptSeen, Observation, Seen
 from sheetd.core.ownership import is_newest, is_old, is_own, is_owner, judge_claim
 from sheetd.core.probing import learn, someone_came_first
 from sheetd.core.reachability import close_second_names, note_seen, note_vanished
@@ -296,7 +296,10 @@ def _host_refused(world: World, news: fx.HostRefusedEffect, now_s: float) -> Non
         world.halted = f"{news.effect.host} is served by a newer daemon: {news.why}"
     elif isinstance(news.effect, fx.Launch) and news.effect.attempt in world.state.live:
         world.remarks[experiment_of(news.effect.attempt)] = f"{news.effect.host} refused: {news.why}"
-        if news.code not in ("ticket_expired", "wrong_boot", "no_code", "revoked"):
+        if news.code == "revoked":  # by a journal that ours does not know; said as a look would say it
+            revoked = AttemptSeen(state=Seen.REVOKED)
+            _remember(world, world.hosts[news.effect.host], news.effect.attempt, revoked, now_s)
+        elif news.code not in ("ticket_expired", "wrong_boot", "no_code"):
             world.refusals[news.effect.attempt] = f"{news.effect.host} refused it: {news.why}"
         if news.code in HOST_FAULTS:
             world.host_faults[news.effect.attempt] = news.why

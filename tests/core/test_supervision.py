@@ -119,7 +119,22 @@ def test_a_host_that_always_refuses_is_tried_with_growing_pauses_until_the_budge
     assert story.attempts_started() == []
 
 
-@pytest.mark.parametrize("code", ["ticket_expired", "wrong_boot", "no_code", "revoked"])
+def test_a_launch_that_was_revoked_by_a_journal_unknown_to_ours_is_over_and_made_again():
+    """Seed 147: it was asked for again for ever, because the host's tomb had been seen before our intent."""
+    story = Story()
+    host = story.hosts[HostName("alpha")]
+    host.refusal = ("revoked", "it was stopped before it started; it never will")
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(6)
+    assert len(story.told(ev.AttemptEnded)) == 1
+    host.refusal = None
+    story.wait(20)
+    first, second = attempts(story, line)
+    assert (first.reason, first.proof) == (Reason.LAUNCH_FAILED, Proof.REVOKED)
+    assert story.attempts_started() == [second.id]
+
+
+@pytest.mark.parametrize("code", ["ticket_expired", "wrong_boot", "no_code"])
 def test_a_refusal_that_will_pass_by_itself_is_asked_again(code: str):
     story = Story()
     host = story.hosts[HostName("alpha")]
