@@ -70,17 +70,18 @@ def shim(
         said = read_all(trouble)  # at its end the job was executed, or could not be and says why
         testimony_path = attempt.at("rc.{}".format(k))
         system.lay_out(testimony_path)
-        status = os.waitpid(job, 0)[1]
+        # Not reaped before its end is written: if we are killed in between, the supervisor inherits it and its status.
+        end: Any = os.waitid(os.P_PID, job, os.WEXITED | os.WNOWAIT)
+        was_killed = end.si_code != os.CLD_EXITED
         testimony: Json = {"at": system.boottime(), "rc": None, "signal": None}
         if said:
             testimony.update(json.loads(said.decode("utf-8")))
-        elif os.WIFSIGNALED(status):
-            testimony["signal"] = os.WTERMSIG(status)
         else:
-            testimony["rc"] = os.WEXITSTATUS(status)
+            testimony["signal" if was_killed else "rc"] = end.si_status
         with contextlib.suppress(OSError):  # a full disk: to a living supervisor the exit code says the same
             system.replace(testimony_path, dump(testimony))
-        os._exit(128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
+        os.waitpid(job, 0)  # else a container whose first process reaps nobody would keep it
+        os._exit(128 + end.si_status if was_killed else end.si_status)
     finally:
         os._exit(70)
 

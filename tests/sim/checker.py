@@ -7,7 +7,7 @@ once, in the words that a person needs.
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -78,8 +78,8 @@ class Checker:
         self.ends: dict[str, int] = {}
         self.executions: dict[str, list[Execution]] = defaultdict(list)
         self.stops: set[str] = set()
-        #: Attempts of which the nemesis killed something, or whose host it switched off.
-        self.harmed: Counter[str] = Counter()
+        #: What the nemesis killed of an attempt, by role, or "machine" where it switched its host off.
+        self.harmed: defaultdict[str, set[str]] = defaultdict(set)
         self.turns = 0
 
     def blame(self, invariant: str, words: str) -> None:
@@ -234,7 +234,7 @@ class Checker:
 
     def _may_escape(self, process: Process) -> bool:
         """What agent.py calls its weakness: it hid, after its supervisor or its shim was killed."""
-        return not process.environ and self.harmed[process.attempt] > 0
+        return not process.environ and bool(self.harmed[process.attempt])
 
     def _ended(self, books: Books, event: ev.AttemptEnded) -> None:
         attempt = event.attempt
@@ -256,6 +256,8 @@ class Checker:
             self._given_up(event)
         elif event.reason is Reason.HOST_LOST and not self.harmed[attempt]:
             self.blame("I12", f"{attempt} is said to be lost ({event.detail}), and nothing happened to it")
+        elif event.proof is Proof.LOST and not self.harmed[attempt] & {"supervisor", "machine"}:
+            self.blame("I12", f"{attempt} is said to be lost ({event.detail}), and its supervisor lived")
 
     def _given_up(self, event: ev.AttemptEnded) -> None:
         id_ = experiment_of(event.attempt)

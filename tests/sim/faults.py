@@ -127,7 +127,7 @@ class Nemesis:
         for attempt, intents in checker.intents.items():
             here = (self.simulation.machine_of(intent.host) == machine.name for intent in intents)
             if attempt not in checker.ends and any(here):
-                checker.harmed[attempt] += 1
+                checker.harmed[attempt].add("machine")
 
     # --- hosts ---------------------------------------------------------------------------------------------------
 
@@ -218,7 +218,7 @@ class Nemesis:
         machine = self.machine()
         for process in self.victims(machine, roles):
             if self.chance.random() < share:
-                self.simulation.checker.harmed[process.attempt] += 1
+                self.simulation.checker.harmed[process.attempt].add(process.role)
                 machine.signal(None, process, 9)
 
     def kill_for_memory(self) -> None:
@@ -233,7 +233,7 @@ class Nemesis:
         machine = self.machine()
         for process in list(machine.processes.values()):
             if not process.is_foreign:
-                self.simulation.checker.harmed[process.attempt] += 1
+                self.simulation.checker.harmed[process.attempt].add(process.role)
                 machine.signal(None, process, self.chance.choice([15, 9]))
 
     def log_out(self) -> None:

@@ -209,7 +209,7 @@ class Machine:
         self.executed: Callable[[Process, list[str], dict[str, str]], None] = lambda *_: None
         self.signalled: Callable[[Process | None, Process, int], None] = lambda *_: None
         self.process_ended: Callable[[Process, int], None] = lambda *_: None
-        self.harmed: Callable[[str], None] = lambda _attempt: None
+        self.harmed: Callable[[Process], None] = lambda _process: None
         self.changed: Callable[[], None] = lambda: None
         self.run_job: Callable[[Process, list[str], dict[str, str]], int] = lambda *_: 0
         self.oom_kills = 0

@@ -124,6 +124,19 @@ BUGS = (
             "ends = [*ends, end]",
         ),
     ),
+    Bug(
+        "lost exit: the shim reaps its job before its end is written",
+        Change(
+            "sheetd/onhost/shim.py",
+            "        was_killed = end.si_code",
+            "        os.waitpid(job, 0)\n        was_killed = end.si_code",
+        ),
+        Change(
+            "sheetd/onhost/shim.py",
+            "        os.waitpid(job, 0)  # else",
+            "        # else",
+        ),
+    ),
 )
 
 

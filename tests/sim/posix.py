@@ -338,8 +338,10 @@ class Os:
         child = process.machine.processes.get(pid)
         if child is None or child.parent != process.pid:
             raise ChildProcessError(errno.ECHILD, "no such child")
-        if not child.is_zombie:
-            return None
+        while not child.is_zombie:
+            if options & real.WNOHANG:
+                return None
+            self._await(process, [child.waiters], None)
         signalled = real.WIFSIGNALED(child.status)
         code = real.WTERMSIG(child.status) if signalled else real.WEXITSTATUS(child.status)
         return types.SimpleNamespace(si_status=code, si_code=2 if signalled else real.CLD_EXITED)
@@ -490,7 +492,7 @@ class LastWords(io.StringIO):
             process = me()
             process.machine.engine.log(f"{process.machine.name} {process.role} {process.pid} died: {line}")
             if "[Errno 28]" in line or "[Errno 11]" in line:  # no disk, no processes: it is replaced
-                process.machine.harmed(process.attempt)
+                process.machine.harmed(process)
             else:
                 process.machine.complaints.append(self.getvalue())
         super().close()

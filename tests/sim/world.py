@@ -233,7 +233,7 @@ class Simulation:
         machine.loses = lambda verb: self.at_boundary("answer", verb)
         machine.executed = self.checker.executed
         machine.signalled = self.checker.signalled
-        machine.harmed = lambda attempt: self.checker.harmed.update([attempt])
+        machine.harmed = lambda process: self.checker.harmed[process.attempt].add(process.role)
         machine.process_ended = self.checker.process_ended
         machine.run_job = self._run_job
         self.cards.put_into(machine)
@@ -264,7 +264,7 @@ class Simulation:
         if not self.at_boundary("host", call):
             return False
         self.engine.fault("D4 a process of ours is killed", f"{process.machine.name} {process.role} at {call}")
-        self.checker.harmed[process.attempt] += 1
+        self.checker.harmed[process.attempt].add(process.role)
         return True
 
     # --- daemons -------------------------------------------------------------------------------------------------
