@@ -17,6 +17,7 @@ from sheetd.core.metrics import progress
 from sheetd.core.model import Accelerator, Attempt, Experiment, HostName, SlotName
 from sheetd.core.observation import AcceleratorSeen, Use
 from sheetd.core.plan import Now
+from sheetd.core.strays import holding
 from sheetd.core.text import clean_line
 from sheetd.core.why import OF_HOST, Block, Need
 from sheetd.core.world import HostView, World
@@ -126,17 +127,15 @@ def _is_model(unit: Unit, where: str) -> bool:
 
 
 def rooms(world: World, now: Now) -> list[Room]:
-    """Every configured host. What a live attempt of ours has is taken, whatever we can see of it."""
+    """Every configured host. What an attempt of ours has is taken, whatever we can see of it."""
     held = _held(world)
     return [_room(world, host, held.get(host.name, []), now) for host in world.hosts.values()]
 
 
 def _held(world: World) -> dict[HostName, list[tuple[Experiment, Attempt]]]:
     held: dict[HostName, list[tuple[Experiment, Attempt]]] = {}
-    for id_ in world.state.live.values():
-        experiment = world.state.experiments[id_]
-        if experiment.attempt is not None:
-            held.setdefault(experiment.attempt.host, []).append((experiment, experiment.attempt))
+    for host, experiment, attempt in holding(world):
+        held.setdefault(host, []).append((experiment, attempt))
     return held
 
 

@@ -30,6 +30,7 @@ from sheetd.core.plan import Chance, Now
 from sheetd.core.probing import plan_probes, wanted_hosts
 from sheetd.core.relaunch_policy import reason_of, relaunch_delay_s
 from sheetd.core.room import rooms
+from sheetd.core.strays import in_the_way, plan_stops
 from sheetd.core.symptoms import bad_host_line, crash_after_health
 from sheetd.core.text import clean_line
 from sheetd.core.world import OVER, HostView, World
@@ -117,13 +118,14 @@ def ended(experiment: Experiment, attempt: Attempt, seen: AttemptSeen, *, is_bea
 
 def given_up(experiment: Experiment, attempt: Attempt) -> ev.AttemptEnded:
     """A person let go of an attempt whose machine is not behind its host's name any more: nobody else can know."""
-    is_wish = experiment.afterwards is Afterwards.END
+    is_wish = experiment.afterwards in (Afterwards.END, Afterwards.RERUN)
+    reason = Reason.STOPPED_BY_USER if is_wish else Reason.HOST_LOST
     return ev.AttemptEnded(
         attempt=attempt.id,
-        reason=Reason.STOPPED_BY_USER if is_wish else Reason.HOST_LOST,
+        reason=reason,
         proof=Proof.FORCED_BY_OPERATOR,
         detail=f"given up by a person: another machine answers as {attempt.host}",
-        relaunch_delay_s=relaunch_delay_s(experiment, Reason.HOST_LOST),
+        relaunch_delay_s=relaunch_delay_s(experiment, reason),
     )
 
 
@@ -180,13 +182,15 @@ def decide_launches(world: World, now: Now, chance: Chance) -> Iterator[ev.Event
         waiting = [id_ for id_ in world.state.open if world.state.experiments[id_].phase is Phase.WAITING]
         world.waiting = dict.fromkeys(waiting, why)
         return
-    ready, later = [], {}
+    ready, later, held_back = [], {}, in_the_way(world)
     for id_ in world.state.open:
         experiment = world.state.experiments[id_]
         if experiment.phase is not Phase.WAITING:
             continue
         if experiment.missing_since_s is not None:
             later[id_] = "its row is gone from the sheet; it is not launched"
+        elif id_ in held_back:
+            later[id_] = held_back[id_]
         elif experiment.not_before_s > now.s:
             later[id_] = ""
         else:
@@ -262,6 +266,10 @@ def _plan_takeover(world: World) -> Iterator[TakeOver | Describe]:
 
 
 def _plan_requests(world: World) -> Iterator[Launch | Stop]:
+    for known in world.hosts.values():
+        if known.is_up and known.epoch == world.state.epoch:
+            yield from plan_stops(world, known)
+    held_back = in_the_way(world)
     for id_ in world.state.live.values():
         experiment = world.state.experiments[id_]
         attempt = experiment.attempt
@@ -271,7 +279,8 @@ def _plan_requests(world: World) -> Iterator[Launch | Stop]:
             continue
         effect = _request(world, experiment, attempt)
         # While it is not known what else runs, an older intent may have been overtaken by a newer attempt elsewhere.
-        if effect is not None and not (isinstance(effect, Launch) and world.state.takeover is not None):
+        may_launch = world.state.takeover is None and id_ not in held_back
+        if effect is not None and (may_launch or not isinstance(effect, Launch)):
             yield effect
 
 
@@ -303,11 +312,11 @@ def is_watch_due(world: World, host: HostView, watch: Watch, now: Now) -> bool:
 
 
 def watched(world: World, host: HostView) -> frozenset[AttemptId]:
-    """The live attempts whose news the host should send: those it was asked to start.
+    """The attempts whose news the host should send: the live ones that it was asked to start, and strays.
 
     None that has ended: an end is recorded when everything of it has been told.
     """
-    wanted = {attempt for attempt in host.attempts if attempt in world.state.live}
+    wanted = {attempt for attempt in host.attempts if attempt in world.state.live} | host.strays.keys()
     for id_ in world.state.live.values():
         live = world.state.experiments[id_].attempt
         if live is not None and live.host == host.name and live.started:

@@ -16,6 +16,7 @@ from sheetd.core.plan import Now
 from sheetd.core.reachability import why_down
 from sheetd.core.render import draft_words
 from sheetd.core.room import use_of
+from sheetd.core.strays import holding
 from sheetd.core.why import Block, Why, why_from
 from sheetd.core.world import HostView, World
 
@@ -41,6 +42,7 @@ def hosts_view(world: World, now: Now) -> dict[str, Any]:
             "attempts": {
                 attempt: _seen_view(seen) for attempt, seen in host.attempts.items() if attempt in world.state.live
             },
+            "strays": {attempt: _seen_view(seen) for attempt, seen in host.strays.items()},
         }
         for host in world.hosts.values()
     }
@@ -59,12 +61,10 @@ def _seen_view(seen: AttemptSeen) -> dict[str, Any]:
 
 
 def held_slots(world: World) -> dict[HostName, dict[SlotName, AttemptId]]:
-    """Which slot of which host is held by which live attempt."""
+    """Which slot of which host is held by which attempt."""
     held: dict[HostName, dict[SlotName, AttemptId]] = {}
-    for id_ in world.state.live.values():
-        attempt = world.state.experiments[id_].attempt
-        if attempt is not None:
-            held.setdefault(attempt.host, {}).update(dict.fromkeys(attempt.slots, attempt.id))
+    for host, _, attempt in holding(world):
+        held.setdefault(host, {}).update(dict.fromkeys(attempt.slots, attempt.id))
     return held
 
 
@@ -154,6 +154,7 @@ def restore_hosts(view: Mapping[str, Any], *, daemon_alive: bool) -> dict[HostNa
             closed=told.get("closed", ""),
             why=told["why"] if daemon_alive else "was not asked, because the daemon is not running",
             attempts={AttemptId(attempt): _restore_seen(seen) for attempt, seen in told["attempts"].items()},
+            strays={AttemptId(attempt): _restore_seen(seen) for attempt, seen in told.get("strays", {}).items()},
         )
     return hosts
 

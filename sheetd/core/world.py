@@ -114,6 +114,8 @@ class HostView:
     given_back_s: dict[str, float] = field(default_factory=dict)
     attempts: dict[AttemptId, AttemptSeen] = field(default_factory=dict)
     watching: frozenset[AttemptId] = frozenset()
+    #: Attempts that it still runs, and that are over by our journal (`strays`).
+    strays: dict[AttemptId, AttemptSeen] = field(default_factory=dict)
     #: The epoch that it obeys over the present connection; 0 while we only look.
     epoch: int = 0
     #: While the tab is being taken over.

@@ -16,7 +16,6 @@ from typing import Literal
 
 from sheetd.clock import SystemChance
 from sheetd.core import events as ev
-from sheetd.core.absorb import layout_of
 from sheetd.core.grid import Cell, CellUpdate, CellValue, SheetWrite
 from sheetd.core.metrics import add_points
 from sheetd.core.model import AttemptId, ExperimentId, HostName, MetricRule, Proof, Reason, SlotName, attempt_id
@@ -31,6 +30,7 @@ from sheetd.core.observation import (
     Observation,
     Seen,
 )
+from sheetd.core.readings import layout_of
 from sheetd.core.rows import Row, view_grid
 from sheetd.core.state import State
 from sheetd.core.template import Param, ParamType, Template

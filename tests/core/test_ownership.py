@@ -479,6 +479,27 @@ def test_nothing_is_asked_of_another_machine_and_a_person_decides():
     assert second.started
 
 
+@pytest.mark.parametrize(("word", "begun"), [("stop", 1), ("rerun", 2)])
+def test_who_stops_what_is_on_a_machine_that_was_exchanged_gets_what_they_asked_for(word: str, begun: int):
+    story = Story(hosts={"alpha": 1})
+    story.hosts[HostName("alpha")].machine = "first"
+    story.cut_off("alpha")
+    story.back("alpha")
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    story.hosts[HostName("alpha")].machine = "second"
+    story.hosts[HostName("alpha")].attempts.clear()
+    story.cut_off("alpha")
+    story.back("alpha")
+    story.table.type(line, action=word)
+    story.wait(60)
+    attempts = story.experiment(line).attempts
+    assert (attempts[0].proof, attempts[0].reason) == (Proof.FORCED_BY_OPERATOR, Reason.STOPPED_BY_USER)
+    assert len(attempts) == begun
+    assert len(story.told(ev.ExperimentReopened)) == begun - 1
+    assert line["status"] == ("stopped" if word == "stop" else "running")
+
+
 @pytest.mark.parametrize("machine", ["", "first"])
 def test_a_machine_that_is_the_same_or_does_not_say_is_trusted(machine: str):
     story = Story(hosts={"alpha": 1})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sheetd.core import effect as fx
 from sheetd.core import events as ev
-from sheetd.core.model import AttemptId, ExperimentId, HostName, Phase, Proof, Reason, Spec, experiment_of
+from sheetd.core.model import Afterwards, AttemptId, ExperimentId, HostName, Phase, Proof, Reason, Spec, experiment_of
 from sheetd.core.render import plan_write, row_cells
 from tests.sim.jobs import SECRET
 from tests.sim.machine import Process
@@ -78,6 +78,7 @@ class Checker:
         self.ends: dict[str, int] = {}
         self.executions: dict[str, list[Execution]] = defaultdict(list)
         self.stops: set[str] = set()
+        self.stops_intended: dict[str, ev.StopIntended] = {}
         #: What the nemesis killed of an attempt, by role, or "machine" where it switched its host off.
         self.harmed: defaultdict[str, set[str]] = defaultdict(set)
         self.turns = 0
@@ -99,12 +100,12 @@ class Checker:
                 case ev.ExperimentReopened():
                     self._reopened(event)
                 case ev.LaunchIntended():
-                    self._intended(books, event)
+                    self._intended(service, books, event)
                     self._one_name_only(service, event)
                 case ev.AttemptAdopted():
                     self._adopted(books, event)
                 case ev.AttemptEnded():
-                    self._ended(books, event)
+                    self._ended(service, books, event)
                 case ev.HostActionConsumed():
                     self.simulation.hosts_tab.consumed(event)
                 case ev.RowEdited():
@@ -180,7 +181,7 @@ class Checker:
             books.ended.add(former)
             self.ends[former] = len(self.intents[former])
 
-    def _intended(self, books: Books, event: ev.LaunchIntended) -> None:
+    def _intended(self, service: Service, books: Books, event: ev.LaunchIntended) -> None:
         attempt = event.attempt
         if attempt in books.intents:
             self.blame("I5", f"{attempt} was intended twice")
@@ -192,8 +193,7 @@ class Checker:
             former = f"{id_}.{number - 1}"
             if former not in books.ended:
                 self.blame("I5", f"{attempt} follows {former}, which has no proof of its end")
-            if self.ends.get(former) != GIVEN_UP:
-                self._nothing_lives(former, f"I5: {attempt} was intended")
+            self._nothing_known_lives(service, former, f"I5: {attempt} was intended")
         for other, intent in books.intents.items():
             if other != attempt and intent.host == event.host and set(intent.slots) & set(event.slots):
                 if other not in books.ended:
@@ -232,11 +232,25 @@ class Checker:
             invariant, _, what = when.partition(": ")
             self.blame(invariant, f"{what} while {one.role} {one.pid} of {attempt} lives on {one.machine.name}")
 
+    def _nothing_known_lives(self, service: Service, attempt: str, when: str) -> None:
+        """As above; what a person gave up may live where this daemon has not seen that its machine is back."""
+        if self.ends.get(attempt) != GIVEN_UP:
+            self._nothing_lives(attempt, when)
+            return
+        for machine in self._machines_seen(service):
+            self._nothing_lives(attempt, when, machine)
+
+    @staticmethod
+    def _machines_seen(service: Service) -> set[str]:
+        """The machines that answered last under the names of this daemon's hosts."""
+        hosts = () if service.daemon is None else service.daemon.world.hosts.values()
+        return {host.facts.machine_id for host in hosts if host.facts is not None} - {""}
+
     def _may_escape(self, process: Process) -> bool:
         """What agent.py calls its weakness: it hid, after its supervisor or its shim was killed."""
         return not process.environ and bool(self.harmed[process.attempt])
 
-    def _ended(self, books: Books, event: ev.AttemptEnded) -> None:
+    def _ended(self, service: Service, books: Books, event: ev.AttemptEnded) -> None:
         attempt = event.attempt
         if attempt in books.ended:
             self.blame("I10", f"the end of {attempt} was recorded twice")
@@ -244,8 +258,11 @@ class Checker:
         # What a person gave up may come back with its machine, to a journal that was restored since. Or it is back now.
         is_forced = event.proof is Proof.FORCED_BY_OPERATOR
         self.ends[attempt] = GIVEN_UP if is_forced else len(self.intents[attempt])
-        if not is_forced:
-            self._nothing_lives(attempt, "I10: its end was recorded")
+        self._nothing_known_lives(service, attempt, "I10: its end was recorded")
+        last_stop = self.stops_intended.get(attempt)
+        is_wish = last_stop is not None and last_stop.by_person and last_stop.then is Afterwards.END
+        if is_wish and event.relaunch_delay_s is not None:
+            self.blame("I9", f"{attempt} was stopped by a person, and is to be launched again")
         runs = self.executions[attempt]
         last = runs[-1] if runs else None
         if event.reason is Reason.SUCCEEDED and (last is None or last.ended is None or last.status != 0):
@@ -266,6 +283,7 @@ class Checker:
             self.blame("I12", f"{event.attempt} was given up ({event.detail}), and nobody wanted that")
 
     def _stop_intended(self, event: ev.StopIntended) -> None:
+        self.stops_intended[event.attempt] = event
         id_ = experiment_of(event.attempt)
         orders = self.orders(id_)
         asked = sum(order.asked[word] for order in orders for word in ("stop", "restart", "rerun"))
@@ -321,6 +339,10 @@ class Checker:
                 self.stops.add(effect.attempt)
             if effect.attempt not in self.intents:
                 self.blame("I6", f"{effect.attempt} is asked for on {effect.host} without a recorded intent")
+        if isinstance(effect, fx.Launch):
+            id_, _, number = effect.attempt.rpartition(".")
+            for former in (f"{id_}.{n}" for n in range(1, int(number))):
+                self._nothing_known_lives(service, former, f"I1: {effect.attempt} is asked for")
 
     def turned(self, service: Service) -> None:
         self.turns += 1
@@ -338,7 +360,10 @@ class Checker:
         self.engine.log(f"{host} executes {attempt} run {k} as {process.pid}")
         id_ = experiment_of(AttemptId(attempt))
         for one in self.working():
-            if one is not process and experiment_of(AttemptId(one.attempt)) == id_ and not self._may_escape(one):
+            is_of_it = one is not process and experiment_of(AttemptId(one.attempt)) == id_
+            # A machine that was given up may come back at any moment; what the daemon may do then, `trying` judges.
+            is_given_up = GIVEN_UP in (self.ends.get(attempt), self.ends.get(one.attempt))
+            if is_of_it and not is_given_up and not self._may_escape(one):
                 self.blame(
                     "I1",
                     f"{attempt} run {k} starts on {host} while {one.attempt} ({one.role} {one.pid}) lives on {one.machine.name}",  # noqa: E501 - a text that is matched or sent whole
