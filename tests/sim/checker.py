@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 from sheetd.core import effect as fx
 from sheetd.core import events as ev
+from sheetd.core.grid import CellValue
 from sheetd.core.model import Afterwards, AttemptId, ExperimentId, HostName, Phase, Proof, Reason, Spec, experiment_of
 from sheetd.core.render import plan_write, row_cells
 from tests.sim.jobs import SECRET
 from tests.sim.machine import Process
 from tests.sim.people import Order
+from tests.sim.sheet import Line
 
 if TYPE_CHECKING:
     from tests.sim.service import Service
@@ -31,6 +33,8 @@ class Violation(AssertionError):  # noqa: N818 - of an invariant
 
 #: In place of how often it was intended when it ended: a person said that its machine is gone.
 GIVEN_UP = -1
+#: A mark of an order (`People.mark`).
+OVERWRITTEN = "its id was overwritten by a write that met moved rows"
 
 
 @dataclass
@@ -452,7 +456,9 @@ class Checker:
             if machine.complaints:
                 words = machine.complaints[0]
                 self.blame("I14" if words.startswith("I14") else "agent", words)
-        for _, column, value in simulation.tab.written:
+        for line, column, value in simulation.tab.written:
+            if column is simulation.tab.column("id"):
+                self._id_written(line, value)
             if isinstance(value, str) and (
                 value[:1] in ("=", "+", "@")
                 or SECRET in value
@@ -460,6 +466,16 @@ class Checker:
             ):
                 self.blame("I18", f"{value!r} was written into {column.header}")
         simulation.tab.written.clear()
+
+    def _id_written(self, line: Line, value: CellValue) -> None:
+        """An id that landed in a row that moved: the other row's own is gone until the daemon has seen that."""
+        order = self.simulation.people.orders.get(line)
+        if order is None or not self.by_seed[order.seed]:
+            return
+        if value in self.by_seed[order.seed]:
+            order.marks.discard(OVERWRITTEN)
+        elif value:
+            self.simulation.people.mark(order, OVERWRITTEN)
 
     def cells_of_people(self) -> None:
         for line, order in self.simulation.people.orders.items():
