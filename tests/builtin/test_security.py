@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
@@ -122,6 +125,20 @@ def test_a_body_beyond_the_bound_is_refused(server: SheetServer, monkeypatch: py
     monkeypatch.setattr(calls, "LARGEST_BODY", 1000)
     answer = ask(server, "/drive/v3/files", "POST", b"x" * 1001, Authorization=bearer(server))
     assert answer.status == 413
+
+
+def test_a_client_that_goes_away_in_the_middle_of_a_request_is_no_error_of_ours(caplog: pytest.LogCaptureFixture):
+    """A daemon that is killed while it writes left a traceback in the log of the sheet."""
+
+    async def gone() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    state = SimpleNamespace(store=None, cache=None)
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b"", "path_params": {}}
+    request = Request({**scope, "app": SimpleNamespace(state=state)}, gone)
+    answer = asyncio.run(calls.endpoint(lambda _: pytest.fail("half a request was served"))(request))
+    assert answer.status_code == 400
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("body", [b"{", b"NaN", b'{"a": Infinity}', b"\xff\xfe", b"[" * 100_000])

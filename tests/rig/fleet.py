@@ -179,7 +179,7 @@ class FleetHost:
 
     def console(self, *argv: str) -> tuple[str, ...]:
         """The command that, executed on this machine, executes the given one on the host."""
-        (init,) = self._pids_of("tini")
+        init = next(pid for pid in self.pids() if _number_inside(pid) == "1")
         enter = ("nsenter", "--target", str(init), *("--mount", "--uts", "--ipc", "--net", "--pid", "--time"))
         return ("sh", "-c", 'echo $$ > "$0/cgroup.procs"; exec "$@"', str(self._cgroup), *enter, *argv)
 
@@ -253,6 +253,15 @@ def _name_of(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except (FileNotFoundError, ProcessLookupError):
         return ""  # ended meanwhile
+
+
+def _number_inside(pid: int) -> str:
+    """The number of a process in its own pid namespace: the first of a host is whatever it has become by now."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[-1]
 
 
 def _removed(cgroup: Path) -> bool:

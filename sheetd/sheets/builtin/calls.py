@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import QueryParams
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from sheetd.sheets.builtin.problems import ApiError, invalid
@@ -76,6 +76,10 @@ def endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
             return await run_in_threadpool(_answer, handler, call)
         except ApiError as error:
             return error_response(error)
+        except (
+            ClientDisconnect
+        ):  # before it had said what it wants: a daemon that was killed, or a page that was closed
+            return Response(status_code=400)
         except Exception:
             # The bug is for our log; the client learns only that it was not its fault.
             log.exception("The built-in sheet failed on %s %s", request.method, request.url.path)
