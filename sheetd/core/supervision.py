@@ -154,7 +154,8 @@ def _detail(experiment: Experiment, attempt: Attempt, seen: AttemptSeen, reason:
     if seen.state is Seen.REBOOTED:
         return f"{attempt.host} was rebooted"
     if seen.state is Seen.LOST:
-        return f"its processes vanished from {attempt.host} without an exit record"
+        why = clean_line(seen.reason or "")
+        return f"{attempt.host}: {why}" if why else f"its processes vanished from {attempt.host} without an exit record"
     return _last_words(exit_, seen, reason)
 
 

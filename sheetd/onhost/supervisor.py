@@ -362,7 +362,7 @@ class Supervisor:
         if unseen:
             reason = "nobody saw how it ended: its supervisor and its shim were killed"
             if not end["executed"]:
-                reason = "it was never executed: its supervisor was killed before the start"
+                reason = "it was never executed: who should have started it was killed"
         content = dict(end)
         content.update(
             stopped=stop is not None and stop["asked"],

@@ -46,6 +46,8 @@ class Execution:
     k: int
     began: float
     life: int
+    #: The number of its shim.
+    shim: int
     #: How many intents of its attempt there had been: another journal may give the number again.
     intents: int
     ended: float | None = None
@@ -83,6 +85,8 @@ class Checker:
         self.executions: dict[str, list[Execution]] = defaultdict(list)
         self.stops: set[str] = set()
         self.stops_intended: dict[str, ev.StopIntended] = {}
+        #: Those of which a shim ended before its job was one: of such a run there is no end to tell.
+        self.unexecuted: set[str] = set()
         #: What the nemesis killed of an attempt, by role, or "machine" where it switched its host off.
         self.harmed: defaultdict[str, set[str]] = defaultdict(set)
         self.turns = 0
@@ -277,8 +281,12 @@ class Checker:
             self._given_up(event)
         elif event.reason is Reason.HOST_LOST and not self.harmed[attempt]:
             self.blame("I12", f"{attempt} is said to be lost ({event.detail}), and nothing happened to it")
-        elif event.proof is Proof.LOST and not self.harmed[attempt] & {"supervisor", "machine"}:
+        elif event.proof is Proof.LOST and not self._may_be_lost(attempt):
             self.blame("I12", f"{attempt} is said to be lost ({event.detail}), and its supervisor lived")
+
+    def _may_be_lost(self, attempt: str) -> bool:
+        """Whether nobody is left who saw how it ended."""
+        return attempt in self.unexecuted or bool(self.harmed[attempt] & {"supervisor", "machine"})
 
     def _given_up(self, event: ev.AttemptEnded) -> None:
         id_ = experiment_of(event.attempt)
@@ -392,7 +400,7 @@ class Checker:
             held = self._newest_for(other, host)
             if held is not None and set(held.slots) & set(intent.slots):
                 self.blame("I4", f"{attempt} starts on a slot that {other} uses")
-        self.executions[attempt].append(Execution(host, process, k, self.engine.now, life, intents))
+        self.executions[attempt].append(Execution(host, process, k, self.engine.now, life, process.parent, intents))
 
     def _newest_for(self, attempt: str, host: str) -> ev.LaunchIntended | ev.AttemptAdopted | None:
         """A journal that takes over may give a number again that another one gave with other slots."""
@@ -404,6 +412,8 @@ class Checker:
         return sum(isinstance(one, ev.LaunchIntended) for one in self.intents.get(attempt, ()))
 
     def process_ended(self, process: Process, status: int) -> None:
+        if process.role == "shim" and process.pid not in {run.shim for run in self.executions[process.attempt]}:
+            self.unexecuted.add(process.attempt)
         for run in self.executions.get(process.attempt, ()):
             if run.process is process and run.ended is None:
                 run.ended, run.status = self.engine.now, status
