@@ -480,9 +480,10 @@ class Checker:
     def _id_written(self, line: Line, value: CellValue) -> None:
         """An id that landed in a row that moved: the other row's own is gone until the daemon has seen that."""
         order = self.simulation.people.orders.get(line)
-        if order is None or not self.by_seed[order.seed]:
+        ids = () if order is None else self.by_seed.get(order.seed, ())
+        if order is None or not ids:
             return
-        if value in self.by_seed[order.seed]:
+        if value in ids:
             order.marks.discard(OVERWRITTEN)
         elif value:
             self.simulation.people.mark(order, OVERWRITTEN)
