@@ -11,10 +11,17 @@ import ctypes
 
 #: From <malloc.h>; mallopt(3).
 _M_ARENA_MAX = -8
+_M_MMAP_THRESHOLD = -3
+_LARGE_BYTES = 2**16
 
 
-def share_one_arena() -> None:
-    """Before the first thread is started: an arena that exists is not given back."""
+def configure_allocator() -> None:
+    """Before the first thread is started: an arena that exists is not given back.
+
+    A large buffer, such as the whole tab of a read, is a mapping of its own, which ends with it. As it is, glibc learns
+    from the first ones to carve them out of the heap, and what is kept between them stays scattered.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 1)
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)

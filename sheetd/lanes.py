@@ -7,43 +7,57 @@ exception that is no outcome is a bug, and is handed over to surface in the loop
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 
 from sheetd.core.absorb import News
 from sheetd.core.effect import Effect, lane
 
 
 class Lanes:
-    """`submit` never waits. `close` lets what is being carried out finish, and drops what has not begun."""
+    """`submit` never waits. `close` lets what is being carried out finish, and drops what has not begun.
+
+    A lane has a thread only while it has something to do: most hosts are at rest most of the time.
+    """
 
     def __init__(self, carry_out: Callable[[Effect], News], deliver: Callable[[News | BaseException], None]) -> None:
         self._carry_out = carry_out
         self._deliver = deliver
-        self._queues: dict[str, SimpleQueue[Effect | None]] = {}
-        self._threads: list[threading.Thread] = []
-        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        #: Of the lanes that have a thread: what has not begun.
+        self._waiting: dict[str, deque[Effect]] = {}
+        self._threads: dict[str, threading.Thread] = {}
+        self._is_closing = False
 
     def submit(self, effect: Effect) -> None:
         name = lane(effect)
-        if name not in self._queues:
-            self._queues[name] = SimpleQueue()
-            thread = threading.Thread(target=self._work, args=(self._queues[name],), name=f"lane {name}", daemon=True)
-            self._threads.append(thread)
+        with self._lock:
+            if name in self._waiting:
+                self._waiting[name].append(effect)
+                return
+            self._waiting[name] = deque([effect])
+            thread = threading.Thread(target=self._work, args=(name,), name=f"lane {name}", daemon=True)
+            self._threads[name] = thread
             thread.start()
-        self._queues[name].put(effect)
 
     def close(self, patience_s: float) -> None:
         """Wait for the threads, at most so long together. What is cut off is planned again: effects are idempotent."""
-        self._closing.set()
-        for queue in self._queues.values():
-            queue.put(None)
-        for thread in self._threads:
-            thread.join(patience_s / max(1, len(self._threads)))
+        with self._lock:
+            self._is_closing = True
+            threads = list(self._threads.values())
+        for thread in threads:
+            thread.join(patience_s / len(threads))
 
-    def _work(self, queue: SimpleQueue[Effect | None]) -> None:
-        while (effect := queue.get()) is not None and not self._closing.is_set():
+    def _work(self, name: str) -> None:
+        while (effect := self._next(name)) is not None:
             self._deliver(self._outcome(effect))
+
+    def _next(self, name: str) -> Effect | None:
+        with self._lock:
+            if self._waiting[name] and not self._is_closing:
+                return self._waiting[name].popleft()
+            del self._waiting[name], self._threads[name]
+            return None
 
     def _outcome(self, effect: Effect) -> News | BaseException:
         try:

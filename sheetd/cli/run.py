@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from sheetd.allocator import share_one_arena
+from sheetd.allocator import configure_allocator
 from sheetd.build import PORT_MAX, Service, build
 from sheetd.cli.terminal import ConfigOption, complain, out, settings_of
 
@@ -43,7 +43,7 @@ def run(
         stream=sys.stderr,
     )
     faulthandler.register(signal.SIGUSR1)
-    share_one_arena()
+    configure_allocator()
     settings = settings_of(config)
     service = build(settings, port=port, take_over=take_over)
     try:

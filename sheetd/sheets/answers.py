@@ -38,7 +38,7 @@ class Answer(NamedTuple):
     grid: Grid | None
 
 
-def _digest_of(piece: bytes) -> bytes:
+def digest_of(piece: bytes) -> bytes:
     """What stands for bytes of an answer: no two that anybody has found share one."""
     return hashlib.sha256(piece).digest()
 
@@ -85,7 +85,7 @@ class GridParser:
         texts: dict[Cell, Cell] = {}
         rows: list[Row] = [()] * len(sheet["data"][0]["rowData"])
         for piece in pieces:
-            digest = _digest_of(piece)
+            digest = digest_of(piece)
             decoded = seen.get(digest) or known.get(digest)
             if decoded is None:
                 decoded = _rows(_decode(b"[" + _ROW_START + piece.rstrip(b",") + b"]"), texts)

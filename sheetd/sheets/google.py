@@ -30,7 +30,7 @@ from sheetd.core.colours import Dress
 from sheetd.core.grid import CellUpdate, Grid, SheetWrite
 from sheetd.errors import SheetRefused, SheetUnavailable
 from sheetd.sheets import wire
-from sheetd.sheets.answers import GridParser
+from sheetd.sheets.answers import GridParser, digest_of
 from sheetd.sheets.dressing import DRESS_FIELDS, dress_ranges, installed, missing_requests, trimmed
 from sheetd.sheets.quota import READS_A_MINUTE, WRITES_A_MINUTE, TokenBucket
 from sheetd.sheets.transport import RangeRefused, SheetHTTPClient, loopback_session
@@ -78,7 +78,8 @@ class GoogleSheet:
         self._title = tab
         self._tab_id: int | None = None
         self._parser = GridParser()
-        self._body: bytes | None = None
+        #: Stands for the last answer: a large tab's would be as large as everything that is made of it.
+        self._digest = b""
         self._grid: Grid | None = None
 
     def beside(self, tab: str) -> GoogleSheet:
@@ -88,17 +89,19 @@ class GoogleSheet:
     def read(self) -> Grid:
         """The whole tab in one request; the same object while nothing changed."""
         body = self._get_range()
-        if body == self._body and self._grid is not None:
+        digest = digest_of(body)
+        if digest == self._digest and self._grid is not None:
             return self._grid
         grid = self._parsed(body)
         if grid is None or self._is_another(grid):
             # The title belongs to another tab by now.
             self._title = self._title_now()
             body = self._get_range()
+            digest = digest_of(body)
             grid = self._parsed(body)
         if grid is None or self._is_another(grid):
             raise SheetUnavailable("the tab was renamed while it was read")
-        self._body = body
+        self._digest = digest
         return self._keep(grid)
 
     def write(self, write: SheetWrite) -> Grid:
@@ -141,7 +144,7 @@ class GoogleSheet:
             # Refused would mean that nothing was applied.
             raise SheetUnavailable(f"the sheet was written, but {error}") from error
         # The body of the last read stands for an older grid from here on, even if its bytes come again.
-        self._body = None
+        self._digest = b""
         return self._keep(grid)
 
     def dress(self, dress: Dress) -> bool:

@@ -12,12 +12,12 @@ THREADS = 8
 GROWN = f"""\
 import re, threading
 from pathlib import Path
-from sheetd.allocator import share_one_arena
+from sheetd.allocator import configure_allocator
 
 def reserved_mb():
     return int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
 
-share_one_arena()
+configure_allocator()
 threading.stack_size(256 * 1024)
 before_mb, together = reserved_mb(), threading.Barrier({THREADS} + 1)
 kept = []
