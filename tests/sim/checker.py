@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from sheetd.core import effect as fx
 from sheetd.core import events as ev
 from sheetd.core.grid import CellValue
-from sheetd.core.model import Afterwards, AttemptId, ExperimentId, HostName, Phase, Proof, Reason, Spec, experiment_of
-from sheetd.core.render import plan_write, row_cells
+from sheetd.core.model import Afterwards, AttemptId, ExperimentId, HostName, Proof, Reason, Spec, experiment_of
 from tests.sim.jobs import SECRET
 from tests.sim.machine import Process
 from tests.sim.people import Order
@@ -233,7 +232,7 @@ class Checker:
         alive = [
             one
             for one in self.living(attempt)
-            if not self._may_escape(one) and machine_id in ("", f"{one.machine.name} {one.machine.life}")
+            if not self.may_escape(one) and machine_id in ("", f"{one.machine.name} {one.machine.life}")
         ]
         if alive:
             one = alive[0]
@@ -254,7 +253,7 @@ class Checker:
         hosts = () if service.daemon is None else service.daemon.world.hosts.values()
         return {host.facts.machine_id for host in hosts if host.facts is not None} - {""}
 
-    def _may_escape(self, process: Process) -> bool:
+    def may_escape(self, process: Process) -> bool:
         """What agent.py calls its weakness: it hid, after its supervisor or its shim was killed."""
         return not process.environ and bool(self.harmed[process.attempt])
 
@@ -375,7 +374,7 @@ class Checker:
             is_of_it = one is not process and experiment_of(AttemptId(one.attempt)) == id_
             # A machine that was given up may come back at any moment; what the daemon may do then, `trying` judges.
             is_given_up = GIVEN_UP in (self.ends.get(attempt), self.ends.get(one.attempt))
-            if is_of_it and not is_given_up and not self._may_escape(one):
+            if is_of_it and not is_given_up and not self.may_escape(one):
                 self.blame(
                     "I1",
                     f"{attempt} run {k} starts on {host} while {one.attempt} ({one.role} {one.pid}) lives on {one.machine.name}",  # noqa: E501 - a text that is matched or sent whole
@@ -395,7 +394,7 @@ class Checker:
             self.blame("I10", f"{attempt} is executed after its end was recorded")
         self._right_place(attempt, k, argv, env)
         self.simulation.cards.executed(attempt, intent, env)
-        here = (one for one in self.working() if one.machine is process.machine and not self._may_escape(one))
+        here = (one for one in self.working() if one.machine is process.machine and not self.may_escape(one))
         for other in {one.attempt for one in here} - {attempt}:
             held = self._newest_for(other, host)
             if held is not None and set(held.slots) & set(intent.slots):
@@ -496,124 +495,3 @@ class Checker:
                         "I7",
                         f"{column.header} of row {order.seed} was {held.shown!r} and is {line.get(column).shown!r}",
                     )
-
-    # --- at the end ----------------------------------------------------------------------------------------------
-
-    def pending(self) -> str:
-        """What is unfinished, as a sentence; empty when nothing is."""
-        simulation = self.simulation
-        service = simulation.service
-        if service.is_dead or service.daemon is None:
-            return "the daemon does not run"
-        world = service.daemon.world
-        if world.halted:
-            return f"the daemon does not act: {world.halted}"
-        down = [host.name for host in world.hosts.values() if not host.is_up]
-        if down:
-            return f"{down[0]} is not up: {world.hosts[down[0]].why}"
-        for id_ in world.state.open:
-            experiment = world.state.experiments[id_]
-            seen = world.seen(experiment.attempt) if experiment.attempt else None
-            return f"{id_} is {experiment.phase.value} (seen: {seen.state.value if seen else 'nothing'}; {world.waiting.get(id_, '')})"  # noqa: E501 - a text that is matched or sent whole
-        for order in simulation.people.orders.values():
-            if words := self._order_pending(order):
-                return words
-        if world.sheet is None or world.must_read or simulation.tab.grid() != world.sheet.grid:
-            return "the sheet has not been read as it is"
-        if (write := plan_write(world, service.daemon._now())) is not None:
-            return f"cells are still to be written: {write.updates[:2]} {write.replacements[:2]}"
-        return simulation.hosts_tab.pending()
-
-    def _is_held(self, order: Order) -> bool:
-        """Whether a word that nobody knows keeps the row from being accepted."""
-        action, status = self.simulation.tab.column("action"), self.simulation.tab.column("status")
-        if action is None or status is None or order.seed in self.by_seed:
-            return False
-        return order.line.get(action).value == "jump" and order.line.get(status).value == "draft"
-
-    def _order_pending(self, order: Order) -> str:
-        column = self.simulation.tab.column("status")
-        status = order.line.get(column).value if column is not None else None
-        if order.is_deleted or order.is_doubtful or order.is_disputed or not order.is_complete:
-            return ""
-        if not order.is_valid:
-            return (
-                ""
-                if status in ("invalid", "draft")
-                else f"the wrong row {order.seed} is not called invalid but {status}"
-            )
-        if self._is_held(order):
-            return ""
-        if order.seed not in self.by_seed:
-            return f"row {order.seed} was not accepted (it says {status})"
-        return ""
-
-    def final(self) -> None:
-        """When everything is quiet: sheet, journal and machines agree."""
-        simulation = self.simulation
-        self.cells_of_people()
-        for machine in simulation.machines.values():
-            left = [
-                one
-                for one in machine.processes.values()
-                # A look at the cards is of the whole machine, whoever had it begun.
-                if one.attempt
-                and one.role not in ("prober", "tool")
-                and not one.is_zombie
-                and not self._may_escape(one)
-            ]
-            if left:
-                self.blame("I20", f"{left[0].role} {left[0].pid} of {left[0].attempt} is left on {machine.name}")
-        for order in simulation.people.orders.values():
-            if not order.is_complete or not order.is_valid or order.is_deleted or order.is_doubtful:
-                continue
-            if order.is_disputed:
-                self._done_once(order)
-            elif not self._is_held(order):
-                self._order_final(order)
-
-    def _done_once(self, order: Order) -> None:
-        """Whoever serves the sheet: what has succeeded is not done again unless somebody asks for it."""
-        attempts = [attempt for attempt in self.executions if self._seed_of(attempt) == order.seed]
-        if any(self.harmed[attempt] for attempt in attempts) or order.marks:
-            return  # its host may have lost what it knew, or the row said something else
-        runs = [(attempt, run) for attempt in attempts for run in self.executions[attempt]]
-        done = [attempt for attempt, run in runs if run.ended is not None and run.status == 0]
-        asked = sum(order.asked[word] for word in ("run", "restart", "rerun"))
-        if len(done) > 1 + asked:
-            self.blame("I9", f"row {order.seed} was done {len(done)} times ({done}) and asked for {asked} times again")
-
-    def _seed_of(self, attempt: str) -> int | None:
-        ledger = self.ledgers.get(experiment_of(AttemptId(attempt)))
-        return None if ledger is None else int(ledger.specs[-1].params["seed"])
-
-    def _order_final(self, order: Order) -> None:
-        simulation = self.simulation
-        ids = self.by_seed[order.seed]
-        twins = [one for one in simulation.people.orders.values() if one.seed == order.seed]
-        if len(ids) > 1 and len(twins) == 1:
-            self.blame("I1", f"row {order.seed} became {len(ids)} experiments: {ids}")
-        assert simulation.service.daemon is not None
-        world = simulation.service.daemon.world
-        column = simulation.tab.column("id")
-        assert column is not None
-        assert world.sheet is not None
-        shown = order.line.get(column).value
-        if shown not in ids:
-            self.blame("I20", f"row {order.seed} shows the id {shown}, and belongs to {ids}")
-        experiment = world.state.experiments[ExperimentId(str(shown))]
-        view, index = world.sheet, simulation.tab.lines.index(order.line) + 1
-        now = simulation.service.daemon._now()
-        wanted = row_cells(world, view, view.rows[index - 1], experiment.id, now)
-        for name in ("status", "message", "host", "attempt"):
-            said = order.line.get(simulation.tab.column(name)).value  # type: ignore[arg-type]
-            if said != (wanted.get(name) or None):
-                self.blame("I20", f"{name} of row {order.seed} says {said!r}, and should say {wanted.get(name)!r}")
-        if wanted["status"] in ("failed", "stopped") and not wanted["message"]:
-            self.blame("never 7", f"row {order.seed} has {wanted['status']} and does not say why")
-        if experiment.phase is not Phase.ENDED:
-            self.blame("I20", f"{experiment.id} has not ended")
-        if wanted["status"] == "succeeded" and not any(
-            run.status == 0 for run in self.executions[experiment.attempts[-1].id]
-        ):
-            self.blame("I10", f"row {order.seed} says succeeded, and no run of its last attempt was a success")

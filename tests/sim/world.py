@@ -20,6 +20,7 @@ from sheetd.core.world import Limits
 from tests.sim import kernel, posix
 from tests.sim.cards import Cards
 from tests.sim.checker import Checker, Violation
+from tests.sim.ending import Ending
 from tests.sim.engine import Engine
 from tests.sim.faults import RATES, Nemesis, draw_kinds
 from tests.sim.hosts import REFUSALS, Network, ready_machine
@@ -304,15 +305,15 @@ class Simulation:
         engine.run(duration)
         self.checker.cells_of_people()
         self._calm_down()
-        begun = engine.now
+        begun, ending = engine.now, Ending(self.checker)
         while engine.now < begun + LIVENESS_S:
             engine.run(engine.now + 20.0)
-            if engine.now > begun + self.setting.quiet_s and not self.checker.pending():
+            if engine.now > begun + self.setting.quiet_s and not ending.pending():
                 break
         else:
-            words = self.checker.pending()
+            words = ending.pending()
             raise Violation(f"I20: {LIVENESS_S:g} s after the last fault, {words}")
-        self.checker.final()
+        ending.final()
 
     def _people_come(self) -> None:
         chance = self.engine.stream("when people come")
