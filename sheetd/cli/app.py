@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from sheetd.cli import demo, doctor, explain, host, hosts, init, logs, run, serve, status, stop
+from sheetd.cli import demo, doctor, explain, export, host, hosts, init, logs, run, serve, status, stop
 from sheetd.cli.terminal import complain
 from sheetd.errors import SheetdError
 from sheetd.version import __version__
@@ -34,6 +34,7 @@ app.command("stop")(stop.stop)
 app.command("hosts")(hosts.hosts)
 app.add_typer(host.app, name="host")
 app.command("explain")(explain.explain)
+app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 
 

@@ -1,0 +1,134 @@
+"""`sheetd export`: everything that is known of the experiments as a table for programs, whether or not the daemon runs.
+
+The journal is read and nothing else: rows that were not accepted, and columns of people's own, are in the sheet.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sheetd.cli.picture import Picture, take_picture
+from sheetd.cli.terminal import ConfigOption, err, settings_of
+from sheetd.core.model import Experiment
+from sheetd.errors import SheetdError
+
+#: What comes before parameters and metrics. No parameter is called like one of these (`templates.checks`).
+FIXED = (
+    "id",
+    "template",
+    "status",
+    "message",
+    "host",
+    "attempt",
+    "restarts",
+    "exit_code",
+    "started",
+    "runtime_s",
+    "code",
+)
+VIEWS = ("last", "min", "max", "mean")
+#: What a spreadsheet takes for a formula: text from jobs and cells must not become one when the file is opened there.
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Where to write it; the format goes by .csv or .json. If not given: stdout."),
+]
+
+
+def export(
+    output: OutputOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of CSV: every value as it is.")] = False,
+    status: Annotated[list[str] | None, typer.Option(help="Only these statuses, such as succeeded.")] = None,
+    template: Annotated[list[str] | None, typer.Option(help="Only the experiments of these templates.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write every experiment with its parameters and metrics as CSV, for pandas or a spreadsheet, or as JSON.
+
+    In CSV a text that a spreadsheet would take for a formula begins with an apostrophe. Metrics are those of the newest
+    attempt: `loss` is the last value; `loss:min`, `loss:max` and `loss:mean` are what they say.
+
+    [dim]Examples:[/]  sheetd export -o results.csv   sheetd export --json --status succeeded | jq '.[].params'
+    """
+    if output is not None and output.suffix not in (".csv", ".json"):
+        raise SheetdError(f"cannot tell the format from {output.name}: name it .csv or .json")
+    picture = take_picture(settings_of(config))
+    everything = (as_row(picture, experiment) for experiment in picture.world.state.experiments.values())
+    rows = [
+        row
+        for row in everything
+        if (not status or row["status"] in status) and (not template or row["template"] in template)
+    ]
+    is_json = as_json or (output is not None and output.suffix == ".json")
+    text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n" if is_json else as_csv(rows)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        try:
+            output.write_text(text, encoding="utf-8", newline="")
+        except OSError as error:
+            raise SheetdError(f"{output} cannot be written: {error.strerror}") from error
+        err.print(f"{len(rows)} experiments are in {output}", soft_wrap=True, markup=False)
+
+
+def as_row(picture: Picture, experiment: Experiment) -> dict[str, Any]:
+    """One experiment as plain JSON."""
+    attempts, told = experiment.attempts, picture.row(experiment)
+    metrics = {} if not attempts else picture.reader.metrics(attempts[-1].id)
+    return {
+        "id": experiment.id,
+        "template": experiment.spec.template,
+        "status": told["status"],
+        "message": told["message"],
+        "host": told["host"],
+        "attempt": told["attempt"],
+        "restarts": sum(attempt.restarts for attempt in attempts),
+        "exit_code": told["exit_code"],
+        "started": _moment(experiment.started_wall_s),
+        "runtime_s": round(sum(attempt.runtime_s for attempt in attempts), 3),
+        "code": experiment.spec.code,
+        "params": dict(experiment.spec.params),
+        "metrics": {
+            name: {**{view: summary.view(view) for view in VIEWS}, "count": summary.count, "step": summary.step}
+            for name, summary in metrics.items()
+        },
+    }
+
+
+def _moment(wall_s: float | None) -> str | None:
+    return None if wall_s is None else datetime.fromtimestamp(wall_s, timezone.utc).isoformat(timespec="seconds")
+
+
+def as_csv(rows: Iterable[dict[str, Any]]) -> str:
+    """One line for each row; a column for each parameter and metric that any of them has."""
+    flat = [dict(_flat(row)) for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row if name not in FIXED))
+    written = io.StringIO()
+    table = csv.writer(written, lineterminator="\n")
+    table.writerow([_cell(name) for name in (*FIXED, *names)])
+    for row in flat:
+        table.writerow([_cell(row.get(name)) for name in (*FIXED, *names)])
+    return written.getvalue()
+
+
+def _flat(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    params, metrics = row["params"], row["metrics"]
+    yield from ((name, row[name]) for name in FIXED)
+    yield from params.items()
+    for name, views in metrics.items():
+        shown = f"metric {name}" if name in params or name in FIXED else name
+        yield shown, views["last"]
+        yield from ((f"{shown}:{view}", views[view]) for view in VIEWS[1:])
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_SIGNS) else value
