@@ -60,6 +60,7 @@ class Books:
     accepted: set[ExperimentId] = field(default_factory=set)
     intents: dict[str, ev.LaunchIntended | ev.AttemptAdopted] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
+    stops: dict[str, ev.StopIntended] = field(default_factory=dict)
 
 
 @dataclass
@@ -83,7 +84,6 @@ class Checker:
         self.ends: dict[str, int] = {}
         self.executions: dict[str, list[Execution]] = defaultdict(list)
         self.stops: set[str] = set()
-        self.stops_intended: dict[str, ev.StopIntended] = {}
         #: Those of which a shim ended before its job was one: of such a run there is no end to tell.
         self.unexecuted: set[str] = set()
         #: What the nemesis killed of an attempt, by role, or "machine" where it switched its host off.
@@ -118,7 +118,7 @@ class Checker:
                 case ev.RowEdited():
                     self._edited(service, event.experiment)
                 case ev.StopIntended():
-                    self._stop_intended(event)
+                    self._stop_intended(books, event)
                 case _:
                     pass
 
@@ -266,7 +266,7 @@ class Checker:
         is_forced = event.proof is Proof.FORCED_BY_OPERATOR
         self.ends[attempt] = GIVEN_UP if is_forced else len(self.intents[attempt])
         self._nothing_known_lives(service, attempt, "I10: its end was recorded")
-        last_stop = self.stops_intended.get(attempt)
+        last_stop = books.stops.get(attempt)
         is_wish = last_stop is not None and last_stop.by_person and last_stop.then is Afterwards.END
         if is_wish and event.relaunch_delay_s is not None:
             self.blame("I9", f"{attempt} was stopped by a person, and is to be launched again")
@@ -293,8 +293,8 @@ class Checker:
         if not asked and not self._is_doubtful(id_):
             self.blame("I12", f"{event.attempt} was given up ({event.detail}), and nobody wanted that")
 
-    def _stop_intended(self, event: ev.StopIntended) -> None:
-        self.stops_intended[event.attempt] = event
+    def _stop_intended(self, books: Books, event: ev.StopIntended) -> None:
+        books.stops[event.attempt] = event
         id_ = experiment_of(event.attempt)
         orders = self.orders(id_)
         asked = sum(order.asked[word] for order in orders for word in ("stop", "restart", "rerun"))
