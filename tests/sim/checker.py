@@ -61,6 +61,8 @@ class Books:
     intents: dict[str, ev.LaunchIntended | ev.AttemptAdopted] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     stops: dict[str, ev.StopIntended] = field(default_factory=dict)
+    #: The words that were obeyed and have not left their cells since.
+    obeyed: dict[ExperimentId, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -97,7 +99,7 @@ class Checker:
 
     # --- the journal ---------------------------------------------------------------------------------------------
 
-    def recorded(self, service: Service, events: Sequence[ev.Event]) -> None:
+    def recorded(self, service: Service, events: Sequence[ev.Event]) -> None:  # noqa: C901 - one kind of event after another
         for event in events:
             self.engine.log(f"d{service.number} {type(event).__name__} {self._short(event)}")
             books = self._books_of(service)
@@ -117,6 +119,10 @@ class Checker:
                     self.simulation.hosts_tab.consumed(event)
                 case ev.RowEdited():
                     self._edited(service, event.experiment)
+                case ev.ActionConsumed():
+                    self._consumed(books, event)
+                case ev.ActionCleared() | ev.IdWithdrawn():
+                    books.obeyed.pop(event.experiment, None)
                 case ev.StopIntended():
                     self._stop_intended(books, event)
                 case _:
@@ -174,6 +180,11 @@ class Checker:
         asked = sum(order.asked[word] for order in orders for word in ("run", "restart", "rerun"))
         if ledger.reopened > asked and not self._is_doubtful(event.experiment):
             self.blame("I9", f"{event.experiment} was begun again {ledger.reopened} times and asked for {asked} times")
+
+    def _consumed(self, books: Books, event: ev.ActionConsumed) -> None:
+        if event.obeyed and books.obeyed.get(event.experiment) == event.action:
+            self.blame("I9", f"{event.action!r} of {event.experiment} was obeyed twice, and stood there all the time")
+        books.obeyed[event.experiment] = event.action if event.obeyed else ""
 
     def _adopted(self, books: Books, event: ev.AttemptAdopted) -> None:
         """It exists, so those before it are over; whoever recorded that did it in another journal."""
@@ -323,6 +334,9 @@ class Checker:
         if books is not None:
             return books
         books = self.books[service.lineage] = Books()
+        if service.daemon is not None:
+            state = service.daemon.world.state
+            books.obeyed.update((id_, word) for id_, word in state.consumed.items() if id_ not in state.unobeyed)
         known = {} if service.daemon is None else service.daemon.world.state.experiments
         for id_, experiment in known.items():
             books.accepted.add(id_)
