@@ -23,6 +23,8 @@ ROLES = {
     "sheetd-shim": "shim",
     "sshd": "sshd",
 }
+#: What a process is that was forked this moment and still has its parent's name.
+BECOMES = {"launcher": "supervisor", "supervisor": "shim", "shim": "job"}
 #: Whose death decides what can be known of an attempt: they are killed only when it is known which attempt it is.
 FAMILY = ("supervisor", "shim", "job")
 _ATTEMPT_FOLDER = re.compile(r"/a/\.?([a-z0-9]+\.[0-9]+)/")
@@ -97,8 +99,8 @@ def look(pid: int) -> Victim | None:
         return None
     name, _, parent = stat
     role = ROLES.get(name, "")
-    if role == "shim" and (_stat(parent) or ("",))[0] == "sheetd-shim":
-        role = "job"  # forked, and not executed yet
+    if (_stat(parent) or ("",))[0] == name:
+        role = BECOMES.get(role, role)
     if not role:
         env = environment(pid)
         if "SHEETD_MARKER" not in env or "SHEETD_RESTART" not in env:
