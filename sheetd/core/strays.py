@@ -46,16 +46,21 @@ def _ended(state: State, attempt: AttemptId) -> Attempt | None:
 
 
 def holding(world: World) -> Iterator[tuple[HostName, Experiment, Attempt]]:
-    """Everything that keeps slots of a host from others: strays, and every attempt that has not ended."""
+    """Everything that keeps slots of a host from others: strays, and every attempt that has not ended.
+
+    What was begun under the second name of a machine keeps those of the first: no other name of it gets anything new.
+    """
+    first = {name: host.name for host in world.hosts.values() for name in host.second_names}
     for host in world.hosts.values():
         for attempt in host.strays:
             record = _ended(world.state, attempt)
             if record is not None:
-                yield host.name, world.state.experiments[experiment_of(attempt)], record
+                yield first.get(host.name, host.name), world.state.experiments[experiment_of(attempt)], record
     for id_ in world.state.live.values():
         experiment = world.state.experiments[id_]
         if experiment.attempt is not None:
-            yield experiment.attempt.host, experiment, experiment.attempt
+            name = experiment.attempt.host
+            yield first.get(name, name), experiment, experiment.attempt
 
 
 def in_the_way(world: World) -> dict[ExperimentId, str]:

@@ -8,7 +8,7 @@ from sheetd.core import events as ev
 from sheetd.core import observation as obs
 from sheetd.core.model import HostName
 from sheetd.core.observation import HostFacts
-from sheetd.core.views import hosts_view, restore_hosts
+from sheetd.core.views import held_slots, hosts_view, restore_hosts
 from tests.core.story import TRAIN, Story
 
 MACHINE = HostFacts(boot="boot 1", machine_id="c0ffee00c0ffee00", hostname="box")
@@ -96,6 +96,25 @@ def test_what_runs_under_the_second_name_is_kept_and_ends_as_it_does() -> None:
     assert closed(story) == {"a": False, "b": True}
     assert story.world.hosts[HostName("a")].attempts == {}
     assert line["status"] == "running"
+
+
+def test_what_runs_under_the_second_name_keeps_a_slot_of_the_first() -> None:
+    """Seed 7426 of the simulator: after a takeover the second name had an attempt, and the first gave its slot away."""
+    story = Story(hosts={"a": 1, "b": 5})
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(8)
+    attempts = dict(story.hosts[HostName("b")].attempts)
+    for name in ("a", "b"):
+        story.hosts[HostName(name)].machine = MACHINE.machine_id
+    everywhere = [obs.HostSeen(host=HostName(name), facts=MACHINE, attempts=attempts, epoch=1) for name in ("a", "b")]
+    story.turn(*everywhere)
+    other = story.table.type(template="train", lr=0.2)
+    story.wait(30)
+    assert (line["host"], line["status"], other["status"]) == ("b", "running", "waiting")
+    assert list(held_slots(story.world)) == ["a"]
+    story.exits(f"{line['id']}.1")
+    story.wait(8)
+    assert (other["host"], other["status"]) == ("a", "running")
 
 
 def test_others_are_told_that_a_host_is_closed() -> None:
