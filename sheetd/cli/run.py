@@ -42,6 +42,7 @@ def run(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    faulthandler.enable()  # whoever aborts a daemon that hangs, such as systemd's watchdog, has every thread's stack
     faulthandler.register(signal.SIGUSR1)
     configure_allocator()
     settings = settings_of(config)

@@ -2,7 +2,7 @@
 
 For comparing with what it does; nothing of sheetd needs it. Units are given as text and started with it. The folder
 given is the same inside and outside, so that a unit's program can write to a FIFO there. Everything it starts is in one
-cgroup, which is killed at the end. Needs root (`needs_rig`) and `/lib/systemd/systemd`.
+cgroup, which is killed at the end. Needs what `needs_systemd` says.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from pathlib import Path
 
 from tests.needs import cgroup_root
 from tests.rig.waiting import wait_for
-
-SYSTEMD = Path("/lib/systemd/systemd")
 
 #: Arguments: the folder. All mounts go with the namespace. What a bare target does not need is masked.
 BOOT = """\
