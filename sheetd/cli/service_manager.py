@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
+
+from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from sheetd.cli import unit as units
 from sheetd.cli.unit import PREFIX, Unit
-from sheetd.clock import SystemClock
 from sheetd.errors import SheetdError
 
 ASK_S = 20.0
@@ -56,7 +59,7 @@ class ServiceManager(Protocol):
 
     def config_of(self, text: str) -> Path | None: ...
 
-    def refuse_if_absent(self) -> None:
+    def refuse_if_absent(self, config: Path) -> None:
         """Raise SheetdError, with what to do instead, when nobody is there who could keep a service."""
 
     def start(self, name: str, *, is_new: bool, restart: bool) -> None:
@@ -65,6 +68,12 @@ class ServiceManager(Protocol):
     def state(self, name: str) -> ServiceState: ...
 
     def log_argv(self, name: str, lines: int, *, follow: bool) -> Sequence[str]: ...
+
+    def last_words(self, name: str, lines: int, *, since_wall_s: float) -> list[str]:
+        """The end of its log; of what was said before that time only where the log knows no times."""
+
+    def how_to_set(self, unit: Unit) -> str:
+        """How a variable gets into the daemon's environment: "put ... "."""
 
     def stop(self, name: str) -> None:
         """Have it end, and not start again."""
@@ -89,7 +98,14 @@ def file_of(manager: ServiceManager, name: str) -> Path:
 def services_of(manager: ServiceManager, config: Path) -> list[str]:
     """The names of the installed services that serve this configuration."""
     found = sorted(manager.folder.glob(f"{PREFIX}*{manager.suffix}"))
-    return [file.name.removesuffix(manager.suffix) for file in found if manager.config_of(text_of(file)) == config]
+    return [
+        file.name.removesuffix(manager.suffix) for file in found if is_same(manager.config_of(text_of(file)), config)
+    ]
+
+
+def is_same(one: Path | None, other: Path) -> bool:
+    """Whether both name one configuration, be it by way of a link."""
+    return one is not None and one.resolve() == other.resolve()
 
 
 def text_of(file: Path) -> str:
@@ -123,6 +139,12 @@ def call(
         raise SheetdError(f"`{' '.join(argv)}` has not ended within {within_s:.0f} s") from error
 
 
+def otherwise(why: str, config: Path) -> SheetdError:
+    """Nobody keeps services here: why, and what works all the same."""
+    run = shlex.join(("tmux", "new", "-d", "-s", "sheetd", "sheetd", "run", "--config", str(config)))
+    return SheetdError(f"{why}. In tmux sheetd outlives your login too, and is started by you after each boot: {run}")
+
+
 def told_by(done: subprocess.CompletedProcess[str]) -> str:
     """What a program that failed says, on one line."""
     said = " ".join((done.stderr or done.stdout).split())
@@ -130,11 +152,6 @@ def told_by(done: subprocess.CompletedProcess[str]) -> str:
 
 
 # --- systemd -----------------------------------------------------------------------------------------------------
-
-_NO_MANAGER = (
-    "{why}. Without it sheetd runs on in tmux: tmux new -d -s sheetd 'sheetd run --config FILE', "
-    "and again after each boot"
-)
 
 
 def units_folder(environment: Mapping[str, str]) -> Path:
@@ -175,16 +192,16 @@ class Systemd:
     def environment(self) -> Mapping[str, str]:
         return self._environment
 
-    def refuse_if_absent(self) -> None:
+    def refuse_if_absent(self, config: Path) -> None:
         if shutil.which("systemctl") is None:
-            raise SheetdError(_NO_MANAGER.format(why="this machine has no systemd"))
+            raise otherwise("this machine has no systemd", config)
         done = self._call("show", "--property=Version")
         if done.returncode != 0:
             why = (
                 f"systemd keeps no services of yours here ({told_by(done)}). Where systemd runs the machine,"
-                " `sudo loginctl enable-linger $USER` starts it; a container has none"
+                " `sudo loginctl enable-linger $USER` starts what keeps them; a container has none"
             )
-            raise SheetdError(_NO_MANAGER.format(why=why))
+            raise otherwise(why, config)
 
     def start(self, name: str, *, is_new: bool, restart: bool) -> None:
         if is_new:
@@ -206,7 +223,7 @@ class Systemd:
             running=is_running,
             state=told.get("SubState", "") or told_by(done),
             pid=_number(told.get("MainPID", "")) or 0,
-            running_s=SystemClock().monotonic_s() - since_us / 1e6 if is_running and since_us else None,
+            running_s=time.monotonic() - since_us / 1e6 if is_running and since_us else None,
             restarts=_number(told.get("NRestarts", "")),
             result=told.get("Result", ""),
         )
@@ -217,6 +234,14 @@ class Systemd:
         ours = f"_UID={self._uid}"
         said_by = (ours, f"SYSLOG_IDENTIFIER={name}", "+", ours, f"USER_UNIT={name}.service")
         return ("journalctl", "--quiet", "--no-pager", f"--lines={lines}", *(("--follow",) if follow else ()), *said_by)
+
+    def last_words(self, name: str, lines: int, *, since_wall_s: float) -> list[str]:
+        program, *others = self.log_argv(name, lines, follow=False)
+        argv = (program, "--output=cat", f"--since=@{int(since_wall_s)}", *others)
+        return call(argv, self._environment).stdout.splitlines()
+
+    def how_to_set(self, unit: Unit) -> str:
+        return f"put NAME=value lines into {unit.environment_file} (chmod 600)"
 
     def stop(self, name: str) -> None:
         self._do("disable", "--now", f"{name}.service", within_s=START_S)
@@ -241,6 +266,10 @@ def _number(text: str) -> int | None:
 # --- launchd -----------------------------------------------------------------------------------------------------
 
 
+def _still_there(_: RetryCallState) -> NoReturn:
+    raise SheetdError("launchd was asked to end the daemon, and has not: see `launchctl print` of it")
+
+
 class Launchd:
     """`launchctl` in the login session of one user."""
 
@@ -260,16 +289,16 @@ class Launchd:
     def environment(self) -> Mapping[str, str]:
         return os.environ
 
-    def refuse_if_absent(self) -> None:
+    def refuse_if_absent(self, config: Path) -> None:
         done = call(("launchctl", "print", self._domain), os.environ)
         if done.returncode != 0:
             why = f"launchd keeps services while you are logged in at the Mac itself, and says {told_by(done)}"
-            raise SheetdError(_NO_MANAGER.format(why=why))
+            raise otherwise(why, config)
 
     def start(self, name: str, *, is_new: bool, restart: bool) -> None:
         is_loaded = self._print(name).returncode == 0
         if is_new and is_loaded:
-            self._do("bootout", f"{self._domain}/{name}")
+            self.stop(name)
             is_loaded = False
         self._do("enable", f"{self._domain}/{name}")
         if not is_loaded:
@@ -295,9 +324,22 @@ class Launchd:
     def log_argv(self, name: str, lines: int, *, follow: bool) -> Sequence[str]:
         return ("tail", "-n", str(lines), *(("-F",) if follow else ()), str(self._log(name)))
 
+    def last_words(self, name: str, lines: int, *, since_wall_s: float) -> list[str]:  # noqa: ARG002 - tail knows none
+        return call(self.log_argv(name, lines, follow=False), os.environ).stdout.splitlines()
+
+    def how_to_set(self, unit: Unit) -> str:  # noqa: ARG002
+        return "`launchctl setenv NAME VALUE`, after each login"
+
     def stop(self, name: str) -> None:
-        if self._print(name).returncode != NOT_LOADED:
-            self._do("bootout", f"{self._domain}/{name}")
+        if self._print(name).returncode == NOT_LOADED:
+            return
+        self._do("bootout", f"{self._domain}/{name}")
+        # It returns while the daemon is still ending, and until then the same name cannot be loaded again.
+        patience = stop_after_delay(units.STOP_PATIENCE_S + ASK_S)
+        is_there = retry_if_result(lambda done: done.returncode != NOT_LOADED)
+        Retrying(retry=is_there, stop=patience, wait=wait_fixed(0.2), retry_error_callback=_still_there)(
+            self._print, name
+        )
 
     def forget(self, name: str) -> None:
         """Nothing: launchd reads the folder when the user logs in."""
@@ -312,7 +354,3 @@ class Launchd:
         done = call(("launchctl", *words), os.environ, within_s=START_S)
         if done.returncode != 0:
             raise SheetdError(f"`launchctl {' '.join(words)}` failed: {told_by(done)}")
-
-
-#: Whether what was started has really taken over.
-IsServing = Callable[[], bool]

@@ -133,7 +133,9 @@ def _quoted(text: str) -> str:
     text = text.replace("%", "%%")
     if _PLAIN_WORD.fullmatch(text):
         return text
-    return '"' + "".join(_ESCAPES.get(sign, f"\\x{ord(sign):02x}" if _is_control(sign) else sign) for sign in text) + '"'
+    return (
+        '"' + "".join(_ESCAPES.get(sign, f"\\x{ord(sign):02x}" if _is_control(sign) else sign) for sign in text) + '"'
+    )
 
 
 def _is_control(sign: str) -> bool:
@@ -146,10 +148,8 @@ def _one_line(text: str) -> str:
 
 def _refuse_unspeakable(unit: Unit) -> None:
     for text in (*unit.argv, unit.path, str(unit.environment_file)):
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise ConfigError(f"{text!r} is not UTF-8, and a unit of systemd has to be: rename the folder") from error
+        if any("\ud800" <= sign <= "\udfff" for sign in text):
+            raise ConfigError(f"{text!r} is not UTF-8, and a unit of systemd has to be: rename the folder")
     # systemd refuses such an executable, however it is written (string_is_safe).
     if any(_is_control(sign) or sign in "\"'\\" for sign in unit.python):
         raise ConfigError(

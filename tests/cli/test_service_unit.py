@@ -28,7 +28,19 @@ UNIT = Unit(
     path="/usr/local/bin:/usr/bin",
     environment_file=Path("/home/kim/.config/sheetd/sheetd-my-lab.env"),
 )
-NASTY = ("my lab", "100%", "$HOME", "a$$b", 'say "hi"', "it's", "back\\slash", "tab\tline\nend", "ünï", "a;b #c", "%h=1")
+NASTY = (
+    "my lab",
+    "100%",
+    "$HOME",
+    "a$$b",
+    'say "hi"',
+    "it's",
+    "back\\slash",
+    "tab\tline\nend",
+    "ünï",
+    "a;b #c",
+    "%h=1",
+)
 
 
 def lines(unit: Unit, key: str) -> list[str]:
@@ -37,9 +49,7 @@ def lines(unit: Unit, key: str) -> list[str]:
 
 def test_a_unit_says_ready_is_watched_comes_back_and_leaves_jobs_alone() -> None:
     text = systemd_unit(UNIT)
-    assert (
-        "ExecStart=/home/kim/my-lab/.venv/bin/python -m sheetd run --config /home/kim/my-lab/sheetd.toml\n" in text
-    )
+    assert "ExecStart=/home/kim/my-lab/.venv/bin/python -m sheetd run --config /home/kim/my-lab/sheetd.toml\n" in text
     for line in (
         *("Type=notify", "WatchdogSec=120", "Restart=always", "KillMode=process", "OOMPolicy=continue"),
         *("Environment=PATH=/usr/local/bin:/usr/bin", "SyslogIdentifier=sheetd-my-lab", "WantedBy=default.target"),
@@ -152,7 +162,7 @@ def test_launchd_is_told_the_same(tmp_path: Path) -> None:
     assert told["Label"] == "sheetd-my-lab"
     assert told["ProgramArguments"] == list(UNIT.argv)
     assert told["EnvironmentVariables"] == {"PATH": UNIT.path}
-    assert told["RunAtLoad"] and told["KeepAlive"] and told["AbandonProcessGroup"]
+    assert [told[key] for key in ("RunAtLoad", "KeepAlive", "AbandonProcessGroup")] == [True, True, True]
     assert told["StandardOutPath"] == told["StandardErrorPath"] == str(tmp_path / "log")
 
 
