@@ -1,4 +1,4 @@
-"""Stand-ins for the programs of systemd and launchd, first on PATH: they write down what they are asked, and obey notes.
+"""Stand-ins for the programs of systemd and launchd, first on PATH: they write down their calls, and obey notes.
 
 All they know is in one folder: `calls`, what `show` or `print` answers, and `fails-VERB` with what that verb complains
 of. No stand-in runs a daemon: whoever is "started" is the process that the test names.

@@ -195,7 +195,7 @@ def test_two_labs_in_folders_of_one_name_need_two_names(service: Invoke, tmp_pat
     service("install", "--no-linger")
     other = make_lab(tmp_path / "elsewhere" / "my lab")
     with pytest.raises(
-        SheetdError, match=f"serves another configuration, {re.escape(str(config))}: choose another name"
+        SheetdError, match=rf"serves another configuration, {re.escape(str(config))}: choose another name"
     ):
         service("install", at=other)
 
@@ -256,7 +256,7 @@ def test_without_systemd_it_says_so(
 ) -> None:
     (tmp_path / "nothing").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    with pytest.raises(SheetdError, match="this machine has no systemd. In tmux"):
+    with pytest.raises(SheetdError, match=r"this machine has no systemd\. In tmux"):
         service("install")
     assert fake.calls() == []
 
@@ -389,7 +389,7 @@ def test_status_of_a_service_that_does_not_run_is_1_and_says_how_it_ended(servic
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize("verb", ["status", "logs", "uninstall"])
 def test_what_is_not_installed_is_named_with_what_installs_it(service: Invoke, verb: str) -> None:
-    with pytest.raises(SheetdError, match=f"no service {NAME} is installed .*`sheetd service install` makes it"):
+    with pytest.raises(SheetdError, match=rf"no service {NAME} is installed .*`sheetd service install` makes it"):
         service(verb)
 
 
@@ -402,10 +402,10 @@ def test_the_log_is_that_of_the_unit_and_of_this_user_only(
     assert service("logs", "-n", "7", "-f").exit_code == 0
     assert "one line" in capfd.readouterr().out
     ours = f"_UID={os.geteuid()}"
-    assert fake.calls() == [
-        "journalctl --quiet --no-pager --lines=7 --follow"
-        f" {ours} SYSLOG_IDENTIFIER={NAME} + {ours} USER_UNIT={NAME}.service"
-    ]
+    (asked,) = fake.calls()
+    options, _, matches = asked.partition(f" {ours} ")
+    assert options == "journalctl --quiet --no-pager --lines=7 --follow"
+    assert matches == f"SYSLOG_IDENTIFIER={NAME} + {ours} USER_UNIT={NAME}.service"
 
 
 def test_uninstalling_stops_removes_and_says_that_jobs_go_on(service: Invoke, fake: FakeManager, units: Path) -> None:
@@ -433,6 +433,6 @@ def test_a_lab_that_is_gone_can_still_be_uninstalled_by_its_name(
 def test_a_daemon_that_cannot_be_stopped_stays_installed(service: Invoke, fake: FakeManager, units: Path) -> None:
     service("install", "--no-linger")
     fake.fail("disable", "Access denied")
-    with pytest.raises(SheetdError, match="`systemctl --user disable --now .* failed: Access denied"):
+    with pytest.raises(SheetdError, match=r"`systemctl --user disable --now .* failed: Access denied"):
         service("uninstall")
     assert (units / f"{NAME}.service").exists()
