@@ -26,7 +26,7 @@ from sheetd.cli.installing import (
 from sheetd.cli.linger import lingers, settle_linger
 from sheetd.cli.service_manager import ServiceManager, Systemd, file_of, manager_here, text_of
 from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of
-from sheetd.cli.unit import Unit, unit_name
+from sheetd.cli.unit import Unit, environment_for, is_secret, unit_name
 from sheetd.config import Settings, default_config_path, load_settings
 from sheetd.core.render import duration_text
 from sheetd.errors import SheetdError
@@ -147,7 +147,7 @@ def _unit(name: str, config: Path) -> Unit:
         name=name,
         python=sys.executable,
         config=config,
-        path=os.environ.get("PATH") or os.defpath,
+        environment=environment_for({"PATH": os.defpath, **os.environ}),
         environment_file=own / "sheetd" / f"{name}.env",
     )
 
@@ -171,7 +171,7 @@ def _existing(manager: ServiceManager, config: Path | None, name: str | None) ->
 
 def _tell_missing_variables(manager: ServiceManager, unit: Unit, settings: Settings, secrets: list[str]) -> None:
     """A service has none of a shell's variables, so an experiment that needs one would fail only later."""
-    wanted = dict.fromkeys(secrets)
+    wanted = dict.fromkeys([*secrets, *(name for name, value in os.environ.items() if is_secret(name, value))])
     if any(host.use_ssh_agent for host in settings.hosts):
         wanted["SSH_AUTH_SOCK"] = None
     given = {line.partition("=")[0].strip() for line in _lines(unit.environment_file)}

@@ -142,7 +142,7 @@ def call(
 def otherwise(why: str, config: Path) -> SheetdError:
     """Nobody keeps services here: why, and what works all the same."""
     run = shlex.join(("tmux", "new", "-d", "-s", "sheetd", "sheetd", "run", "--config", str(config)))
-    return SheetdError(f"{why}. In tmux sheetd outlives your login too, and is started by you after each boot: {run}")
+    return SheetdError(f"{why}. sheetd also runs in tmux, started by you after each boot: {run}")
 
 
 def told_by(done: subprocess.CompletedProcess[str]) -> str:

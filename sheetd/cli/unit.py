@@ -27,6 +27,9 @@ START_PATIENCE_S = 120
 STOP_PATIENCE_S = 30
 RESTART_AFTER_S = 3
 
+#: ssh, git and a ProxyCommand are found by PATH, the lab's state by XDG_STATE_HOME, Google by the others.
+_KEPT = ("PATH", "XDG_STATE_HOME", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+_KEPT += ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9_@+=:,./-]+")
 _ESCAPES: Mapping[str, str] = MappingProxyType({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t"})
@@ -42,14 +45,14 @@ StartLimitIntervalSec=0
 Type=notify
 ExecStart={command}
 SyslogIdentifier={name}
-Environment={path}
+{environment}
 # NAME=value lines, such as the secrets that templates name. Need not be there.
 EnvironmentFile=-{environment_file}
 Restart=always
 RestartSec={restart_s}
 TimeoutStartSec={start_s}
 TimeoutStopSec={stop_s}
-# A daemon that hangs is aborted, leaves the stack of each thread in the log, and is started again.
+# A daemon whose loop has stopped is aborted, leaves the stack of each thread in the log, and is started again.
 WatchdogSec={watchdog_s}
 # Jobs on this machine go on when the daemon ends, and one that uses up the memory does not end the daemon.
 KillMode=process
@@ -70,13 +73,24 @@ class Unit:
     name: str
     python: str
     config: Path
-    #: The PATH of the shell that installs it: ssh, git and a ProxyCommand are found as they are there.
-    path: str
+    #: Variables of the shell that installs it, its PATH first of all.
+    environment: Mapping[str, str]
     environment_file: Path
 
     @property
     def argv(self) -> tuple[str, ...]:
-        return (self.python, "-m", "sheetd", "run", "--config", str(self.config))
+        return (self.python, "-m", "sheetd", "run", "--as-service", "--config", str(self.config))
+
+
+def environment_for(shell: Mapping[str, str]) -> dict[str, str]:
+    """What a daemon has to have of the shell in which it works. No secrets: anybody here may read a unit."""
+    found = {name: shell[name] for name in _KEPT if shell.get(name)}
+    return {name: value for name, value in found.items() if not is_secret(name, value)}
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Of those that are kept: a proxy's address may have a password in it."""
+    return name.lower().endswith("_proxy") and "@" in value
 
 
 def unit_name(config: Path, wanted: str | None = None) -> str:
@@ -100,7 +114,7 @@ def systemd_unit(unit: Unit) -> str:
         name=unit.name,
         description=f"sheetd for {_one_line(unit.config.parent.name or '/')}".replace("%", "%%"),
         command=_command(unit.argv),
-        path=_quoted(f"PATH={unit.path}"),
+        environment="\n".join(f"Environment={_quoted(f'{name}={value}')}" for name, value in unit.environment.items()),
         environment_file=str(unit.environment_file).replace("%", "%%"),
         restart_s=RESTART_AFTER_S,
         start_s=START_PATIENCE_S,
@@ -147,7 +161,7 @@ def _one_line(text: str) -> str:
 
 
 def _refuse_unspeakable(unit: Unit) -> None:
-    for text in (*unit.argv, unit.path, str(unit.environment_file)):
+    for text in (*unit.argv, *unit.environment.values(), str(unit.environment_file)):
         if any("\ud800" <= sign <= "\udfff" for sign in text):
             raise ConfigError(f"{text!r} is not UTF-8, and a unit of systemd has to be: rename the folder")
     # systemd refuses such an executable, however it is written (string_is_safe).
@@ -168,7 +182,7 @@ def launchd_plist(unit: Unit, log: Path) -> str:
     agent: dict[str, Any] = {
         "Label": unit.name,
         "ProgramArguments": list(unit.argv),
-        "EnvironmentVariables": {"PATH": unit.path},
+        "EnvironmentVariables": dict(unit.environment),
         "RunAtLoad": True,
         "KeepAlive": True,
         # As KillMode=process of systemd: jobs on this machine outlive the daemon.

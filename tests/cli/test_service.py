@@ -78,7 +78,7 @@ def test_the_unit_is_written_enabled_and_started(service: Invoke, fake: FakeMana
         f"systemctl restart {NAME}.service",
     ]
     text = (units / f"{NAME}.service").read_text()
-    assert f'ExecStart={sys.executable} -m sheetd run --config "{config}"\n' in text
+    assert f'ExecStart={sys.executable} -m sheetd run --as-service --config "{config}"\n' in text
     assert f"PATH={os.environ['PATH']}" in text
     assert [file.name for file in units.iterdir()] == [f"{NAME}.service"]
 
@@ -256,7 +256,7 @@ def test_without_systemd_it_says_so(
 ) -> None:
     (tmp_path / "nothing").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    with pytest.raises(SheetdError, match=r"this machine has no systemd\. In tmux"):
+    with pytest.raises(SheetdError, match=r"this machine has no systemd\. sheetd also runs in tmux"):
         service("install")
     assert fake.calls() == []
 

@@ -27,7 +27,7 @@ def launchd(tmp_path: Path) -> Launchd:
     """With the lab's agent in its place, not yet loaded."""
     launchd = Launchd(tmp_path, 501)
     launchd.folder.mkdir(parents=True)
-    unit = Unit(name=NAME, python="/usr/bin/python3", config=CONFIG, path="/bin", environment_file=tmp_path / "env")
+    unit = Unit(name=NAME, python="/usr/bin/python3", config=CONFIG, environment={}, environment_file=tmp_path / "env")
     file_of(launchd, NAME).write_text(launchd.render(unit))
     return launchd
 

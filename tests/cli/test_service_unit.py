@@ -14,6 +14,7 @@ from sheetd.cli.unit import (
     Unit,
     config_of_launchd,
     config_of_systemd,
+    environment_for,
     launchd_plist,
     systemd_unit,
     unit_name,
@@ -25,7 +26,7 @@ UNIT = Unit(
     name="sheetd-my-lab",
     python="/home/kim/my-lab/.venv/bin/python",
     config=Path("/home/kim/my-lab/sheetd.toml"),
-    path="/usr/local/bin:/usr/bin",
+    environment={"PATH": "/usr/local/bin:/usr/bin"},
     environment_file=Path("/home/kim/.config/sheetd/sheetd-my-lab.env"),
 )
 NASTY = (
@@ -49,7 +50,10 @@ def lines(unit: Unit, key: str) -> list[str]:
 
 def test_a_unit_says_ready_is_watched_comes_back_and_leaves_jobs_alone() -> None:
     text = systemd_unit(UNIT)
-    assert "ExecStart=/home/kim/my-lab/.venv/bin/python -m sheetd run --config /home/kim/my-lab/sheetd.toml\n" in text
+    assert (
+        "ExecStart=/home/kim/my-lab/.venv/bin/python -m sheetd run --as-service --config /home/kim/my-lab/sheetd.toml\n"
+        in text
+    )
     for line in (
         *("Type=notify", "WatchdogSec=120", "Restart=always", "KillMode=process", "OOMPolicy=continue"),
         *("Environment=PATH=/usr/local/bin:/usr/bin", "SyslogIdentifier=sheetd-my-lab", "WantedBy=default.target"),
@@ -81,7 +85,18 @@ def test_a_dollar_in_the_path_of_python_is_kept_for_the_kernel_and_for_the_venv(
 
 
 def test_an_assignment_knows_no_dollar() -> None:
-    assert lines(replace(UNIT, path='/a b:/$c:/%d:/"e"'), "Environment") == ['"PATH=/a b:/$c:/%%d:/\\"e\\""']
+    assert lines(replace(UNIT, environment={"PATH": '/a b:/$c:/%d:/"e"'}), "Environment") == [
+        '"PATH=/a b:/$c:/%%d:/\\"e\\""'
+    ]
+
+
+def test_a_daemon_gets_what_its_shell_has_for_it_and_no_secret() -> None:
+    shell = {"XDG_STATE_HOME": "/state", "PATH": "/bin", "HOME": "/home/kim", "HF_TOKEN": "x", "no_proxy": ""}
+    proxies = {"HTTPS_PROXY": "http://proxy:3128", "https_proxy": "http://kim:password@proxy:3128"}
+    kept = environment_for(shell | proxies)
+    assert kept == {"PATH": "/bin", "XDG_STATE_HOME": "/state", "HTTPS_PROXY": "http://proxy:3128"}
+    written = lines(replace(UNIT, environment=kept), "Environment")
+    assert written == ["PATH=/bin", "XDG_STATE_HOME=/state", "HTTPS_PROXY=http://proxy:3128"]
 
 
 @pytest.mark.parametrize("python", ['/say "hi"/python', "/it's/python", "/back\\slash/python", "/a\tb/python"])
@@ -161,7 +176,7 @@ def test_launchd_is_told_the_same(tmp_path: Path) -> None:
     told = plistlib.loads(launchd_plist(UNIT, tmp_path / "log").encode())
     assert told["Label"] == "sheetd-my-lab"
     assert told["ProgramArguments"] == list(UNIT.argv)
-    assert told["EnvironmentVariables"] == {"PATH": UNIT.path}
+    assert told["EnvironmentVariables"] == dict(UNIT.environment)
     assert [told[key] for key in ("RunAtLoad", "KeepAlive", "AbandonProcessGroup")] == [True, True, True]
     assert told["StandardOutPath"] == told["StandardErrorPath"] == str(tmp_path / "log")
 
