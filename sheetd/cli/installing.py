@@ -62,7 +62,7 @@ def refuse_what_is_not_ours(manager: ServiceManager, unit: Unit) -> None:
 def refuse_if_served_otherwise(settings: Settings, state: ServiceState) -> None:
     """Raise SheetdError when a daemon that is not this service's holds the state folder."""
     holder = holder_of(settings.daemon.state_dir)
-    if holder is None or (state.running and holder.pid in (0, state.pid)):
+    if holder is None or (state.pid and holder.pid in (0, state.pid)):
         return
     raise SheetdError(
         f"{holder} serves this lab already: end that daemon first (Ctrl-C in its terminal, or the service that keeps"
@@ -81,6 +81,10 @@ def place(manager: ServiceManager, unit: Unit, settings: Settings, *, restart: b
             _write(file, text)
         manager.start(unit.name, is_new=is_new, restart=restart or is_new)
         _await_daemon(manager, unit.name, settings.daemon.state_dir)
+    except KeyboardInterrupt:
+        if is_new:
+            _undo(manager, unit.name, before)
+        raise
     except SheetdError as error:
         said = manager.last_words(unit.name, LAST_WORDS, since_wall_s=began_wall_s)
         if is_new:

@@ -57,10 +57,11 @@ def install(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the unit and change nothing.")] = False,
 ) -> None:
-    """Have systemd (on a Mac, launchd) keep the daemon: now, after a crash, and after a reboot.
+    """Have systemd (on a Mac, launchd) keep the daemon: it is started now, after a crash, and at boot or login.
 
-    Again, it updates the unit, and restarts the daemon only if that changes something. After an update of sheetd's own
-    code: `sheetd service install --restart`. Jobs go on through all of it.
+    Installing again updates the unit, and restarts the daemon only if that changes something.
+    After an update of sheetd's own code, or an edit of a template: `sheetd service install --restart`.
+    Jobs go on while the daemon is restarted.
 
     [dim]Examples:[/]  sheetd service install   sheetd service install --config ~/lab/sheetd.toml --linger
     """
@@ -235,7 +236,7 @@ def _print_state(told: dict[str, Any]) -> None:
 
 
 app = typer.Typer(
-    no_args_is_help=True, help="Keep the daemon running, also after a crash, logout or reboot.", rich_markup_mode="rich"
+    no_args_is_help=True, help="Have systemd or launchd keep the daemon running.", rich_markup_mode="rich"
 )
 app.command("install")(install)
 app.command("status")(status)

@@ -4,7 +4,7 @@ Programs are started with lists of arguments and a time limit, and what they com
 words. Nothing here asks a person, and nothing decides when to install.
 
 Weak point: launchd was never met. `Launchd` is written from launchctl(1) and launchd.plist(5) and tried against a
-stand-in only, never on a Mac.
+stand-in only, never on a Mac; there the log is a file that nobody rotates, and a daemon that hangs is not noticed.
 """
 
 from __future__ import annotations

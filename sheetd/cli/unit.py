@@ -28,8 +28,10 @@ STOP_PATIENCE_S = 30
 RESTART_AFTER_S = 3
 
 #: ssh, git and a ProxyCommand are found by PATH, the lab's state by XDG_STATE_HOME, Google by the others.
-_KEPT = ("PATH", "XDG_STATE_HOME", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-_KEPT += ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
+_KEPT = (
+    *("PATH", "XDG_STATE_HOME", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
+    *("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"),
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9_@+=:,./-]+")
 _ESCAPES: Mapping[str, str] = MappingProxyType({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t"})

@@ -436,3 +436,15 @@ def test_a_daemon_that_cannot_be_stopped_stays_installed(service: Invoke, fake: 
     with pytest.raises(SheetdError, match=r"`systemctl --user disable --now .* failed: Access denied"):
         service("uninstall")
     assert (units / f"{NAME}.service").exists()
+
+
+def test_ctrl_c_while_it_waits_installs_nothing(
+    service: Invoke, fake: FakeManager, units: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(installing, "_await_daemon", interrupt)
+    assert service("install").exit_code == 130
+    assert list(units.iterdir()) == []
+    assert f"systemctl disable --now {NAME}.service" in fake.calls()
