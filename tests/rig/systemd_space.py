@@ -18,8 +18,8 @@ from tests.check import ROOT
 from tests.needs import cgroup_root
 from tests.rig.waiting import wait_for
 
-#: Arguments: the folder, and others to be seen inside. All mounts go with the namespace.
-#: What a bare target does not need is masked.
+#: Arguments: the folder, and others to be seen inside. All mounts go with the namespace. /dev is its own, for journald
+#: makes a link there. What a bare target does not need is masked.
 BOOT = """\
 set -e
 mount --make-rprivate /
@@ -30,7 +30,13 @@ root=$1/upper/root
 mount -t proc proc "$root/proc"
 mount -t sysfs sysfs "$root/sys"
 mount -t cgroup2 none "$root/sys/fs/cgroup"
-mount --rbind /dev "$root/dev"
+mount -t tmpfs -o mode=755 tmpfs "$root/dev"
+for node in null:3 zero:5 full:7 random:8 urandom:9; do mknod -m 666 "$root/dev/${node%:*}" c 1 "${node#*:}"; done
+mknod -m 666 "$root/dev/tty" c 5 0
+mkdir "$root/dev/pts" "$root/dev/shm"
+mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
+ln -s pts/ptmx "$root/dev/ptmx"
+ln -s /proc/self/fd "$root/dev/fd"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
 for seen in "$@"; do
     mkdir -p "$root$seen"
