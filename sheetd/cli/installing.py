@@ -116,7 +116,10 @@ def _await_daemon(manager: ServiceManager, name: str, state_dir: Path) -> None:
     if not Retrying(retry=is_not, stop=patience, wait=wait_fixed(0.2), retry_error_callback=lambda _: False)(
         is_serving
     ):
-        raise SheetdError(f"the daemon was started and does not hold {state_dir} after {SERVING_PATIENCE_S:.0f} s")
+        raise SheetdError(
+            f"the daemon runs, but does not hold {state_dir} after {SERVING_PATIENCE_S:.0f} s;"
+            " after an edit of the configuration: `sheetd service install --restart`"
+        )
 
 
 def _undo(manager: ServiceManager, name: str, before: str) -> None:

@@ -231,14 +231,20 @@ class Systemd:
     def log_argv(self, name: str, lines: int, *, follow: bool) -> Sequence[str]:
         # Not `--user`: it reads no journal that is kept in memory. By identifier, which systemd sends along, what a
         # program says just before it dies is found too; its unit is looked up later, when it may be gone.
-        ours = f"_UID={self._uid}"
-        said_by = (ours, f"SYSLOG_IDENTIFIER={name}", "+", ours, f"USER_UNIT={name}.service")
-        return ("journalctl", "--quiet", "--no-pager", f"--lines={lines}", *(("--follow",) if follow else ()), *said_by)
+        by_daemon, by_systemd = self._speakers(name)
+        options = ("--quiet", "--no-pager", f"--lines={lines}", *(("--follow",) if follow else ()))
+        return ("journalctl", *options, *by_daemon, "+", *by_systemd)
 
     def last_words(self, name: str, lines: int, *, since_wall_s: float) -> list[str]:
-        program, *others = self.log_argv(name, lines, follow=False)
-        argv = (program, "--output=cat", f"--since=@{int(since_wall_s)}", *others)
-        return call(argv, self._environment).stdout.splitlines()
+        options = ("--quiet", "--no-pager", f"--lines={lines}", "--output=cat", f"--since=@{int(since_wall_s)}")
+        # First of all the daemon's: systemd counts every job that goes on, twice.
+        said = (call(("journalctl", *options, *who), self._environment).stdout for who in self._speakers(name))
+        return next(filter(None, said), "").splitlines()
+
+    def _speakers(self, name: str) -> tuple[tuple[str, str], tuple[str, str]]:
+        """Who puts lines into the journal, for its matches: the daemon itself, and systemd about it."""
+        ours = f"_UID={self._uid}"
+        return (ours, f"SYSLOG_IDENTIFIER={name}"), (ours, f"USER_UNIT={name}.service")
 
     def how_to_set(self, unit: Unit) -> str:
         return f"put NAME=value lines into {unit.environment_file} (chmod 600)"
@@ -256,7 +262,8 @@ class Systemd:
     def _do(self, *words: str, within_s: float = ASK_S) -> None:
         done = self._call(*words, within_s=within_s)
         if done.returncode != 0:
-            raise SheetdError(f"`systemctl --user {' '.join(words)}` failed: {told_by(done)}")
+            why = told_by(done).partition(' See "systemctl')[0].rstrip(".")  # it is shown what it would see there
+            raise SheetdError(f"`systemctl --user {' '.join(words)}` failed: {why}")
 
 
 def _number(text: str) -> int | None:

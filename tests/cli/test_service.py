@@ -149,13 +149,14 @@ def test_a_lab_that_a_terminal_serves_is_left_to_it(
 def test_a_daemon_that_does_not_start_leaves_its_last_words_and_nothing_else(
     service: Invoke, fake: FakeManager, units: Path
 ) -> None:
-    fake.fail("restart", f"Job for {NAME}.service failed because the control process exited with error code.")
+    fake.fail("restart", f'Job for {NAME}.service failed because of it.\nSee "systemctl --user status".')
     fake.note("log", "sheetd: port 80 cannot be used\n\x1b[31mMain process exited\n")
     with pytest.raises(SheetdError) as refused:
         service("install")
-    assert "the daemon did not start: `systemctl --user restart" in str(refused.value)
-    assert "Nothing was installed.\nThe end of its log:\n" in str(refused.value)
-    assert "    sheetd: port 80 cannot be used\n    Main process exited" in str(refused.value)
+    first, *log = str(refused.value).splitlines()
+    why = f"`systemctl --user restart {NAME}.service` failed: Job for {NAME}.service failed because of it"
+    assert first == f"the daemon did not start: {why}. Nothing was installed."
+    assert log == ["The end of its log:", "    sheetd: port 80 cannot be used", "    Main process exited"]
     assert list(units.iterdir()) == []
     assert fake.calls()[-3:] == [
         f"systemctl disable --now {NAME}.service",
@@ -182,7 +183,7 @@ def test_a_daemon_that_does_not_hold_its_lab_has_not_started(
 ) -> None:
     monkeypatch.setattr(installing, "SERVING_PATIENCE_S", 0.0)
     fake.note("running", "ActiveState=active\nMainPID=1\n")
-    with pytest.raises(SheetdError, match="the daemon was started and does not hold"):
+    with pytest.raises(SheetdError, match="the daemon runs, but does not hold"):
         service("install")
     assert list(units.iterdir()) == []
 
