@@ -32,7 +32,7 @@ from sheetd.journal import SqliteJournal
 from sheetd.ports import Host
 from sheetd.sheets.google import GoogleSheet, open_builtin, open_google
 from sheetd.snapshot import snapshot
-from sheetd.templates import load_templates
+from sheetd.templates import Loaded, load_templates
 
 if TYPE_CHECKING:
     from sheetd.sheets.builtin.server import SheetServer
@@ -72,10 +72,8 @@ def build(settings: Settings, *, port: int = 0, take_over: bool = False) -> Serv
 
     `take_over`: the operator says that whoever served the sheet before is gone for good, with all that it runs.
     """
-    loaded = load_templates(settings.daemon.templates)
+    loaded = usable_templates(settings)
     templates, problems = loaded.templates, loaded.problems
-    if not templates:
-        raise ConfigError("; ".join(problems) or f"there is no template in {settings.daemon.templates[0]}: add one")
     with ExitStack() as stack:
         journal = SqliteJournal(settings.daemon.state_dir)
         stack.callback(journal.close)
@@ -108,6 +106,15 @@ def build(settings: Settings, *, port: int = 0, take_over: bool = False) -> Serv
         return Service(
             daemon=daemon, journal=journal, sheet=sheet, server=server, problems=problems, stack=stack.pop_all()
         )
+
+
+def usable_templates(settings: Settings) -> Loaded:
+    """Raises ConfigError when there is none that works."""
+    loaded = load_templates(settings.daemon.templates)
+    if not loaded.templates:
+        folder = settings.daemon.templates[0]
+        raise ConfigError("; ".join(loaded.problems) or f"there is no template in {folder}: add one")
+    return loaded
 
 
 def open_sheet(settings: Settings, stack: ExitStack, *, port: int = 0) -> tuple[GoogleSheet, SheetServer | None]:

@@ -170,6 +170,7 @@ def pytest_report_header() -> str:
     missing = {
         "sshd": needs._missing(("sshd", "ssh-keygen")),
         "rig of whole hosts": needs._rig_missing(),
+        "systemd": needs._systemd_missing(),
         "browser": needs._missing(("chromium",)),
     }
     said = "; ".join(f"{name}: {why or 'present'}" for name, why in missing.items())

@@ -17,6 +17,7 @@ import pytest
 
 Test = TypeVar("Test", bound=Callable[..., Any] | type[Any])
 
+SYSTEMD = Path("/lib/systemd/systemd")
 CGROUP_ROOTS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 
 
@@ -49,6 +50,18 @@ def _rig_missing() -> str | None:
     return _missing(("sshd", "ssh-keygen", "ip", "nft", "unshare", "tini"))
 
 
+def _systemd_missing() -> str | None:
+    if sys.platform != "linux":
+        return "needs Linux namespaces"
+    if os.geteuid() != 0:
+        return "needs root, for a systemd in namespaces of its own"
+    if cgroup_root() is None:
+        return "needs cgroup v2"
+    if not SYSTEMD.exists():
+        return f"not installed: {SYSTEMD}"
+    return _missing(("systemctl", "journalctl", "unshare", "nsenter"))
+
+
 def _needs(mark: str, missing: str | None) -> Callable[[Test], Test]:
     def decorate(test: Test) -> Test:
         marked: Test = getattr(pytest.mark, mark)(test)
@@ -63,4 +76,6 @@ def _needs(mark: str, missing: str | None) -> Callable[[Test], Test]:
 needs_sshd = _needs("sshd", _missing(("sshd", "ssh-keygen")))
 needs_rig = _needs("rig", _rig_missing())
 needs_shells = _needs("sshd", _missing(("tcsh", "fish", "zsh", "dash")))
+needs_systemd = _needs("systemd", _systemd_missing())
+needs_systemd_analyze = _needs("systemd", _missing(("systemd-analyze",)))
 needs_browser = _needs("browser", _missing(("chromium",)))

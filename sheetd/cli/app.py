@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from sheetd.cli import demo, doctor, explain, export, host, hosts, init, logs, run, serve, status, stop
+from sheetd.cli import demo, doctor, explain, export, host, hosts, init, logs, run, serve, service, status, stop
 from sheetd.cli.terminal import complain
 from sheetd.errors import SheetdError
 from sheetd.version import __version__
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("init")(init.init)
 app.command("run")(run.run)
+app.add_typer(service.app, name="service")
 app.command("serve")(serve.serve)
 app.command("status")(status.status)
 app.command("logs")(logs.logs)

@@ -31,6 +31,10 @@ def run(
             help="Whoever served this sheet before, on hosts that are not in this configuration, is gone for good."
         ),
     ] = False,
+    as_service: Annotated[
+        bool,
+        typer.Option(help="As `sheetd service` starts it: no address with a token in the log, which others may read."),
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every recorded decision.")] = False,
 ) -> None:
     """Read the sheet, run its rows, keep them alive. Ctrl-C ends the daemon; the jobs go on.
@@ -42,6 +46,7 @@ def run(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    faulthandler.enable()  # whoever aborts a daemon that hangs, such as systemd's watchdog, has every thread's stack
     faulthandler.register(signal.SIGUSR1)
     configure_allocator()
     settings = settings_of(config)
@@ -49,7 +54,7 @@ def run(
     try:
         for problem in service.problems:
             complain(problem)
-        greet(service, settings.sheet.url)
+        greet(service, settings.sheet.url, as_service=as_service)
         stop_on_signals(service)
         service.daemon.run()
     finally:
@@ -57,8 +62,12 @@ def run(
     out.print("sheetd has ended; what it started on the hosts goes on.")
 
 
-def greet(service: Service, url: str) -> None:
+def greet(service: Service, url: str, *, as_service: bool = False) -> None:
     """One line that says where to look."""
+    if as_service:
+        where = "the built-in sheet: `sheetd status` says where" if service.server is not None else url
+        out.print(f"sheetd serves {escape(where)}", soft_wrap=True)
+        return
     where = service.server.url if service.server is not None else url
     out.print(f"sheetd serves [bold]{escape(where)}[/]  (Ctrl-C ends it; jobs go on)", soft_wrap=True)
 

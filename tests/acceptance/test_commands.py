@@ -52,6 +52,18 @@ def test_status_shows_the_truth_while_the_daemon_runs_and_after_it_was_killed(la
     assert "not running" in lab.command("status")
 
 
+def test_a_daemon_that_is_aborted_leaves_the_stack_of_each_thread(lab: Project) -> None:
+    """As systemd's watchdog aborts one whose loop has stopped."""
+    lab.begin()
+    assert lab.process is not None
+    lab.process.send_signal(signal.SIGABRT)
+    assert lab.process.wait(20) == -signal.SIGABRT
+    log = (lab.folder / "daemon.log").read_text()
+    assert "Fatal Python error: Aborted" in log
+    assert "daemon.py" in log.partition("Current thread")[2], "the loop's own"
+    assert log.count("\nThread 0x") > 1, "and the others'"
+
+
 def test_jobs_outlive_the_daemon_and_are_taken_over_by_the_next(lab: Project, person: Person) -> None:
     person.type_rows([{"token": "long", "seconds": 4}])
     lab.start()

@@ -26,8 +26,8 @@ from sheetd.core.observation import HostSeen
 from sheetd.hosts.host import LocalHost
 from tests.benchmarks.side_by_side import Comparison, Samples, take_turns, told
 from tests.hosts.seen import Reports, end_attempts, order
-from tests.needs import _rig_missing, program
-from tests.rig.systemd_space import SYSTEMD, outer_pid, systemd_space
+from tests.needs import _systemd_missing, program
+from tests.rig.systemd_space import outer_pid, systemd_space
 
 #: runsv waits for the rest of a second before it starts a younger service again (runsv(8)).
 OLD_ENOUGH_S = 1.1
@@ -132,9 +132,7 @@ def rivals() -> tuple[dict[str, Callable[[Path], contextlib.AbstractContextManag
         here["runit"] = by_runit
     else:
         missing["runit"] = "not installed (Debian: runit)"
-    if not SYSTEMD.exists():
-        missing["systemd"] = "not installed"
-    elif why := _rig_missing():
+    if why := _systemd_missing():
         missing["systemd"] = why
     else:
         here["systemd"] = by_systemd

@@ -1,8 +1,8 @@
 """A real systemd as process 1 of namespaces of its own, on a copy-on-write view of this machine's root.
 
-For comparing with what it does; nothing of sheetd needs it. Units are given as text and started with it. The folder
-given is the same inside and outside, so that a unit's program can write to a FIFO there. Everything it starts is in one
-cgroup, which is killed at the end. Needs root (`needs_rig`) and `/lib/systemd/systemd`.
+Units are given as text and started with it. The folder given is the same inside and outside, so that a unit's program
+can write to a FIFO there; so are this project and this Python, wherever they are mounted. Everything it starts is in
+one cgroup, which is killed at the end. Needs what `needs_systemd` says.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from tests.check import ROOT
 from tests.needs import cgroup_root
 from tests.rig.waiting import wait_for
 
-SYSTEMD = Path("/lib/systemd/systemd")
-
-#: Arguments: the folder. All mounts go with the namespace. What a bare target does not need is masked.
+#: Arguments: the folder, and others to be seen inside. All mounts go with the namespace. /dev is its own, for journald
+#: makes a link there. What a bare target does not need is masked.
 BOOT = """\
 set -e
 mount --make-rprivate /
@@ -29,10 +30,18 @@ root=$1/upper/root
 mount -t proc proc "$root/proc"
 mount -t sysfs sysfs "$root/sys"
 mount -t cgroup2 none "$root/sys/fs/cgroup"
-mount --rbind /dev "$root/dev"
+mount -t tmpfs -o mode=755 tmpfs "$root/dev"
+for node in null:3 zero:5 full:7 random:8 urandom:9; do mknod -m 666 "$root/dev/${node%:*}" c 1 "${node#*:}"; done
+mknod -m 666 "$root/dev/tty" c 5 0
+mkdir "$root/dev/pts" "$root/dev/shm"
+mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
+ln -s pts/ptmx "$root/dev/ptmx"
+ln -s /proc/self/fd "$root/dev/fd"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
-mkdir -p "$root$1"
-mount --bind "$1" "$root$1"
+for seen in "$@"; do
+    mkdir -p "$root$seen"
+    mount --bind "$seen" "$root$seen"
+done
 rm -rf "$root/etc/systemd/system" "$root/etc/systemd/user"
 mkdir -p "$root/etc/systemd/system/rig.target.wants" "$root/etc/systemd/system-generators"
 printf '[Unit]\\nDefaultDependencies=no\\nAllowIsolate=yes\\n' > "$root/etc/systemd/system/rig.target"
@@ -66,7 +75,7 @@ def systemd_space(folder: Path, units: Mapping[str, str]) -> Iterator[Path]:
     cgroup.mkdir()
     space = (
         *("unshare", "--pid", "--fork", "--mount", "--uts", "--ipc", "--net", "--cgroup", "--kill-child"),
-        *("sh", str(folder / "boot.sh"), str(folder)),
+        *("sh", str(folder / "boot.sh"), str(folder), *mounted_elsewhere()),
     )
     life = None
     try:
@@ -84,6 +93,13 @@ def systemd_space(folder: Path, units: Mapping[str, str]) -> Iterator[Path]:
         if life is not None:
             life.wait()
         wait_for(lambda: _removed(cgroup), "the cgroup of systemd is empty")
+
+
+def mounted_elsewhere() -> list[str]:
+    """What a test runs from and a view of the root's file system would not show."""
+    device = Path("/").stat().st_dev
+    needed = dict.fromkeys((ROOT, Path(sys.prefix), Path(sys.base_prefix)))
+    return [str(path) for path in needed if path.stat().st_dev != device]
 
 
 def members(cgroup: Path) -> list[int]:
