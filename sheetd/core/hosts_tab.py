@@ -50,7 +50,7 @@ def decide_host_words(world: World, now: Now) -> Iterator[ev.Event]:
     if tab is None or not may_begin(world) or not _is_certain(world, tab):
         return
     for line in _lines_of_hosts(world, tab.view):
-        if _is_cleared(world, tab.view, line):
+        if _is_cleared(world, line):
             yield ev.HostActionCleared(host=line.host)
         if is_new_word(world, line):
             is_chosen = line.host not in tab.unchosen
@@ -63,18 +63,13 @@ def needs_proof(world: World, view: HostsView) -> bool:
     """Whether a word was chosen or cleared, by a view that may be an old one: a write of ours will tell."""
     if view.is_proven or "action" not in view.columns:
         return False
-    return any(is_new_word(world, line) or _is_cleared(world, view, line) for line in _lines_of_hosts(world, view))
+    return any(is_new_word(world, line) or _is_cleared(world, line) for line in _lines_of_hosts(world, view))
 
 
-def _is_cleared(world: World, view: HostsView | None, line: HostLine) -> bool:
-    """Whether the consumed word is gone from every row of the host.
-
-    After an answer that was cut short there may be a second row, ours, before the one that people use.
-    """
+def _is_cleared(world: World, line: HostLine) -> bool:
+    """Whether the consumed word is gone from the row of the host."""
     consumed = world.state.host_words.get(line.host)
-    if consumed is None or view is None or line.action == consumed.action:
-        return False
-    return not any(other.host == line.host and other.action == consumed.action for other in view.lines)
+    return consumed is not None and line.action != consumed.action
 
 
 def _is_certain(world: World, tab: HostsTab) -> bool:
@@ -94,9 +89,13 @@ def is_new_word(world: World, line: HostLine) -> bool:
 
 
 def _lines_of_hosts(world: World, view: HostsView | None) -> Iterator[HostLine]:
-    """The row of each configured host; a second one, which somebody copied, is not asked."""
+    """The row of each configured host. Of one that has two nobody can tell which is meant: neither is asked.
+
+    A person has copied it, or a write of ours met rows that had moved, or an answer that was cut short.
+    """
     if view is not None:
-        yield from (view.by_host[name] for name in world.hosts if name in view.by_host)
+        counts = Counter(line.host for line in view.lines)
+        yield from (view.by_host[name] for name in world.hosts if counts[name] == 1)
 
 
 # --- what the rows show ------------------------------------------------------------------------------------------
@@ -176,8 +175,9 @@ def _shown(
         why = f"there is no host {line.host} in sheetd.toml: add it there, or delete this row"
         return {"state": "unknown", "why": cell_text(why)}
     if view.by_host[line.host] is not line:
-        return {"why": f"{line.host} has a row already: delete this one"}
-    remark = _remark(world, line)
+        return {"why": f"{line.host} has a row already: delete one of them"}
+    is_alone = all(other is line or other.host != line.host for other in view.lines)
+    remark = _remark(world, line) if is_alone else f"{line.host} has two rows: no word is obeyed before one is deleted"
     if not remark:
         return wanted[line.host]
     why = "; ".join(part for part in (str(wanted[line.host]["why"] or ""), remark) if part)

@@ -73,9 +73,13 @@ def _is_ours(world: World, claim: Claim | None) -> bool:
 
 
 def _was_ours(world: World, claim: Claim) -> bool:
-    """Of an earlier daemon over this folder, which is dead (two never hold one folder), and which knew no more."""
-    is_past = claim.epoch < world.state.epoch and claim.events <= world.state.folded
-    return claim.owner == world.identity.owner and is_past
+    """Of an earlier daemon over this folder, which is dead (two never hold one folder), and which knew no more.
+
+    What was recorded since does not count: after a restored backup that would soon make up for what is missing.
+    """
+    if claim.owner != world.identity.owner or claim.epoch >= world.state.epoch:
+        return False
+    return claim.events <= world.state.folded_until(claim.epoch)
 
 
 # --- what an answer says -----------------------------------------------------------------------------------------

@@ -6,8 +6,10 @@ and belong to this daemon's life: after a restart every delay is counted again i
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sheetd.core import events, health
@@ -51,6 +53,8 @@ class State:
     epoch: int = 0
     #: How many events were folded in: what was concluded from the state holds as long as this is the same.
     folded: int = field(default=0, compare=False)
+    #: Each epoch that began, in order, and how many events there were before it.
+    begun: list[tuple[int, int]] = field(default_factory=list, compare=False)
     experiments: dict[ExperimentId, Experiment] = field(default_factory=dict)
     drafts: dict[ExperimentId, Draft] = field(default_factory=dict)
     #: The user cells of each accepted row, as they were then: by these a row is recognised when its id was lost.
@@ -76,6 +80,11 @@ class State:
         """Fold one event in. Raises IllegalTransition and changes nothing when it cannot have happened."""
         _FOLDS[type(event)](self, event, now_s)
         self.folded += 1
+
+    def folded_until(self, epoch: int) -> int:
+        """How many events were recorded before anything of a later epoch than this was."""
+        place = bisect_right(self.begun, epoch, key=itemgetter(0))
+        return self.begun[place][1] if place < len(self.begun) else self.folded
 
     def knows(self, experiment: str) -> bool:
         return experiment in self.experiments or experiment in self.drafts
@@ -127,6 +136,7 @@ def _with_attempt(experiment: Experiment, attempt: Attempt) -> tuple[Attempt, ..
 
 
 def _daemon_started(state: State, event: events.DaemonStarted, now_s: float) -> None:
+    state.begun.append((event.epoch, state.folded))
     state.epoch = event.epoch
     for host, record in state.health.items():
         state.health[host] = health.recounted(record, now_s, event.wall_s)
@@ -135,6 +145,7 @@ def _daemon_started(state: State, event: events.DaemonStarted, now_s: float) -> 
 def _takeover_begun(state: State, event: events.TakeoverBegun, _now_s: float) -> None:
     if event.epoch < state.epoch or event.epoch <= event.former_epoch:
         raise IllegalTransition(f"epoch {event.epoch} is not above {state.epoch} and {event.former_epoch}")
+    state.begun.append((event.epoch, state.folded))
     state.epoch = event.epoch
     state.takeover = Takeover(event.former_owner, event.former_epoch, event.former_where)
 

@@ -308,7 +308,8 @@ class Story:
         )
         world.hosts_tab = None if self.hosts_table is None else HostsTab()
         self.epoch += 1
-        for event in (*self.events, DaemonStarted(epoch=self.epoch, wall_s=1.7e9)):
+        self.journal.append((DaemonStarted(epoch=self.epoch, wall_s=1.7e9), self.now_s))
+        for event, _ in self.journal:
             record(world, event, self.now())
         return world
 
@@ -510,7 +511,8 @@ class Story:
 
     @property
     def events(self) -> list[Event]:
-        return [event for event, _ in self.journal]
+        """What was decided, without the starts of daemons."""
+        return [event for event, _ in self.journal if not isinstance(event, DaemonStarted)]
 
     def told(self, kind: type) -> list[Event]:
         return [event for event in self.events if isinstance(event, kind)]

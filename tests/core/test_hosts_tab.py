@@ -189,8 +189,14 @@ def test_a_copied_row_is_not_the_hosts():
     copied = tab(story).copy(shown(story, "alpha"))
     tab(story).type(copied, action="drain")
     story.wait(SOON_S)
-    assert copied["why"] == "alpha has a row already: delete this one"
+    assert copied["why"] == "alpha has a row already: delete one of them"
+    tab(story).type(shown(story, "alpha"), action="retest")
+    story.wait(SOON_S)
+    assert shown(story, "alpha")["why"] == "alpha has two rows: no word is obeyed before one is deleted"
     assert words_consumed(story) == []
+    tab(story).delete(copied)
+    story.wait(SOON_S)
+    assert words_consumed(story) == [("alpha", "retest", True)]
 
 
 def test_a_deleted_row_comes_back_and_a_row_without_a_name_is_cleared():

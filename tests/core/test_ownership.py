@@ -54,6 +54,27 @@ def test_a_tab_is_claimed_before_anything_is_begun():
     assert story.table.claim.hosts == host_digests(story.world)
 
 
+def test_what_a_daemon_records_before_it_sees_the_sheet_does_not_make_up_for_what_its_backup_lacks():
+    """Seed 8432 of the simulator: its own start counted, and the attempt that was missing was launched again."""
+    story = Story(hosts={"alpha": 1})
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(4)
+    assert story.attempts_started() == []
+    backup = list(story.journal)
+    story.wait(12)
+    assert story.attempts_started() == [f"{line['id']}.1"]
+    story.exits(f"{line['id']}.1")
+    lost = len(story.journal) - len(backup)
+    assert story.table.claim is not None
+    backup_lacks = story.table.claim.events - len(backup)
+    assert 0 < backup_lacks <= lost
+    story.journal[:] = backup
+    for _ in range(backup_lacks + 1):
+        story.restart_daemon()  # each start is an event
+    story.wait(30)
+    assert story.attempts_started() == [f"{line['id']}.1"]
+
+
 def test_a_restarted_daemon_claims_anew_and_has_nothing_to_fear():
     story = Story()
     line = story.table.type(template="train", lr=0.1)
@@ -126,7 +147,7 @@ def test_a_journal_that_is_shorter_than_the_sheet_has_seen_it_is_a_restored_one(
     story = Story()
     line = story.table.type(template="train", lr=0.1)
     story.wait(12)
-    backup = story.journal[:2]
+    backup = story.journal[:3]
     story.wait(20)
     story.journal[:] = backup
     story.restart_daemon()
