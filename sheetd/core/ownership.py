@@ -41,12 +41,13 @@ from sheetd.core.observation import AttemptKept, AttemptSeen
 from sheetd.core.plan import Chance, Now
 from sheetd.core.rows import Row, SheetView
 from sheetd.core.strangers import is_stranger
-from sheetd.core.world import OVER, HostView, World
+from sheetd.core.world import OVER, HostView, Stranger, World
 
 #: So many old answers in a row, and it is no delay but an older version of the spreadsheet.
 OLD_ANSWERS_MAX = 4
 #: Status words of what has ended, as the former owner of a tab has left them there.
 ENDED_WORDS = frozenset({"stopped", "failed", "succeeded"})
+BEGUN_WORDS = frozenset({"launching", "running", "restarting", "unreachable", "stopping"})
 
 
 def claim_of(world: World) -> Claim | None:
@@ -310,8 +311,11 @@ def _settled(world: World, view: SheetView) -> Iterator[ev.Event]:
             # The former owner may have done it under another id: it is not begun while nobody shows it.
             yield ev.RowVanished(experiment=id_)
             yield from _never_begun(world, experiment)
-        elif shown is not None and experiment.phase is Phase.WAITING and _has_ended(view, shown):
+        elif shown is not None and experiment.phase is Phase.WAITING and _says(view, shown) in ENDED_WORDS:
             why = "the daemon before this one had ended it: choose run to start it again"
+            yield ev.ExperimentWithdrawn(experiment=id_, why=why)
+        elif shown is not None and experiment.phase is Phase.WAITING and _begun_elsewhere(view, shown, experiment):
+            why = "the daemon before this one had begun it, and no host knows of it: choose run if that is over"
             yield ev.ExperimentWithdrawn(experiment=id_, why=why)
 
 
@@ -322,15 +326,36 @@ def _never_begun(world: World, experiment: Experiment) -> Iterator[ev.Event]:
 
 
 def _ended_elsewhere(world: World, view: SheetView, chance: Chance) -> Iterator[ev.Event]:
-    """Rows that the former owner has ended, and that neither our journal nor a host knows: each begins as a copy."""
-    for id_, row in view.by_id.items():
-        if not world.state.knows(id_) and not row.is_blank and _has_ended(view, row):
-            new = ExperimentId(chance.experiment_id())
-            yield ev.IdAssigned(experiment=new, fingerprint=row.fingerprint, copied_from=ExperimentId(id_))
+    """Rows that the former owner has ended, or begun, of which nobody can tell us what it was: each begins as a copy.
+
+    A host that lost power may still know that it was asked to start something, and not what.
+    """
+    begun = {
+        experiment_of(one) for host in world.hosts.values() for one, told in host.strangers.items() if _has_run(told)
+    }
+    for known, row in view.by_id.items():
+        id_ = ExperimentId(known)
+        is_done = _says(view, row) in ENDED_WORDS | BEGUN_WORDS
+        if id_ in world.state.experiments or row.is_blank or not (is_done or id_ in begun):
+            continue
+        if id_ in world.state.drafts:
+            yield ev.IdWithdrawn(experiment=id_)
+        new = ExperimentId(chance.experiment_id())
+        yield ev.IdAssigned(experiment=new, fingerprint=row.fingerprint, copied_from=id_)
 
 
-def _has_ended(view: SheetView, row: Row) -> bool:
-    return str(row.cell(view.layout.position("status")).value) in ENDED_WORDS
+def _has_run(stranger: Stranger) -> bool:
+    return stranger.kept is not None and bool(stranger.kept.nonce)
+
+
+def _says(view: SheetView, row: Row) -> str:
+    return str(row.cell(view.layout.position("status")).value)
+
+
+def _begun_elsewhere(view: SheetView, row: Row, experiment: Experiment) -> bool:
+    """Whether the row shows an attempt that our journal has not, and that no host has told us of."""
+    number = row.cell(view.layout.position("attempt")).value
+    return _says(view, row) in BEGUN_WORDS and isinstance(number, float) and number > len(experiment.attempts)
 
 
 # --- an older version of the sheet -------------------------------------------------------------------------------

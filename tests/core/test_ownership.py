@@ -233,6 +233,51 @@ def test_a_row_that_only_the_former_owner_knew_keeps_its_id_and_its_experiment()
     assert line["status"] == "running"
 
 
+@pytest.mark.parametrize("forgets", [True, False])
+def test_what_was_done_is_not_done_again_where_nobody_knows_any_more_what_it_was(forgets: bool):
+    """Seed 10137 of the simulator: a backup that knew the id only, and a host that lost power and what it was given."""
+    story = Story(hosts={"alpha": 2})
+    line, host = story.table.type(template="train", lr=0.1), story.hosts[HostName("alpha")]
+    story.wait(12)
+    (attempt,) = story.attempts_started()
+    if forgets:
+        story.exits(attempt)
+        story.wait(5)
+        host.attempts.clear()
+    else:
+        host.attempts[attempt] = AttemptSeen(state=Seen.REBOOTED)
+        host.kept[attempt] = AttemptKept(nonce="f" * 32)
+    story.journal[:] = story.journal[:2]
+    story.restart_daemon()
+    story.wait(60)
+    assert story.attempts_started() == [attempt]
+    assert line["status"] == "draft"
+    story.table.type(line, action="run")
+    story.wait(20)
+    assert story.attempts_started() == [attempt, f"{line['id']}.1"]
+    assert line["id"] not in attempt
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_what_was_begun_on_a_machine_that_is_gone_waits_for_a_person(is_known: bool):
+    """Seed 10227 of the simulator: the row said that it runs, and was begun again because no host knew of it."""
+    story = Story(hosts={"alpha": 2})
+    line, host = story.table.type(template="train", lr=0.1), story.hosts[HostName("alpha")]
+    story.wait(12)
+    (attempt,) = story.attempts_started()
+    assert line["status"] == "running"
+    host.attempts.clear()
+    story.journal[:] = story.journal[: 3 if is_known else 2]
+    story.restart_daemon()
+    story.wait(60)
+    assert story.attempts_started() == [attempt]
+    assert line["status"] == ("stopped" if is_known else "draft")
+    assert "choose run" in str(line["message"])
+    story.table.type(line, action="run")
+    story.wait(20)
+    assert len(story.attempts_started()) == 2
+
+
 def test_a_slot_passes_on_from_what_has_ended_under_the_former_owner():
     story, line = taking_over()
     story.hosts[HostName("alpha")].attempts[AttemptId(f"{line['id']}.1")] = AttemptSeen(state=Seen.REVOKED)

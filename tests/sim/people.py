@@ -163,7 +163,7 @@ class People:
         if len(self.orders) < self.simulation.rows_max and self.has_columns():
             line = self.new_line()
             self.put(line, template="train")
-            self.orders[line] = Order(line, self.fresh(), is_complete=False)
+            self.orders[line] = Order(line, self.fresh(), is_complete=False, is_disputed=self.simulation.is_disputed)
 
     def finish(self) -> None:
         half = [order for order in self.orders.values() if not order.is_complete and not order.is_deleted]
@@ -178,7 +178,7 @@ class People:
                 line = self.new_line()
                 seed = self.fresh()
                 self.put(line, template="train", lr=BAD_VALUES[kind], seed=seed)
-                self.orders[line] = Order(line, seed, is_valid=False)
+                self.orders[line] = Order(line, seed, is_valid=False, is_disputed=self.simulation.is_disputed)
 
         return type_bad_value
 
