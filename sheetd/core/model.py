@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NewType, TypeAlias
+from typing import NamedTuple, NewType, TypeAlias
 
 ExperimentId = NewType("ExperimentId", str)
 #: `<experiment id>.<number>`, the only form in which an attempt is named on a host.
@@ -185,6 +185,14 @@ class Experiment:
     @property
     def is_live(self) -> bool:
         return self.phase in LIVE
+
+
+class Takeover(NamedTuple):
+    """From whom the tab is being taken."""
+
+    owner: str
+    epoch: int
+    where: str
 
 
 def attempt_id(experiment: ExperimentId, number: int) -> AttemptId:

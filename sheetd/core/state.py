@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from sheetd.core import events, health
 from sheetd.core.adoption import adopted, attempt_from
@@ -24,6 +24,7 @@ from sheetd.core.model import (
     ExperimentId,
     HostName,
     Phase,
+    Takeover,
     attempt_id,
     experiment_of,
 )
@@ -36,14 +37,6 @@ class Draft:
 
     fingerprint: str
     copied_from: ExperimentId | None = None
-
-
-class Takeover(NamedTuple):
-    """From whom the tab is being taken."""
-
-    owner: str
-    epoch: int
-    where: str
 
 
 @dataclass(slots=True)
