@@ -16,14 +16,13 @@ from urllib.parse import parse_qs
 import google.auth.exceptions as auth
 import pytest
 import requests
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from sheetd.core.grid import CellUpdate, SheetWrite
 from sheetd.errors import SheetError, SheetRefused, SheetUnavailable
 from sheetd.sheets.google import GoogleSheet, open_builtin, open_google
 from sheetd.sheets.quota import TokenBucket
 from sheetd.sheets.transport import SheetHTTPClient, loopback_session
+from tests.sheets.key_file import key_file
 from tests.sheets.unruly import KEY, Hang, Move, Reply, Reset, UnrulyServer, google_error, tab, unruly
 
 OK = Reply(body=tab())
@@ -300,15 +299,6 @@ def test_signing_in_fails_as_itself_and_never_leaves_a_write_unknown(
     with pytest.raises(kind, match=text) as caught:
         sheet.write(WRITE)
     assert "outcome unknown" not in str(caught.value)
-
-
-def key_file(path: Path, token_uri: str) -> Path:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    email = "sheetd@lab.iam.example"
-    info = {"type": "service_account", "client_email": email, "private_key": pem, "token_uri": token_uri}
-    path.write_text(json.dumps(info))
-    return path
 
 
 def test_the_service_account_asks_for_spreadsheets_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
