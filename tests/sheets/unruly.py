@@ -39,7 +39,7 @@ class Reset:
 
 @dataclass(frozen=True)
 class Forward:
-    """Have the server behind do what is asked. Its answer is `change`d on its way back, or lost: `then` comes instead."""
+    """Have the server behind do what is asked; its answer is `change`d on its way back, or `then` comes instead."""
 
     change: Callable[[bytes], bytes] | None = None
     then: Reply | Hang | Reset | None = None
@@ -76,9 +76,9 @@ class UnrulyServer(ThreadingHTTPServer):
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def next_move(self, method: str, path: str) -> Move:
+    def next_move(self, method: str, path: str, body: bytes) -> Move:
         """What to do about a request that has arrived."""
-        del method, path
+        del method, path, body
         return self.moves.pop(0)
 
 
@@ -93,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         self.server.seen.append((self.command, self.path, body))
         self.server.arrived.set()
-        move = self.server.next_move(self.command, self.path)
+        move = self.server.next_move(self.command, self.path, body)
         if isinstance(move, Forward):
             answer = self._passed_on(body)
             move = move.then or (answer if move.change is None else replace(answer, body=move.change(_bytes(answer))))
