@@ -155,8 +155,8 @@ def lab_of(base_url: str, token: str, **told: Any) -> Iterator[Lab]:
 
 
 @contextmanager
-def lab_with_faults(base_url: str, token: str, folder: Path, **told: Any) -> Iterator[Lab]:
-    """The adapter believes that it speaks to Google."""
+def google_between(base_url: str, token: str, folder: Path) -> Iterator[tuple[Person, GoogleSheet, Between]]:
+    """A person at the built-in sheet, and an adapter that believes that it speaks to Google."""
     address, person = new_spreadsheet(base_url, token)
     with serving(Between(address)) as between:
         sheet = open_google(address.key, TAB, key_file(folder / "key.json", f"{between.base_url}/token"))
@@ -167,7 +167,14 @@ def lab_with_faults(base_url: str, token: str, folder: Path, **told: Any) -> Ite
         client._jitter = wait_none()  # type: ignore[assignment]
         client._quota = {}
         try:
-            yield Lab(address, person, sheet, SheetStory(sheet, **told), between)
+            yield person, sheet, between
         finally:
             person.close()
             sheet.close()
+
+
+@contextmanager
+def lab_with_faults(base_url: str, token: str, folder: Path, **told: Any) -> Iterator[Lab]:
+    """A lab whose adapter believes that it speaks to Google."""
+    with google_between(base_url, token, folder) as (person, sheet, between):
+        yield Lab(person.address, person, sheet, SheetStory(sheet, **told), between)

@@ -71,6 +71,8 @@ class UnrulyServer(ThreadingHTTPServer):
         self.seen: list[tuple[str, str, bytes]] = []
         self.released = threading.Event()
         self.arrived = threading.Event()
+        #: Somebody waits for an answer that does not come.
+        self.hangs = threading.Event()
 
     @property
     def base_url(self) -> str:
@@ -102,6 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.close_connection = True
         if isinstance(move, Hang):
+            self.server.hangs.set()
             self.server.released.wait(30)
         else:
             # Linger 0 turns the close into a reset.
