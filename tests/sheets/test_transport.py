@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 import google.auth.exceptions as auth
 import pytest
 import requests
+from tenacity.wait import wait_none
 
 from sheetd.core.grid import CellUpdate, SheetWrite
 from sheetd.errors import SheetError, SheetRefused, SheetUnavailable
@@ -315,6 +316,33 @@ def test_the_service_account_asks_for_spreadsheets_and_nothing_else(tmp_path: Pa
     assert sheet.client.identity == "sheetd@lab.iam.example"
     assert sheet.key == KEY
     assert sheet.client.timeout == (10.0, 60.0)
+
+
+@pytest.mark.parametrize("body", [b"<html>Welcome</html>", b"", b"[1]", b"7", b'{"expires_in": {}}', b"\xff"])
+def test_whatever_answers_in_place_of_the_token_endpoint_is_an_outage_and_no_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
+):
+    """A TypeError of google-auth's once went all the way up, and ended the daemon."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with unruly(*[Reply(200, body)] * 4) as server:
+        sheet = open_google(KEY, "T", key_file(tmp_path / "key.json", f"{server.base_url}/token"))
+        sheet.client._jitter = wait_none()  # type: ignore[assignment]
+        with pytest.raises(SheetUnavailable, match="could not sign in to Google now"):
+            sheet.read()
+        sheet.close()
+
+
+def test_a_connection_is_kept_when_google_asks_for_a_new_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """google-auth drops the answer of 401 unread; the connection it came over was left to the garbage collector."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    token = Reply(body={"access_token": "minted", "expires_in": 3600})
+    with unruly(token, google_error(401, "expired"), token, OK) as server:
+        sheet = open_google(KEY, "T", key_file(tmp_path / "key.json", f"{server.base_url}/token"))
+        monkeypatch.setattr(sheet.client, "_redirected", lambda _: f"{server.base_url}/sheet")
+        assert sheet.read().cell(0, 0).value == "x"
+        (pool,) = sheet.client.session.get_adapter("http://").poolmanager.pools._container.values()
+        assert pool.num_connections == 1
+        sheet.close()
 
 
 def test_the_token_goes_to_this_machine_only():
