@@ -95,9 +95,7 @@ class Lab:
 
     def running(self, *names: str) -> list[str]:
         """Rows that run already; their ids."""
-        self.person.type_all(
-            {name: {"template": "train", "lr": f"0.{number}"} for number, name in enumerate(names, 1)}
-        )
+        self.person.type_all({name: {"template": "train", "lr": f"0.{number}"} for number, name in enumerate(names, 1)})
         self.wait()
         assert self.person.status(*names) == ["running"] * len(names)
         return self.ids(*names)

@@ -343,7 +343,9 @@ def test_G12_a_read_that_is_older_than_our_last_write_is_not_looked_at(lab_over_
 
 # --- limits ------------------------------------------------------------------------------------------------------
 
-ABOVE = "Invalid requests[1].updateCells: This action would increase the number of cells in the workbook above the limit"
+ABOVE = (
+    "Invalid requests[1].updateCells: This action would increase the number of cells in the workbook above the limit"
+)
 
 
 def test_G13_a_write_above_a_limit_stops_the_showing_and_nothing_else(lab_over_faults: Lab):

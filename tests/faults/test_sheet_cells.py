@@ -237,7 +237,9 @@ def test_S21_a_look_alike_dash_is_no_option(open_lab: OpenLab):
     (id_,) = lab.ids("en dash")
     assert lab.story.experiment_by(id_).spec.argv == ("python", "note.py", "\u2013lr=9", "--lr=false")
     assert lab.person.status("hyphen") == ["invalid"]
-    assert lab.person.see("hyphen")["message"].startswith("seed begins with - and the program would read it as an option")
+    assert lab.person.see("hyphen")["message"].startswith(
+        "seed begins with - and the program would read it as an option"
+    )
 
 
 HOSTILE = ['=IMPORTDATA("http://127.0.0.1/?"&A1)', "+1+1", "-2", "@SUM(A1)", '=HYPERLINK("http://x","y")']
@@ -261,9 +263,7 @@ def test_S22_text_of_a_person_is_passed_on_and_quoted_back_as_text(lab: Lab, typ
     assert set(lab.person.cell("bad", "message")["userEnteredValue"]) == {"stringValue"}
 
 
-@pytest.mark.parametrize(
-    ("typed", "value"), [("TRUE", True), ("false", False), ("'True ", True), ("", False)]
-)
+@pytest.mark.parametrize(("typed", "value"), [("TRUE", True), ("false", False), ("'True ", True), ("", False)])
 def test_S23_truth_is_read_typed(open_lab: OpenLab, typed: str, value: bool):
     """A checkbox, and the words TRUE and FALSE, are the only spellings; an empty cell is the default."""
     lab = open_lab(templates=[NOTED])
