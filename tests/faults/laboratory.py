@@ -18,6 +18,7 @@ from tenacity.wait import wait_none
 from sheetd.core import effect as fx
 from sheetd.core.absorb import News
 from sheetd.core.model import AttemptId, Phase
+from sheetd.core.views import sheet_view
 from sheetd.effects import Ports, carry_out
 from sheetd.sheets.google import GoogleSheet, open_google
 from tests.core.story import Story, Table
@@ -106,6 +107,11 @@ class Lab:
 
     def phase(self, id_: str) -> Phase:
         return self.story.experiment_by(id_).phase
+
+    @property
+    def problem(self) -> str:
+        """What `sheetd status` says of the sheet."""
+        return str(sheet_view(self.story.world)["problem"])
 
     @property
     def attempts(self) -> list[AttemptId]:

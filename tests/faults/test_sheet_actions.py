@@ -1,4 +1,4 @@
-"""Words that people choose, edits of what runs, and what happens when the sheet goes back in time (S12 to S14, S25, S26).
+"""Words that people choose, edits of what runs, a sheet that goes back in time or is protected (S12 to S14, S25, S26).
 
 An action is the person's cell: it is obeyed once, recorded, and never cleared by us. Status is ours, derived from the
 journal, and never read back.
@@ -184,7 +184,7 @@ def test_S26_a_protected_column_stops_the_showing_and_nothing_else(open_lab_with
 
 
 def test_S26_a_write_that_is_always_refused_stays_within_the_quota(open_lab_with_faults: OpenLab):
-    """It is tried again, each time after a look at the sheet, and takes no more than a quarter of what Google grants."""
+    """It is tried again, each time after a look at the sheet, and takes no more than half of what Google grants."""
     lab = open_lab_with_faults()
     (first,) = lab.running("first")
     lab.faults.is_protected = True

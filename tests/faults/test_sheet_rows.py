@@ -1,4 +1,4 @@
-"""Rows that people insert, delete, sort or paste by the thousand, also between our read and our write (S6 to S8, S11, S27).
+"""Rows that people insert, delete, sort or paste by the hundred, also between read and write (S6 to S8, S11, S27).
 
 A write goes by position, and Google has no compare-and-swap: for one round trip it may be on the wrong row. What is
 promised is that it is never left there, and that it never meets a cell that a person owns.
@@ -130,8 +130,8 @@ def test_S11_a_deleted_row_that_undo_brings_back_has_lost_nothing(lab: Lab):
 def test_S11_a_row_that_stays_deleted_is_stopped_after_the_grace_and_not_before(open_lab: OpenLab):
     """Deleting a row means that nobody wants it: it is stopped, but only when undo is no longer to be expected.
 
-    The catalogue would have kept it running for ever in a tab of orphans. Decided was the grace: a lab that deletes rows
-    to free its hosts is not left with jobs that nobody can see, and `deleted_row_grace_s` sets how long.
+    The catalogue would have kept it running for ever in a tab of orphans. Decided was the grace: a lab that deletes
+    rows to free its hosts is not left with jobs that nobody can see, and `deleted_row_grace_s` sets how long.
     """
     lab = open_lab(limits=Limits(deleted_row_grace_s=60.0, dress_every_s=1e9))
     first, _ = lab.running("first", "second")
