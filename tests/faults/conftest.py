@@ -44,6 +44,7 @@ def _labs(opening: Callable[[dict[str, Any]], Any]) -> Iterator[OpenLab]:
         yield open_one
         for lab in labs:
             assert lab.person.untouched(), "a cell that a person owns was changed"
+            assert not lab.nobody_meddled(), "what the test is about never happened"
 
 
 @pytest.fixture

@@ -38,9 +38,10 @@ class SheetStory(Story):
     """A story whose sheet is a port: what it raises becomes an outcome as in the daemon."""
 
     def __init__(self, sheet: GoogleSheet, **told: Any) -> None:
-        nothing = cast("Any", None)
-        self.ports = Ports(sheet=sheet, hosts={}, journal=nothing, snapshots=nothing, secret=str)
+        unused = cast("Any", None)
+        self.ports = Ports(sheet=sheet, hosts={}, journal=unused, snapshots=unused, secret=str)
         super().__init__(table=cast("Table", sheet), **{"hosts": {"alpha": 20}, **told})
+        self.meddle = nothing
 
     def _sheet(self, effect: fx.ReadSheet | fx.WriteSheet | fx.DressSheet) -> News:
         return carry_out(effect, self.ports)
@@ -124,14 +125,35 @@ class Lab:
 
     def before_the_next(self, kind: type[fx.Effect], act: Callable[[], object]) -> None:
         """Once, after such an effect was decided on and before it is carried out."""
+        self._before(lambda effect: isinstance(effect, kind), act)
 
+    def before_the_write_of(self, header: str, act: Callable[[], object]) -> None:
+        """Once, between a read of ours and the write that follows from it and puts something into this column."""
+
+        def is_meant(effect: fx.Effect) -> bool:
+            view = self.story.world.sheet
+            place = None if view is None else view.layout.position(header)
+            return isinstance(effect, fx.WriteSheet) and any(
+                update.column == place and update.value is not None for update in effect.write.updates
+            )
+
+        self._before(is_meant, act)
+
+    def _before(self, is_meant: Callable[[fx.Effect], bool], act: Callable[[], object]) -> None:
         def meddle(effect: fx.Effect) -> None:
-            is_claim = isinstance(effect, fx.WriteSheet) and not (effect.write.updates or effect.write.replacements)
-            if isinstance(effect, kind) and not is_claim:
-                self.story.meddle = lambda _effect: None
+            if is_meant(effect):
+                self.story.meddle = nothing
                 act()
 
         self.story.meddle = meddle
+
+    def nobody_meddled(self) -> bool:
+        """Whether what was to happen in between has still not happened."""
+        return self.story.meddle is not nothing
+
+
+def nothing(_effect: fx.Effect) -> None:
+    """What people do in between, when they do not."""
 
 
 def new_spreadsheet(base_url: str, token: str) -> tuple[Address, Person]:

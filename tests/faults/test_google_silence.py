@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from sheetd.core import effect as fx
 from sheetd.core import events as ev
 from sheetd.core.grid import CellUpdate, Claim, ClaimChange, SheetWrite
 from sheetd.core.model import ExperimentId, Phase, attempt_id
@@ -50,11 +49,14 @@ def test_G4_a_write_that_hangs_may_have_been_applied(impatient: Lab, is_applied:
     """It is not sent again: the next read tells."""
     lab = impatient
     (first,) = lab.running("first")
+
+    def hang() -> None:
+        lab.faults.writes = [Forward(then=Hang()) if is_applied else Hang()]
+        lab.sheet.client.timeout = (2.0, 0.05)
+
+    lab.before_the_write_of("status", hang)
     fails_between(lab, first)
-    lab.faults.writes = [Forward(then=Hang()) if is_applied else Hang()]
-    lab.before_the_next(fx.WriteSheet, lambda: setattr(lab.sheet.client, "timeout", (2.0, 0.05)))
-    lab.faults.seen.clear()
-    while not lab.faults.kinds().count("write"):
+    while lab.nobody_meddled():
         lab.wait(1)
     lab.sheet.client.timeout = (10.0, 60.0)
     assert "outcome unknown: no answer" in lab.problem
@@ -89,7 +91,7 @@ def test_G5_an_id_whose_answer_was_lost_is_not_given_out_twice(lab_over_faults: 
     """The write was applied and nobody heard: the next read finds the id in its place, and the row runs once."""
     lab = lab_over_faults
     lab.person.type("first", template="train", lr="0.1")
-    lab.faults.writes = [Forward(then=Reset())]
+    lab.before_the_write_of("id", lambda: lab.faults.writes.append(Forward(then=Reset())))
     lab.wait(30)
     assert lab.faults.writes == []
     assert lab.person.status("first") == ["running"]
@@ -113,8 +115,12 @@ def test_G5_an_answer_that_is_lost_while_rows_move_leaves_no_id_on_the_wrong_row
     lab = lab_over_faults
     (first,) = lab.running("first")
     lab.person.type("second", template="train", lr="0.2")
-    lab.faults.writes = [Forward(then=Reset())]
-    lab.before_the_next(fx.WriteSheet, lambda: lab.person.sort_by("lr", descending=True))
+
+    def sort_and_lose() -> None:
+        lab.person.sort_by("lr", descending=True)
+        lab.faults.writes = [Forward(then=Reset())]
+
+    lab.before_the_write_of("id", sort_and_lose)
     lab.wait(30)
     assert (lab.ids("first"), lab.person.status("first", "second")) == ([first], ["running", "running"])
     assert len(lab.attempts) == 2

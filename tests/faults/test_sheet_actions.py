@@ -70,8 +70,8 @@ def test_S13_clearing_all_our_columns_but_the_id_is_undone(lab: Lab):
 def test_S14_a_status_that_is_typed_while_it_is_written_does_nothing(lab: Lab):
     """What people want is typed into `action`; a word in `status` is only ever overwritten."""
     (first,) = lab.running("first")
+    lab.before_the_write_of("status", lambda: lab.person.type("first", status="stop"))
     lab.story.exits(f"{first}.1", rc=1)
-    lab.before_the_next(fx.WriteSheet, lambda: lab.person.type("first", status="stop"))
     lab.wait()
     assert lab.person.status("first") == ["failed"]
     lab.person.type("first", status="restart")
@@ -83,7 +83,7 @@ def test_S14_an_action_that_is_chosen_while_we_write_is_obeyed_once_and_left_sta
     """It is recorded before it is obeyed, and the cell is never cleared by us: what stands there is the person's."""
     (first,) = lab.running("first")
     lab.person.type("second", template="train", lr="0.2")
-    lab.before_the_next(fx.WriteSheet, lambda: lab.person.type("first", action="restart"))
+    lab.before_the_write_of("id", lambda: lab.person.type("first", action="restart"))
     lab.wait(60, step_s=5)
     assert [attempt for attempt in lab.attempts if attempt.startswith(first)] == [f"{first}.1", f"{first}.2"]
     assert lab.person.see("first")["action"] == "restart"
@@ -91,14 +91,13 @@ def test_S14_an_action_that_is_chosen_while_we_write_is_obeyed_once_and_left_sta
     assert names.index("ActionConsumed") < names.index("StopIntended")
 
 
-def test_S14_an_action_survives_the_death_of_the_daemon_without_being_done_again(lab: Lab):
+@pytest.mark.parametrize("kind", [fx.ReadSheet, fx.WriteSheet, fx.Stop, fx.Launch])
+def test_S14_an_action_survives_the_death_of_the_daemon_without_being_done_again(lab: Lab, kind: type[fx.Effect]):
     """Whether it dies before or after the word was recorded, the restart happens exactly once."""
     (first,) = lab.running("first")
     lab.person.type("first", action="restart")
-    for kind in (fx.ReadSheet, fx.Stop, fx.Launch):
-        lab.before_the_next(kind, lambda: setattr(lab.story, "dies", True))
-        lab.wait(10)
-    lab.wait()
+    lab.before_the_next(kind, lambda: setattr(lab.story, "dies", True))
+    lab.wait(30)
     assert lab.attempts == [f"{first}.1", f"{first}.2"]
     assert lab.person.status("first") == ["running"]
 

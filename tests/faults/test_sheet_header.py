@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pytest
 
-from sheetd.core import effect as fx
 from sheetd.core.model import Phase
 from sheetd.core.views import why_unclear
 from tests.faults.laboratory import Lab
@@ -32,8 +31,8 @@ def test_S1_a_tab_renamed_between_read_and_write_is_written_once(lab: Lab):
         lab.person.rename_tab("It's mine")
         lab.person.spreadsheet.add_worksheet(TAB, 20, 20)
 
+    lab.before_the_write_of("status", rename)
     lab.story.exits(f"{first}.1", rc=1)
-    lab.before_the_next(fx.WriteSheet, rename)
     lab.wait()
     assert lab.person.status("first") == ["failed"]
     assert lab.person.spreadsheet.worksheet(TAB).get_all_values() == [[]]
@@ -136,8 +135,8 @@ def test_S5_columns_may_be_inserted_and_moved_between_reads(lab: Lab):
 def test_S5_a_column_inserted_between_read_and_write_costs_no_cell_of_the_persons(lab: Lab):
     """Promised: no cell that a person owns is overwritten, also when columns move in the moment before a write."""
     (first,) = lab.running("first")
+    lab.before_the_write_of("status", lambda: lab.person.move_column("my notes", before="status"))
     lab.story.exits(f"{first}.1", rc=1)
-    lab.before_the_next(fx.WriteSheet, lambda: lab.person.move_column("my notes", before="status"))
     lab.wait()
     is_untouched = lab.person.untouched()
     lab.person.mine.clear()

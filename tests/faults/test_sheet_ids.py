@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pytest
 
-from sheetd.core import effect as fx
 from sheetd.core import events as ev
 from sheetd.core.model import Phase
 from tests.faults.conftest import OpenLab
@@ -130,7 +129,7 @@ def test_S10_an_id_that_is_written_back_while_rows_move_does_not_stay_on_a_neigh
     """Bringing an id back is a write by position too, and is checked as the first one is."""
     ids = lab.running("first", "second")
     lab.person.type("second", id="")
-    lab.before_the_next(fx.WriteSheet, lambda: lab.person.sort_by("lr", descending=True))
+    lab.before_the_write_of("id", lambda: lab.person.sort_by("lr", descending=True))
     lab.wait()
     assert lab.ids("first", "second") == ids
     assert (lab.stops, len(lab.attempts)) == ([], 2)

@@ -15,14 +15,14 @@ from sheetd.core import events as ev
 from sheetd.core.model import Phase
 from sheetd.core.world import Limits
 from tests.faults.conftest import OpenLab
-from tests.faults.laboratory import Lab
+from tests.faults.laboratory import Lab, nothing
 
 
 def test_S6_a_row_inserted_above_between_read_and_write_leaves_no_status_on_its_neighbour(lab: Lab):
     """What was written one row too high is put right in the same cycle, and each row shows its own experiment."""
     first, second = lab.running("first", "second")
+    lab.before_the_write_of("status", lambda: lab.person.insert_above("first"))
     lab.story.exits(f"{second}.1", rc=1)
-    lab.before_the_next(fx.WriteSheet, lambda: lab.person.insert_above("first"))
     lab.wait(4)
     assert lab.person.status("first", "second") == ["running", "failed"]
     assert lab.ids("first", "second") == [first, second]
@@ -32,19 +32,19 @@ def test_S6_a_new_id_that_lands_on_an_inserted_row_is_taken_back(lab: Lab):
     """An id that met another row than it was made for is undone by content, so it cannot miss; the row runs once."""
     lab.running("first")
     lab.person.type("second", template="train", lr="0.2")
-    lab.before_the_next(fx.WriteSheet, lambda: lab.person.insert_above("second"))
+    lab.before_the_write_of("id", lambda: lab.person.insert_above("second"))
     lab.wait()
     blank = [line for line in lab.person.grid() if not any(line)]
     assert len(blank) == 1
     assert lab.person.status("first", "second") == ["running", "running"]
-    assert len(lab.attempts) == 2
+    assert (len(lab.story.told(ev.IdAssigned)), len(lab.attempts)) == (2, 2)
 
 
 def test_S6_a_row_deleted_above_between_read_and_write_costs_no_other_row_its_id(lab: Lab):
     """The rows below move up under our write; each gets its own id back and nothing is stopped or started for it."""
     _, second, third = lab.running("first", "second", "third")
+    lab.before_the_write_of("status", lambda: lab.person.delete("first"))
     lab.story.exits(f"{second}.1", rc=1)
-    lab.before_the_next(fx.WriteSheet, lambda: lab.person.delete("first"))
     lab.wait()
     assert lab.ids("second", "third") == [second, third]
     assert lab.person.status("second", "third") == ["failed", "running"]
@@ -66,19 +66,18 @@ def test_S7_a_sorted_sheet_is_the_same_experiments_in_another_order(lab: Lab, de
 def test_S7_a_sort_between_read_and_write_is_mended_before_the_cycle_is_over(lab: Lab):
     """The answer to the write shows where it went, and the repair does not wait for the next read."""
     ids = lab.running("first", "second", "third")
-    lab.story.exits(f"{ids[0]}.1", rc=0)
-    lab.story.exits(f"{ids[2]}.1", rc=1)
-    written: list[float] = []
+    sorted_s: list[float] = []
 
     def sort() -> None:
         lab.person.sort_by("lr", descending=True)
-        written.append(lab.story.now_s)
+        sorted_s.append(lab.story.now_s)
 
-    lab.before_the_next(fx.WriteSheet, sort)
-    while not written:
+    lab.before_the_write_of("status", sort)
+    lab.story.exits(f"{ids[2]}.1", rc=1)
+    while not sorted_s:
         lab.wait(1)
-    assert lab.story.now_s == written[0]
-    assert lab.person.status("first", "second", "third") == ["succeeded", "running", "failed"]
+    assert sorted_s == [lab.story.now_s], "no time has passed since"
+    assert lab.person.status("first", "second", "third") == ["running", "running", "failed"]
     assert lab.ids("first", "second", "third") == ids
 
 
@@ -105,7 +104,7 @@ def test_S8_whatever_people_do_in_the_moment_before_a_write_no_cell_of_theirs_is
 
     lab.story.meddle = meddle
     lab.wait(20)
-    lab.story.meddle = lambda _effect: None
+    lab.story.meddle = nothing
     lab.wait()
     rows = lab.person.rows()
     assert {rows[name]["status"] for name in names} == {"running"}
