@@ -34,7 +34,9 @@ def test_S1_a_tab_renamed_between_read_and_write_is_written_once(lab: Lab):
     lab.before_the_write_of("status", rename)
     lab.story.exits(f"{first}.1", rc=1)
     lab.wait()
-    assert lab.person.status("first") == ["failed"]
+    lab.person.type("second", template="train", lr="0.2")
+    lab.wait()
+    assert lab.person.status("first", "second") == ["failed", "running"]
     assert lab.person.spreadsheet.worksheet(TAB).get_all_values() == [[]]
 
 
