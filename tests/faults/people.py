@@ -97,15 +97,6 @@ class Person(BuiltinPerson):
         self.tab.update(block, f"A{len(lines) + 2}", raw=False)
         self.remember(*rows)
 
-    def show_as_date(self, name: str, header: str) -> None:
-        where = {"startRowIndex": self.line(name), "startColumnIndex": self.column(header)}
-        where |= {"endRowIndex": where["startRowIndex"] + 1, "endColumnIndex": where["startColumnIndex"] + 1}
-        shown = {"userEnteredFormat": {"numberFormat": {"type": "DATE", "pattern": "yyyy-mm-dd"}}}
-        fields = "userEnteredFormat.numberFormat"
-        whole = {"sheetId": self.tab.id, **where}
-        self.batch({"repeatCell": {"range": whole, "cell": shown, "fields": fields}})
-        self.remember(name)
-
     def rename_header(self, old: str, new: str) -> None:
         self.enter(0, self.column(old), new)
 
