@@ -32,7 +32,7 @@ def test_G7_a_token_that_expired_is_replaced_within_the_same_request(lab_over_fa
 
 
 def test_G7_a_write_that_met_an_expired_token_is_applied_once(lab_over_faults: Lab):
-    """401 means that nothing was applied, so the write may go again with the new token."""
+    """A write that met an expired token was not applied, and goes again, once, with the new one."""
     lab = lab_over_faults
     lab.person.type("first", template="train", lr="0.1")
     lab.faults.writes = [google_error(401, "Request had invalid authentication credentials.")]
@@ -57,7 +57,7 @@ def test_G7_a_token_that_is_known_to_be_over_is_not_even_sent(lab_over_faults: L
 
 
 def test_G7_a_token_that_is_never_accepted_is_a_matter_for_a_person(lab_over_faults: Lab):
-    """Every new token is refused too: `sheetd status` says what to make anew, and the jobs go on."""
+    """Where every new token is refused too, `sheetd status` says what to make anew, and the jobs go on."""
     lab = lab_over_faults
     first, second = lab.running("first", "second")
     lab.faults.otherwise = google_error(401, "Request had invalid authentication credentials.")
@@ -162,7 +162,7 @@ def test_G9_a_row_that_vanished_before_is_not_stopped_while_nobody_can_see_wheth
 
 
 def test_G10_a_disabled_api_is_said_with_what_to_enable(lab_over_faults: Lab):
-    """The daemon stays up and supervises; the sentence is not the one about sharing."""
+    """A disabled API is told from a sheet that is not shared, with what to enable; the daemon goes on supervising."""
     lab = lab_over_faults
     first, second = lab.running("first", "second")
     lab.faults.otherwise = google_error(
@@ -176,7 +176,7 @@ def test_G10_a_disabled_api_is_said_with_what_to_enable(lab_over_faults: Lab):
 
 
 def test_G10_a_deleted_key_ends_no_job(lab_over_faults: Lab):
-    """The next token is refused, and a quarter of an hour later everything is still there."""
+    """A key that was deleted ends no job: a quarter of an hour later everything is still there."""
     lab = lab_over_faults
     first, second = lab.running("first", "second")
     lab.faults.otherwise = google_error(401, "expired")

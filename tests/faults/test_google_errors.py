@@ -129,7 +129,7 @@ def test_G2_a_read_that_fails_takes_nothing_away(lab_over_faults: Lab, failure: 
 def test_G3_an_error_page_is_told_by_its_http_code_and_never_shown_as_html(
     lab_over_faults: Lab, failure: Reply, said: str
 ):
-    """gspread calls such an answer -1. `sheetd status` says the code, and no markup."""
+    """An answer that gspread would call -1 is told by its HTTP code in `sheetd status`, and no markup with it."""
     lab = lab_over_faults
     (first,) = lab.running("first")
     lab.faults.otherwise = failure
@@ -144,7 +144,7 @@ def test_G3_an_error_page_is_told_by_its_http_code_and_never_shown_as_html(
 
 @pytest.mark.parametrize("status", [400, 403, 404])
 def test_G3_a_refusal_without_json_is_one_all_the_same(lab_over_faults: Lab, status: int):
-    """It is not taken for an outage that passes: no request is repeated within the cycle."""
+    """A refusal without JSON is not taken for an outage that passes: no request is repeated within the cycle."""
     lab = lab_over_faults
     lab.running("first")
     lab.faults.otherwise = Reply(status, b"<html>No</html>", content_type="text/html")

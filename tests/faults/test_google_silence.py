@@ -49,7 +49,7 @@ def test_G4_a_server_that_never_answers_costs_a_deadline_and_no_more(impatient: 
 
 @pytest.mark.parametrize("is_applied", [False, True], ids=["not applied", "applied"])
 def test_G4_a_write_that_hangs_may_have_been_applied(impatient: Lab, is_applied: bool):
-    """It is not sent again: the next read tells."""
+    """A write that was not answered is not sent again: the next read tells whether it was applied."""
     lab = impatient
     (first,) = lab.running("first")
 
@@ -94,7 +94,7 @@ def test_G4_while_the_sheet_hangs_the_daemon_goes_on_supervising(
 
 
 def test_G5_an_id_whose_answer_was_lost_is_not_given_out_twice(lab_over_faults: Lab):
-    """The write was applied and nobody heard: the next read finds the id in its place, and the row runs once."""
+    """A new id whose answer was lost is found in its place by the next read, and the row runs once."""
     lab = lab_over_faults
     lab.person.type("first", template="train", lr="0.1")
     lab.before_the_write_of("id", lambda: lab.faults.writes.append(Forward(then=Reset())))
@@ -108,7 +108,7 @@ def test_G5_an_id_whose_answer_was_lost_is_not_given_out_twice(lab_over_faults: 
 
 
 def test_G5_the_answer_may_be_lost_time_after_time(lab_over_faults: Lab):
-    """Every write says absolute values for identified cells, so how often it was applied makes no difference."""
+    """A write says what cells should hold, and not what to add: how often it was applied makes no difference."""
     lab = lab_over_faults
     (first,) = lab.running("first")
     lab.faults.writes = [Forward(then=Reset())] * 12
@@ -117,7 +117,7 @@ def test_G5_the_answer_may_be_lost_time_after_time(lab_over_faults: Lab):
 
 
 def test_G5_an_answer_that_is_lost_while_rows_move_leaves_no_id_on_the_wrong_row(lab_over_faults: Lab):
-    """What the lost answer would have shown is found by the next read: the misplaced id is undone by content."""
+    """An id that landed on a moved row while the answer was lost is found by the next read and undone by content."""
     lab = lab_over_faults
     (first,) = lab.running("first")
     lab.person.type("second", template="train", lr="0.2")

@@ -32,7 +32,7 @@ def test_S12_a_running_row_keeps_the_values_that_it_was_accepted_with(lab: Lab):
 
 
 def test_S12_an_edit_while_the_host_is_asked_to_start_it_comes_too_late(lab: Lab):
-    """What is launched is what was recorded, byte for byte, whatever the row says by then."""
+    """What is launched is what was recorded, whatever the row says by then."""
     lab.person.type("first", template="train", lr="0.1")
     lab.before_the_next(fx.Launch, lambda: lab.person.type("first", lr="0.9"))
     lab.wait()
@@ -45,7 +45,7 @@ def test_S12_an_edit_while_the_host_is_asked_to_start_it_comes_too_late(lab: Lab
     "typed", [{"status": "succeeded"}, {"message": "=1+1"}, {"host": "beta", "attempt": "9"}, {"progress": "99%"}]
 )
 def test_S13_what_a_person_types_into_a_column_of_ours_is_put_right(lab: Lab, typed: dict[str, str]):
-    """The next cycle shows the truth again; nothing of what was typed is believed."""
+    """What is typed into a column of ours is overwritten with the truth, and nothing of it is believed."""
     (first,) = lab.running("first")
     before = lab.person.see("first")
     lab.person.type("first", **typed)
@@ -56,7 +56,7 @@ def test_S13_what_a_person_types_into_a_column_of_ours_is_put_right(lab: Lab, ty
 
 
 def test_S13_clearing_all_our_columns_but_the_id_is_undone(lab: Lab):
-    """Everything in them follows from the id, so it is only written anew."""
+    """Columns of ours that were cleared are written anew: everything in them follows from the id."""
     lab.running("first", "second")
     before = lab.person.rows()
     for header in ("status", "host", "attempt", "started"):
@@ -80,7 +80,7 @@ def test_S14_a_status_that_is_typed_while_it_is_written_does_nothing(lab: Lab):
 
 
 def test_S14_an_action_that_is_chosen_while_we_write_is_obeyed_once_and_left_standing(lab: Lab):
-    """It is recorded before it is obeyed, and the cell is never cleared by us: what stands there is the person's."""
+    """An action is recorded before it is obeyed, is obeyed once, and is left standing: the cell is the person's."""
     (first,) = lab.running("first")
     lab.person.type("second", template="train", lr="0.2")
     lab.before_the_write_of("id", lambda: lab.person.type("first", action="restart"))
@@ -93,7 +93,7 @@ def test_S14_an_action_that_is_chosen_while_we_write_is_obeyed_once_and_left_sta
 
 @pytest.mark.parametrize("kind", [fx.ReadSheet, fx.WriteSheet, fx.Stop, fx.Launch])
 def test_S14_an_action_survives_the_death_of_the_daemon_without_being_done_again(lab: Lab, kind: type[fx.Effect]):
-    """Whether it dies before or after the word was recorded, the restart happens exactly once."""
+    """Wherever the daemon dies while it obeys a word, the word is obeyed exactly once."""
     (first,) = lab.running("first")
     lab.person.type("first", action="restart")
     lab.before_the_next(kind, lambda: setattr(lab.story, "dies", True))
@@ -120,7 +120,7 @@ def test_S25_undo_of_our_columns_is_put_right_and_a_word_that_was_obeyed_is_not_
 
 
 def test_S25_a_restored_version_brings_no_old_word_back_to_life(lab: Lab):
-    """The claim that is kept with the tab went back with it: so it is known for a restored version, and not obeyed.
+    """A restored version is known by the claim that went back with it, and no word in it is obeyed again.
 
     The row says how to mean it. (Whether Google's version history restores the claim has not been measured; where it
     does not, a word that comes back cannot be told from one that was chosen again.)
@@ -163,7 +163,7 @@ def test_S25_a_restored_version_without_a_row_gives_its_job_the_grace(lab: Lab):
 
 
 def test_S26_a_protected_column_stops_the_showing_and_nothing_else(open_lab_with_faults: OpenLab):
-    """Jobs go on, their ends are recorded, and the rows catch up as soon as the protection is gone.
+    """A protected column stops the showing only: jobs go on, and rows catch up when the protection is gone.
 
     The catalogue would write the cells that are still allowed. A cycle is one atomic request on purpose (G6), so it is
     refused as a whole: rows that show half of the truth would be worse than rows that stand still.
@@ -183,7 +183,7 @@ def test_S26_a_protected_column_stops_the_showing_and_nothing_else(open_lab_with
 
 
 def test_S26_a_write_that_is_always_refused_stays_within_the_quota(open_lab_with_faults: OpenLab):
-    """It is tried again, each time after a look at the sheet, and takes no more than half of what Google grants."""
+    """A write that is always refused is tried again within half of what Google grants, each time after a read."""
     lab = open_lab_with_faults()
     (first,) = lab.running("first")
     lab.faults.is_protected = True
@@ -196,7 +196,7 @@ def test_S26_a_write_that_is_always_refused_stays_within_the_quota(open_lab_with
 
 
 def test_S26_why_the_rows_stand_still_is_said_for_as_long_as_they_do(open_lab_with_faults: OpenLab):
-    """No cell can say it, so `sheetd status` does, with Google's own words, until a write goes through."""
+    """Why the rows stand still is in `sheetd status`, in Google's own words, until a write goes through."""
     lab = open_lab_with_faults()
     (first,) = lab.running("first")
     lab.faults.is_protected = True

@@ -24,7 +24,7 @@ def test_S20_a_keyword_may_be_spelled_with_spaces_and_other_cases(lab: Lab, type
 
 
 def test_S20_spaces_around_an_id_do_not_make_it_another(lab: Lab):
-    """Whoever edits a cell and leaves a space behind has changed nothing."""
+    """A space that is left behind in an id cell does not make it another id."""
     (first,) = lab.running("first")
     lab.person.type("first", id=f" {first} ")
     lab.wait(30)
@@ -33,19 +33,19 @@ def test_S20_spaces_around_an_id_do_not_make_it_another(lab: Lab):
 
 @pytest.mark.parametrize("typed", ["0.1\u200b", "\ufeff0.1"])
 def test_S20_an_invisible_character_is_no_part_of_a_number(lab: Lab, typed: str):
-    """The value is refused, and nothing is started with what only looks like it."""
+    """A number with an invisible character in it is refused, and nothing is started."""
     assert refused(lab, lr=typed).startswith("lr is the text")
 
 
 @pytest.mark.xfail(strict=True, reason="core/text.py takes invisible characters out of messages too")
 def test_S20_the_message_names_the_character_that_nobody_sees(lab: Lab):
-    """A row that says `"0.1" is no number` and no more leaves a person helpless: the code point has to be told."""
+    """A message about an invisible character names its code point, since the text looks right to the person."""
     assert "U+200B" in refused(lab, lr="0.1\u200b")
 
 
 @pytest.mark.parametrize("typed", ["\uff10.1", "\u0661", "0\u2024" + "1", "\u22121", "\u20131"])
 def test_S21_digits_and_dashes_of_other_alphabets_are_no_number(lab: Lab, typed: str):
-    """Python would read some of them as one; which number a person meant is not guessed."""
+    """Digits and dashes of other alphabets are no number, although Python would read some of them as one."""
     assert refused(lab, lr=typed) == f'lr is the text "{typed}": type a number from 0 to 10'
 
 
@@ -73,7 +73,7 @@ HOSTILE = ['=IMPORTDATA("http://127.0.0.1/?"&A1)', "+1+1", "-2", "@SUM(A1)", '=H
 
 @pytest.mark.parametrize("said", HOSTILE)
 def test_S22_text_of_a_job_never_becomes_a_formula(lab: Lab, said: str):
-    """It is written as a typed string, and quoted where an export as CSV would make a formula of it."""
+    """Text of a job is written as a typed string, and quoted where an export as CSV would make a formula of it."""
     (first,) = lab.running("first")
     lab.story.report(f"{first}.1", AttemptSeen(state=Seen.EXITED, exit=Exit(error=said)))
     lab.wait()
@@ -98,7 +98,7 @@ def test_S23_truth_is_read_typed(open_lab: OpenLab, typed: str, value: bool):
 
 @pytest.mark.parametrize("typed", ["WAHR", "1", "0", "yes", "VRAI"])
 def test_S23_other_words_for_truth_are_refused(open_lab: OpenLab, typed: str):
-    """What a language or a spreadsheet takes for true is not guessed."""
+    """Words and numbers that a language or a spreadsheet takes for true are refused."""
     lab = open_lab(templates=[NOTED, TRAIN])
     assert refused(lab, template="noted", seed="x", lr=typed) == f'lr is "{typed}": type TRUE or FALSE'
 
@@ -116,7 +116,7 @@ def test_S23_zero_is_not_empty_and_true_is_not_one(lab: Lab):
 
 
 def test_S24_a_row_does_not_start_while_somebody_types_in_it(lab: Lab):
-    """It starts when it has been left alone for some seconds, with what it says then."""
+    """A row starts when it has been left alone for some seconds, with what it says then."""
     lab.person.type("row", template="train")
     for text in ("0.1", "0.15", "0.2", "0.25", "0.3"):
         lab.wait(2)

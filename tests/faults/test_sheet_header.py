@@ -15,7 +15,7 @@ from tests.faults.people import TAB
 
 
 def test_S1_a_renamed_tab_is_the_same_tab(lab: Lab):
-    """The row goes on showing its job under the new title."""
+    """A row goes on showing its job when its tab has another title."""
     (first,) = lab.running("first")
     lab.person.rename_tab("Archive (May)")
     lab.story.exits(f"{first}.1", rc=0)
@@ -24,7 +24,7 @@ def test_S1_a_renamed_tab_is_the_same_tab(lab: Lab):
 
 
 def test_S1_a_tab_renamed_between_read_and_write_is_written_once(lab: Lab):
-    """The write finds the tab under its new title, and another tab that took the old one is left alone."""
+    """A write finds its tab under the new title, and another tab that took the old one is left alone."""
     (first,) = lab.running("first")
 
     def rename() -> None:
@@ -41,7 +41,7 @@ def test_S1_a_tab_renamed_between_read_and_write_is_written_once(lab: Lab):
 
 
 def test_S2_a_renamed_spreadsheet_is_the_same_spreadsheet(lab: Lab):
-    """It is opened by its key; its title is read nowhere, so renaming it costs not even a request."""
+    """A spreadsheet is opened by its key; its title is read nowhere, so renaming it costs not even a request."""
     (first,) = lab.running("first")
     lab.wait(6)
     lab.sheet.client.requests.clear()
@@ -55,7 +55,7 @@ def test_S2_a_renamed_spreadsheet_is_the_same_spreadsheet(lab: Lab):
 
 @pytest.mark.parametrize("header", ["id", "status", "message"])
 def test_S3_without_a_column_that_we_need_nothing_is_written_and_jobs_go_on(lab: Lab, header: str):
-    """There is no cell to say it in, so `sheetd status` names the column; put back, everything catches up."""
+    """Without a column that we need nothing is written; `sheetd status` names it, jobs go on, and rows catch up."""
     (first,) = lab.running("first")
     lab.person.rename_header(header, "whatever")
     before = lab.person.grid()
@@ -73,7 +73,7 @@ def test_S3_without_a_column_that_we_need_nothing_is_written_and_jobs_go_on(lab:
 
 
 def test_S3_a_renamed_parameter_is_not_replaced_by_its_default(lab: Lab):
-    """A row that filled the column in says that it is gone, rather than run on a value that nobody typed."""
+    """A row whose parameter's column was renamed says so, rather than run on a default that nobody typed."""
     lab.running("first")
     lab.person.rename_header("seed", "grain")
     lab.person.type("second", template="train", lr="0.2", grain="7")
@@ -88,7 +88,7 @@ def test_S3_a_renamed_parameter_is_not_replaced_by_its_default(lab: Lab):
 
 
 def test_S3_a_renamed_action_column_does_not_bring_its_words_back_to_life(lab: Lab):
-    """A word that was obeyed counts as obeyed when its column comes back."""
+    """An action that was obeyed counts as obeyed when its column is renamed and comes back."""
     (first,) = lab.running("first")
     lab.person.type("first", action="restart")
     lab.wait()
@@ -100,7 +100,7 @@ def test_S3_a_renamed_action_column_does_not_bring_its_words_back_to_life(lab: L
 
 
 def test_S4_a_header_of_ours_that_is_there_twice_stops_all_writing_until_one_is_renamed(lab: Lab):
-    """Which of the two is meant is not guessed; the column that was copied keeps what stands in it."""
+    """Which of two columns of ours with one name is meant is not guessed: nothing is written until one is renamed."""
     (first,) = lab.running("first")
     lab.person.rename_header("loss", "Status ")
     before = lab.person.grid()
@@ -114,7 +114,7 @@ def test_S4_a_header_of_ours_that_is_there_twice_stops_all_writing_until_one_is_
 
 
 def test_S4_other_headers_may_be_there_as_often_as_people_like(lab: Lab):
-    """Columns of the person's own are not told apart, so they cannot be mistaken."""
+    """A person's own columns may share a name: they are not told apart, so they cannot be mistaken."""
     lab.person.enter(0, len(lab.person.grid()[0]), "remark")
     lab.person.enter(0, len(lab.person.grid()[0]), "remark")
     lab.running("first", "second")
@@ -135,7 +135,7 @@ def test_S5_columns_may_be_inserted_and_moved_between_reads(lab: Lab):
 
 @pytest.mark.xfail(strict=True, reason="the write goes by position, and no request of it names a column by its header")
 def test_S5_a_column_inserted_between_read_and_write_costs_no_cell_of_the_persons(lab: Lab):
-    """Promised: no cell that a person owns is overwritten, also when columns move in the moment before a write."""
+    """No cell that a person owns is overwritten, also when columns move in the moment before a write."""
     (first,) = lab.running("first")
     lab.before_the_write_of("status", lambda: lab.person.move_column("my notes", before="status"))
     lab.story.exits(f"{first}.1", rc=1)

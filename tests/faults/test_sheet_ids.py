@@ -50,7 +50,7 @@ def test_S9_of_two_rows_that_say_the_same_one_keeps_the_job_wherever_the_copy_wa
 
 
 def test_S9_a_copy_that_is_changed_before_it_is_read_leaves_the_original_its_id(lab: Lab):
-    """As soon as the two rows differ, what the journal accepted tells which is which, above or below."""
+    """A copy that was changed before it was read is the new row, above or below its original."""
     (first,) = lab.running("first")
     copied(lab, "first", "second", below=0)
     lab.person.type("second", lr="0.2")
@@ -73,7 +73,7 @@ def test_S9_a_copy_does_not_inherit_the_action_of_its_original(lab: Lab):
 
 @pytest.mark.parametrize("typed", ["", "my own", "12345", "=A1", "TRUE"])
 def test_S10_an_id_cell_that_was_cleared_or_pasted_over_gets_its_id_back(lab: Lab, typed: str):
-    """What is typed in the row tells whose it is; the job never notices."""
+    """An id that was cleared or pasted over is written back, since what is typed in the row tells whose it is."""
     first, second = lab.running("first", "second")
     lab.person.type("first", id=typed)
     lab.wait()
@@ -83,7 +83,7 @@ def test_S10_an_id_cell_that_was_cleared_or_pasted_over_gets_its_id_back(lab: La
 
 
 def test_S10_a_cleared_id_column_is_filled_in_again(lab: Lab):
-    """All ids at once are no harder than one, and cost one write."""
+    """A whole column of ids that was cleared is filled in again as it was."""
     names = ("first", "second", "third")
     ids = lab.running(*names)
     lab.person.clear_column("id")
@@ -93,7 +93,7 @@ def test_S10_a_cleared_id_column_is_filled_in_again(lab: Lab):
 
 
 def test_S10_rows_that_say_the_same_share_their_ids_out_among_them(lab: Lab):
-    """Ambiguous means that either answer is right: both jobs go on, and each row shows one of them.
+    """Of rows that say the same and lost their ids each gets one of them back: both jobs go on.
 
     The catalogue would have had the rows say CONFLICT. Rows that say the same are the same to the person too, so asking
     which is which would stop what needs no stopping.
@@ -110,7 +110,7 @@ def test_S10_rows_that_say_the_same_share_their_ids_out_among_them(lab: Lab):
 
 
 def test_S10_ids_that_a_person_swapped_stop_and_start_nothing(lab: Lab):
-    """Each row then shows the other's job, and says that it runs other values than it shows."""
+    """Ids that a person swapped stop and start nothing; a row that shows another's job says that its values differ."""
     first, second = lab.running("first", "second")
     lab.person.type("first", id=second)
     lab.person.type("second", id=first)
@@ -126,7 +126,7 @@ def test_S10_ids_that_a_person_swapped_stop_and_start_nothing(lab: Lab):
 
 
 def test_S10_an_id_that_is_written_back_while_rows_move_does_not_stay_on_a_neighbour(lab: Lab):
-    """Bringing an id back is a write by position too, and is checked as the first one is."""
+    """An id that is written back while rows move does not stay on a neighbour."""
     ids = lab.running("first", "second")
     lab.person.type("second", id="")
     lab.before_the_write_of("id", lambda: lab.person.sort_by("lr", descending=True))

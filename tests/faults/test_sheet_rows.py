@@ -19,7 +19,7 @@ from tests.faults.laboratory import Lab, nothing
 
 
 def test_S6_a_row_inserted_above_between_read_and_write_leaves_no_status_on_its_neighbour(lab: Lab):
-    """What was written one row too high is put right in the same cycle, and each row shows its own experiment."""
+    """A status that was written beside the wrong row is put right, and each row shows its own experiment."""
     first, second = lab.running("first", "second")
     lab.before_the_write_of("status", lambda: lab.person.insert_above("first"))
     lab.story.exits(f"{second}.1", rc=1)
@@ -41,7 +41,7 @@ def test_S6_a_new_id_that_lands_on_an_inserted_row_is_taken_back(lab: Lab):
 
 
 def test_S6_a_row_deleted_above_between_read_and_write_costs_no_other_row_its_id(lab: Lab):
-    """The rows below move up under our write; each gets its own id back and nothing is stopped or started for it."""
+    """When rows move up under our write each keeps its own id, and nothing is stopped or started for it."""
     _, second, third = lab.running("first", "second", "third")
     lab.before_the_write_of("status", lambda: lab.person.delete("first"))
     lab.story.exits(f"{second}.1", rc=1)
@@ -64,7 +64,7 @@ def test_S7_a_sorted_sheet_is_the_same_experiments_in_another_order(lab: Lab, de
 
 
 def test_S7_a_sort_between_read_and_write_is_mended_before_the_cycle_is_over(lab: Lab):
-    """The answer to the write shows where it went, and the repair does not wait for the next read."""
+    """A write that met sorted rows is repaired from its own answer, before any time has passed."""
     ids = lab.running("first", "second", "third")
     sorted_s: list[float] = []
 

@@ -58,7 +58,7 @@ def test_S15_a_value_that_a_merge_swallowed_is_missed_and_not_made_up(lab: Lab):
 
 @pytest.mark.xfail(strict=True, reason="merges are not read, so the row takes the default of the parameter")
 def test_S15_a_row_does_not_run_on_a_default_where_a_merge_shows_a_value(lab: Lab):
-    """To the person both rows show 7; the one whose cell is inside the merge must say so, and not run with 0."""
+    """A row whose cell lies inside a merge says so, and does not run on a default where the person sees a value."""
     lab.person.type_all({name: {"template": "train", "lr": "0.1", "seed": "7"} for name in ("first", "second")})
     place = lab.person.column("seed")
     lab.person.merge((1, 2), (place, place))
@@ -90,7 +90,7 @@ def test_S16_what_a_job_says_is_cut_to_the_size_of_a_message(lab: Lab):
 
 
 def test_S16_hundreds_of_columns_of_the_persons_own_do_no_harm(lab: Lab):
-    """What is no column of ours is not understood, not fingerprinted and not written."""
+    """Hundreds of columns of a person's own are neither understood nor written, and make no row another one."""
     lab.person.tab.add_cols(300)
     (first,) = lab.running("first")
     lab.person.tab.update([[f"x{n}" for n in range(300)], ["y" * 100] * 300], "Z1")
@@ -111,19 +111,19 @@ def test_S17_a_decimal_comma_is_never_a_thousand_times_as_much(lab: Lab, typed: 
 
 @pytest.mark.parametrize(("typed", "value"), [("5.10", 5.1), ("1e-3", 0.001), ("0.30000000000000004", 0.1 + 0.2)])
 def test_S17_a_number_is_the_double_in_the_cell_and_not_the_text_that_is_shown(lab: Lab, typed: str, value: float):
-    """Every digit arrives, whatever the cell's format leaves of it."""
+    """A number is the double in the cell: every digit arrives, whatever the format leaves of it."""
     assert accepted(lab, lr=typed)["lr"] == value
 
 
 @pytest.mark.parametrize("typed", ["2026-01-02", "1/2/2026", "1:30", "$5", "5 %"])
 def test_S18_a_date_a_duration_or_a_price_is_not_a_number_to_the_row(lab: Lab, typed: str):
-    """Where the sheet keeps it as text, the row says what to type."""
+    """A date, a duration or a price that the sheet keeps as text is refused with what to type."""
     assert refused(lab, lr=typed) == f'lr is the text "{typed}": type a number from 0 to 10'
 
 
 @pytest.mark.xfail(strict=True, reason="core/validation.py takes a date for its serial number")
 def test_S18_a_cell_that_shows_a_date_is_refused_for_a_number(lab_over_faults: Lab):
-    """Google keeps a date as a number (46024) with a format: what the person sees is no whole number, and is refused.
+    """A cell that shows a date is refused for a number, although Google keeps it as one (46024) with a format.
 
     The built-in sheet knows no dates, so what Google answers is put into its answers on their way.
     """
@@ -154,7 +154,7 @@ def test_S19_a_formula_without_a_value_is_waited_for(lab: Lab, typed: str):
 
 
 def test_S19_a_value_that_changes_with_every_read_never_starts(lab: Lab):
-    """Only what was the same in two reads, some seconds apart, is meant."""
+    """A value that changes with every read never starts: only what stayed the same for seconds is meant."""
     lab.person.type("row", template="train")
     for number in range(15):
         lab.person.type("row", lr=f"=0.{number + 10}")
