@@ -29,7 +29,7 @@ def open_lab(server: SheetServer) -> Iterator[OpenLab]:
 
 @pytest.fixture
 def open_lab_with_faults(server: SheetServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenLab]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "*")
     yield from _labs(lambda told: lab_with_faults(server.base_url, server.token, tmp_path, **told))
 
 
