@@ -16,9 +16,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 
+import requests
+from google.auth.exceptions import GoogleAuthError, TransportError
+from google.auth.transport import Request
 from google.auth.transport.requests import AuthorizedSession
 from google.oauth2.service_account import Credentials
 from gspread.exceptions import NoValidUrlKeyFound
@@ -53,15 +57,37 @@ def open_google(url: str, tab: str, credentials: Path, *, now_s: Callable[[], fl
     except NoValidUrlKeyFound as error:
         raise SheetRefused(f"{url} is not the address of a Google spreadsheet: copy it from the browser") from error
     try:
-        signed = Credentials.from_service_account_file(str(credentials), scopes=SCOPES)  # type: ignore[no-untyped-call]
+        signed = _ServiceAccount.from_service_account_file(str(credentials), scopes=SCOPES)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise SheetRefused(f"{credentials} is not a usable key file of a service account: {error}") from error
     session = AuthorizedSession(signed)  # type: ignore[no-untyped-call]
+    session.hooks["response"].append(_read_refusal)
     # Google compresses only for clients that also say so in their name.
     session.headers["User-Agent"] = f"sheetd/{__version__} (gzip)"
     quota = {"read": TokenBucket(READS_A_MINUTE), "write": TokenBucket(WRITES_A_MINUTE)}
     client = SheetHTTPClient(session, identity=str(signed.service_account_email), quota=quota, now_s=now_s)
     return GoogleSheet(client, key, tab)
+
+
+class _ServiceAccount(Credentials):
+    """google-auth takes the form of the token endpoint's answer for granted: what a portal answers in its place would
+    surface as a bug of ours and end the daemon.
+    """
+
+    def refresh(self, request: Request) -> None:
+        """Fetch a token. Raises GoogleAuthError and nothing else."""
+        try:
+            super().refresh(request)  # type: ignore[no-untyped-call]
+        except GoogleAuthError:
+            raise
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            raise TransportError(f"something answered in place of Google: {error!r}") from error  # type: ignore[no-untyped-call]
+
+
+def _read_refusal(response: requests.Response, *_args: object, **_options: object) -> None:
+    """A hook: google-auth drops an answer of 401 to sign in anew, and unread it would take its connection along."""
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        _ = response.content
 
 
 def open_builtin(base_url: str, token: str, key: str, tab: str) -> GoogleSheet:

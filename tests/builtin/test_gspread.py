@@ -105,6 +105,13 @@ def test_user_entered_text_is_parsed_as_if_typed(tab: gspread.Worksheet):
     assert tab.get(value_render_option=ValueRenderOption.formula)[0][5] == "=1+1"
 
 
+def test_a_decimal_comma_is_never_taken_for_thousands(tab: gspread.Worksheet):
+    """`0,001` once became 1: a learning rate a thousand times as large, in a cell that then says `1`."""
+    texts = ["0,001", "00,100", "-0,500", "1,00", "1,2345"]
+    tab.update([texts], value_input_option="USER_ENTERED")
+    assert tab.get(value_render_option=ValueRenderOption.unformatted) == [texts]
+
+
 def test_update_cell_parses_as_gspread_asks(tab: gspread.Worksheet):
     tab.update_cell(2, 3, "0.25")
     assert tab.get("C2", value_render_option=ValueRenderOption.unformatted) == [[0.25]]

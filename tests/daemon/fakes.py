@@ -27,7 +27,7 @@ from sheetd.core.world import HostView, Limits, World
 from sheetd.daemon import Daemon
 from sheetd.effects import Ports
 from sheetd.errors import ConfigError, JournalError
-from sheetd.ports import LaunchOrder
+from sheetd.ports import LaunchOrder, Sheet
 from tests.core.story import TRAIN, Table
 
 HOST = HostName("alpha")
@@ -194,6 +194,8 @@ class Rig:
     """A daemon with all of these, and the one list of calls."""
 
     calls: list[str] = field(default_factory=list)
+    #: In the place of the fake one.
+    real_sheet: Sheet | None = None
 
     def __post_init__(self) -> None:
         self.journal = FakeJournal(self.calls)
@@ -204,7 +206,7 @@ class Rig:
         view = HostView(name=HOST, slots=(SlotName("alpha/0"),))
         world = World(state=State(), templates={"train": TRAIN}, limits=limits, hosts={HOST: view})
         ports = Ports(
-            sheet=self.sheet,
+            sheet=self.real_sheet or self.sheet,
             hosts={HOST: self.host},  # type: ignore[dict-item]
             journal=self.journal,
             snapshots=FakeSnapshots(),

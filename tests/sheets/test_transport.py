@@ -16,14 +16,14 @@ from urllib.parse import parse_qs
 import google.auth.exceptions as auth
 import pytest
 import requests
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tenacity.wait import wait_none
 
 from sheetd.core.grid import CellUpdate, SheetWrite
 from sheetd.errors import SheetError, SheetRefused, SheetUnavailable
 from sheetd.sheets.google import GoogleSheet, open_builtin, open_google
 from sheetd.sheets.quota import TokenBucket
 from sheetd.sheets.transport import SheetHTTPClient, loopback_session
+from tests.sheets.key_file import key_file
 from tests.sheets.unruly import KEY, Hang, Move, Reply, Reset, UnrulyServer, google_error, tab, unruly
 
 OK = Reply(body=tab())
@@ -302,15 +302,6 @@ def test_signing_in_fails_as_itself_and_never_leaves_a_write_unknown(
     assert "outcome unknown" not in str(caught.value)
 
 
-def key_file(path: Path, token_uri: str) -> Path:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    email = "sheetd@lab.iam.example"
-    info = {"type": "service_account", "client_email": email, "private_key": pem, "token_uri": token_uri}
-    path.write_text(json.dumps(info))
-    return path
-
-
 def test_the_service_account_asks_for_spreadsheets_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with unruly(Reply(body={"access_token": "minted", "expires_in": 3600}), OK) as server:
@@ -325,6 +316,33 @@ def test_the_service_account_asks_for_spreadsheets_and_nothing_else(tmp_path: Pa
     assert sheet.client.identity == "sheetd@lab.iam.example"
     assert sheet.key == KEY
     assert sheet.client.timeout == (10.0, 60.0)
+
+
+@pytest.mark.parametrize("body", [b"<html>Welcome</html>", b"", b"[1]", b"7", b'{"expires_in": {}}', b"\xff"])
+def test_whatever_answers_in_place_of_the_token_endpoint_is_an_outage_and_no_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
+):
+    """A TypeError of google-auth's once went all the way up, and ended the daemon."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with unruly(*[Reply(200, body)] * 4) as server:
+        sheet = open_google(KEY, "T", key_file(tmp_path / "key.json", f"{server.base_url}/token"))
+        sheet.client._jitter = wait_none()  # type: ignore[assignment]
+        with pytest.raises(SheetUnavailable, match="could not sign in to Google now"):
+            sheet.read()
+        sheet.close()
+
+
+def test_a_connection_is_kept_when_google_asks_for_a_new_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """google-auth drops the answer of 401 unread; the connection it came over was left to the garbage collector."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    token = Reply(body={"access_token": "minted", "expires_in": 3600})
+    with unruly(token, google_error(401, "expired"), token, OK) as server:
+        sheet = open_google(KEY, "T", key_file(tmp_path / "key.json", f"{server.base_url}/token"))
+        monkeypatch.setattr(sheet.client, "_redirected", lambda _: f"{server.base_url}/sheet")
+        assert sheet.read().cell(0, 0).value == "x"
+        (pool,) = sheet.client.session.get_adapter("http://").poolmanager.pools._container.values()
+        assert pool.num_connections == 1
+        sheet.close()
 
 
 def test_the_token_goes_to_this_machine_only():

@@ -1,15 +1,20 @@
-"""A tiny HTTP server on loopback that misbehaves as it is told: each request takes the next move from a list."""
+"""A tiny HTTP server on loopback that misbehaves as it is told: each request takes the next move from a list.
+
+With a server behind it, it stands in between: what it is told to pass on is really done there, whatever becomes of the
+answer on its way back.
+"""
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 
 KEY = "key"
 
@@ -32,7 +37,15 @@ class Reset:
     """Accept the request (a write is applied by now), then reset the connection."""
 
 
-Move = Reply | Hang | Reset
+@dataclass(frozen=True)
+class Forward:
+    """Have the server behind do what is asked; its answer is `change`d on its way back, or `then` comes instead."""
+
+    change: Callable[[bytes], bytes] | None = None
+    then: Reply | Hang | Reset | None = None
+
+
+Move = Reply | Hang | Reset | Forward
 
 
 def tab(text: str = "x", *, sheet_id: int = 0, title: str = "T", key: str = KEY) -> dict[str, Any]:
@@ -50,16 +63,25 @@ class UnrulyServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, moves: list[Move]) -> None:
+    def __init__(self, moves: list[Move], behind: str = "") -> None:
+        """`behind` is the host and port of the server to pass on to."""
         super().__init__(("127.0.0.1", 0), _Handler)
         self.moves = moves
+        self.behind = behind
         self.seen: list[tuple[str, str, bytes]] = []
         self.released = threading.Event()
         self.arrived = threading.Event()
+        #: Somebody waits for an answer that does not come.
+        self.hangs = threading.Event()
 
     @property
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def next_move(self, method: str, path: str, body: bytes) -> Move:
+        """What to do about a request that has arrived."""
+        del method, path, body
+        return self.moves.pop(0)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -70,22 +92,39 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _move(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
-        self.server.seen.append((self.command, self.path, self.rfile.read(length)))
+        body = self.rfile.read(length)
+        self.server.seen.append((self.command, self.path, body))
         self.server.arrived.set()
-        move = self.server.moves.pop(0)
+        move = self.server.next_move(self.command, self.path, body)
+        if isinstance(move, Forward):
+            answer = self._passed_on(body)
+            move = move.then or (answer if move.change is None else replace(answer, body=move.change(_bytes(answer))))
         if isinstance(move, Reply):
             self._reply(move)
             return
         self.close_connection = True
         if isinstance(move, Hang):
+            self.server.hangs.set()
             self.server.released.wait(30)
         else:
             # Linger 0 turns the close into a reset.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         self.connection.close()
 
+    def _passed_on(self, body: bytes) -> Reply:
+        """The answer of the server behind, uncompressed."""
+        left_out = {"host", "connection", "accept-encoding"}
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in left_out}
+        connection = http.client.HTTPConnection(self.server.behind, timeout=30)
+        try:
+            connection.request(self.command, self.path, body or None, {**headers, "Accept-Encoding": "identity"})
+            answer = connection.getresponse()
+            return Reply(answer.status, answer.read(), content_type=answer.headers["Content-Type"])
+        finally:
+            connection.close()
+
     def _reply(self, reply: Reply) -> None:
-        body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+        body = _bytes(reply)
         self.send_response(reply.status)
         for name, value in {
             "Content-Type": reply.content_type,
@@ -108,9 +147,22 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet: what arrived is in `seen`."""
 
 
+def _bytes(reply: Reply) -> bytes:
+    return reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+
+
+S = TypeVar("S", bound=UnrulyServer)
+
+
 @contextmanager
 def unruly(*moves: Move) -> Iterator[UnrulyServer]:
-    server = UnrulyServer(list(moves))
+    with serving(UnrulyServer(list(moves))) as server:
+        yield server
+
+
+@contextmanager
+def serving(server: S) -> Iterator[S]:
+    """The server, running until the end of the block."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

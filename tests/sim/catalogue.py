@@ -85,9 +85,9 @@ INJECTED: dict[str, str] = {
 #: Has no name of its own in a run: it is brought about by these.
 WITH_OTHERS = {"M12": "S16 to S23, J7, J15 to J17"}
 REASONS: dict[str, str] = {
-    "G6": "a cycle is one atomic request; nothing is half applied",
-    "S2": "the spreadsheet is opened by key; its title is read nowhere",
-    "S15": "a merge is blank cells to a reader; tests/sheets",
+    "G6": "a cycle is one atomic request; nothing is half applied; tests/faults",
+    "S2": "the spreadsheet is opened by key; its title is read nowhere; tests/faults",
+    "S15": "a merge is blank cells to a reader; tests/faults",
     "H8": "no exit status of SSH is used",
     "H9": "no exit status of SSH is used",
     "H13": "sending code is taken for granted here; tests/onhost/test_code.py, tests/hosts",

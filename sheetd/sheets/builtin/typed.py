@@ -21,7 +21,8 @@ LONGEST_TEXT = 50_000
 NO_ENGINE = "the built-in sheet does not compute formulas"
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
+# Nobody groups thousands of a zero: 0,001 is a decimal comma, and a thousandth is not one.
+_GROUPED = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]+)?")
 _PATTERN = re.compile(r"(?P<group>#,##)?(?P<zeros>0+)(?:\.(?P<decimals>0*)(?P<more>#*))?(?P<tail>%|E\+00?)?")
 _STRING = r'"(?:[^"]|"")*"'
 _HYPERLINK = re.compile(rf"=\s*HYPERLINK\(\s*({_STRING})\s*(?:[,;]\s*({_STRING})\s*)?\)\s*", re.IGNORECASE)
