@@ -162,7 +162,11 @@ def _described(world: World, news: fx.Described, _now_s: float) -> None:
 
 
 def adopt(world: World, attempt: AttemptId, name: HostName, now_s: float) -> None:
-    """What the host said of the attempt while it was a stranger counts from here on."""
+    """What hosts said of it, and of those before it, while they were strangers counts from here on."""
+    for one in world.hosts.values():
+        for known, told in one.strangers.items():
+            if experiment_of(known) == experiment_of(attempt):
+                note_stray(world, one, known, told.seen, now_s)
     host = world.hosts.get(name)
     stranger = None if host is None else host.strangers.get(attempt)
     if host is not None and stranger is not None:

@@ -11,7 +11,7 @@ import pytest
 
 from sheetd.core import effect as fx
 from sheetd.core import observation as obs
-from sheetd.core.model import AttemptId, HostName, Phase, Proof
+from sheetd.core.model import AttemptId, HostName, Phase, Proof, SlotName
 from sheetd.core.observation import AttemptSeen, Seen
 from sheetd.core.views import held_slots, hosts_view, restore_hosts
 from tests.core.story import FakeHost, Line, Story
@@ -124,3 +124,25 @@ def test_an_answer_that_was_overtaken_by_the_end_makes_a_stray_only_until_it_is_
     story.wait(10)
     assert story.world.hosts[ALPHA].strays == {}
     assert line["status"] == "succeeded"
+
+
+def test_one_that_another_daemon_gave_up_is_stopped_as_soon_as_its_successor_is_adopted():
+    """Seed 293 of the simulator, with little more than two daemons and machines that are exchanged."""
+    story = Story(hosts={"alpha": 2})
+    line, host = story.table.type(template="train", lr=0.1), story.hosts[ALPHA]
+    story.wait(12)
+    (first,) = story.attempts_started()
+    kept = host.kept[first]
+    second = AttemptId(f"{line['id']}.2")
+    host.attempts[second] = AttemptSeen(state=Seen.RUNNING, started_age_s=1.0)
+    host.kept[second] = replace(kept, nonce="e" * 32, slots=(SlotName("alpha/1"),))
+    story.journal[:] = story.journal[:2]
+    story.restart_daemon()
+    story.wait(20)
+    assert [attempt.id for attempt in story.experiment(line).attempts] == [first, second]
+    assert [effect.attempt for effect in story.asked(fx.Stop)][:1] == [first]  # type: ignore[attr-defined]
+    assert story.world.hosts[ALPHA].strays.keys() == {first}
+    story.exits(first, rc=143)
+    story.wait(5)
+    assert story.world.hosts[ALPHA].strays == {}
+    assert line["status"] == "running"

@@ -195,9 +195,10 @@ class Checker:
         ledger = self.ledgers.setdefault(ExperimentId(id_), Ledger())
         ledger.specs.append(event.spec)
         for former in (f"{id_}.{n}" for n in range(1, int(number))):
-            self._nothing_lives(former, f"I5: {event.attempt} was adopted")
             books.ended.add(former)
-            self.ends[former] = len(self.intents[former])
+            if self.ends.get(former) != GIVEN_UP:
+                self._nothing_lives(former, f"I5: {event.attempt} was adopted")
+                self.ends[former] = len(self.intents[former])
 
     def _intended(self, service: Service, books: Books, event: ev.LaunchIntended) -> None:
         attempt = event.attempt
