@@ -24,6 +24,16 @@ WHERE_MAX = 200
 #: Headers that belong to sheetd and do nothing yet: a row that fills them in must not run as if it had not.
 UNUSED_CONTROLS = ("after", "repeat")
 DECIMAL_COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+", re.ASCII)
+#: A number that a sheet shows as a date or a time: 46024 may look like 2026-01-02, 2.1.2026, 1/2/2026 or 2 Jan 2026.
+_MOMENT = re.compile(
+    r"""
+      [0-9][:/][0-9]
+    | ^\D*[0-9]{1,4}([-.])[0-9]{1,2}\1[0-9]{1,4}(?![0-9])
+    | [0-9][ .-]+[^\W\d_]{3,}[ .-]+[0-9]
+    | [^\W\d_]{3,}[ .]+[0-9]{1,2},[ ]*[0-9]{2,4}
+    """,
+    re.VERBOSE,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +141,10 @@ def _number(param: Param, cell: Cell) -> float:
         if not NUMBER.fullmatch(text):
             raise _BadCell(f"{param.name} is the text {_quoted(text)}: type {_expected(param)}")
         number = float(text)
+    elif _MOMENT.search(cell.shown):
+        raise _BadCell(
+            f"{param.name} shows {_quoted(cell.shown)}, which looks like a date or a time: type {_expected(param)}"
+        )
     else:
         number = float(cell.value)
     if number in (float("inf"), float("-inf")):
@@ -256,4 +270,6 @@ def _expected(param: Param) -> str:
 
 
 def _quoted(text: str) -> str:
-    return f'"{text[:60]}{"…" if len(text) > 60 else ""}"'
+    """Signs that nobody sees are named: without that the text would look right to who has to mend it."""
+    shown = "".join(sign if sign.isprintable() else f"<U+{ord(sign):04X}>" for sign in text[:60])
+    return f'"{shown}{"…" if len(text) > 60 else ""}"'

@@ -71,12 +71,41 @@ REF = Cell(value=None, shown="#REF!", error="REF", formula="=A1+nothing")
         (Cell(value=0.1, shown="0,1"), 0.1, "--lr=0.1"),
         (Cell(value=0.5, shown="50%"), 0.5, "--lr=0.5"),
         (Cell(value=0.5, shown="0.5", formula="=1/2"), 0.5, "--lr=0.5"),
+        (Cell(value=5.0, shown="5 epochs"), 5.0, "--lr=5"),
+        (Cell(value=1e-5, shown="1.00E-05"), 1e-5, "--lr=1e-05"),
+        (Cell(value=2.5, shown="$ 2.50"), 2.5, "--lr=2.5"),
     ],
 )
 def test_a_number_is_the_number_in_the_cell_however_it_looks(typed: CellValue | Cell, value: float, argument: str):
     accepted = spec(NUMBER, lr=typed)
     assert accepted.params == {"lr": value}
     assert accepted.argv == ("prog", argument)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "2026-01-02",
+        "02.01.2026",
+        "1/2/2026",
+        "2 Jan 2026",
+        "2-Jan-2026",
+        "2. Jan. 2026",
+        "Jan 2, 2026",
+        "12:30",
+        "24:00:00",
+    ],
+)
+def test_a_number_that_is_shown_as_a_date_or_a_time_is_none(shown: str):
+    """Google keeps 2026-01-02 as 46024: whoever typed it meant no such number."""
+    told = f'lr shows "{shown}", which looks like a date or a time: type a number from 0 to 10'
+    assert problem(NUMBER, lr=Cell(value=1.0, shown=shown)) == told
+
+
+@pytest.mark.parametrize("shown", ["1.000.000", "1,000,000", "1 000 000", "1.000.000,00"])
+def test_thousands_are_no_date(shown: str):
+    whole = one(Param(name="lr", type=ParamType.INTEGER))
+    assert spec(whole, lr=Cell(value=1e6, shown=shown)).params == {"lr": 1000000}
 
 
 @pytest.mark.parametrize(
@@ -91,12 +120,12 @@ def test_a_number_is_the_number_in_the_cell_however_it_looks(typed: CellValue | 
         ("0x10", 'lr is the text "0x10": type a number from 0 to 10'),
         ("nan", 'lr is the text "nan": type a number from 0 to 10'),
         ("inf", 'lr is the text "inf": type a number from 0 to 10'),
-        ("1e-3\u200b", 'lr is the text "1e-3\u200b": type a number from 0 to 10'),
-        ("\u00a01", 'lr is the text "\u00a01": type a number from 0 to 10'),
+        ("1e-3\u200b", 'lr is the text "1e-3<U+200B>": type a number from 0 to 10'),
+        ("\u00a01", 'lr is the text "<U+00A0>1": type a number from 0 to 10'),
         ("−1", 'lr is the text "−1": type a number from 0 to 10'),
         ("–1", 'lr is the text "–1": type a number from 0 to 10'),
-        ("1\0", 'lr is the text "1\0": type a number from 0 to 10'),
-        ("1\n2", 'lr is the text "1\n2": type a number from 0 to 10'),
+        ("1\0", 'lr is the text "1<U+0000>": type a number from 0 to 10'),
+        ("1\n2", 'lr is the text "1<U+000A>2": type a number from 0 to 10'),
         ("1e999", "lr is too large for a number: type a number from 0 to 10"),
         ("9" * 5000, "lr is too large for a number: type a number from 0 to 10"),
         (11.0, "lr is 11, above 10: type a number from 0 to 10"),
@@ -274,7 +303,7 @@ def test_text_that_no_program_can_be_given_is_refused(typed: CellValue | Cell, s
 def test_text_may_have_to_match_a_pattern_from_end_to_end():
     template = one(Param(name="tag", pattern="[a-z]+"))
     assert spec(template, tag="abc").argv == ("prog", "--tag=abc")
-    assert problem(template, tag="abc\n") == 'tag is "abc\n": type something that matches [a-z]+'
+    assert problem(template, tag="abc\n") == 'tag is "abc<U+000A>": type something that matches [a-z]+'
 
 
 # --- the command line --------------------------------------------------------------------------------------------

@@ -37,7 +37,6 @@ def test_S20_an_invisible_character_is_no_part_of_a_number(lab: Lab, typed: str)
     assert refused(lab, lr=typed).startswith("lr is the text")
 
 
-@pytest.mark.xfail(strict=True, reason="core/text.py takes invisible characters out of messages too")
 def test_S20_the_message_names_the_character_that_nobody_sees(lab: Lab):
     """A message about an invisible character names its code point, since the text looks right to the person."""
     assert "U+200B" in refused(lab, lr="0.1\u200b")

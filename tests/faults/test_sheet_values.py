@@ -121,7 +121,6 @@ def test_S18_a_date_a_duration_or_a_price_is_not_a_number_to_the_row(lab: Lab, t
     assert refused(lab, lr=typed) == f'lr is the text "{typed}": type a number from 0 to 10'
 
 
-@pytest.mark.xfail(strict=True, reason="core/validation.py takes a date for its serial number")
 def test_S18_a_cell_that_shows_a_date_is_refused_for_a_number(lab_over_faults: Lab):
     """A cell that shows a date is refused for a number, although Google keeps it as one (46024) with a format.
 
