@@ -103,3 +103,8 @@ class SheetWrite:
     updates: tuple[CellUpdate, ...] = ()
     replacements: tuple[Replacement, ...] = ()
     claim: ClaimChange | None = None
+
+    @property
+    def has_cells(self) -> bool:
+        """Whether it is more than a say of who writes."""
+        return bool(self.updates or self.replacements)

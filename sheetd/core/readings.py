@@ -25,6 +25,7 @@ def sheet_seen(world: World, news: obs.SheetSeen, now_s: float) -> None:
     done = world.in_flight.pop((fx.SHEET_LANE, "cycle"), None)
     written = done.write if isinstance(done, fx.WriteSheet) else None
     if written is not None:
+        world.cells_refused = world.cells_refused and not written.has_cells
         _note_rewritten(world, written)
     is_news = is_newest(world, news.grid)
     if is_old(world, news.grid):
@@ -168,6 +169,7 @@ def sheet_failed(world: World, news: fx.SheetFailed, now_s: float) -> None:
         world.last_dress_s = now_s
         return
     if isinstance(news.effect, fx.WriteSheet):
+        world.cells_refused = world.cells_refused or (news.lasting and news.effect.write.has_cells)
         _note_rewritten(world, news.effect.write)
     sheet_unseen(world, obs.SheetUnseen(why=news.why, lasting=news.lasting), now_s)
 

@@ -179,7 +179,7 @@ def _plan_rows(world: World, view: SheetView, now: Now) -> Iterator[Effect]:
     may_write = is_repair or world.last_write_s + world.limits.write_gap_s <= now.s
     # All rows are compared: only where the answer can make a difference.
     write = plan_write(world, now) if may_write and (is_fresh or not is_read_due) else None
-    if write is None and may_write and needs_proof(world, view):
+    if (write is None or world.cells_refused) and may_write and needs_proof(world, view):
         write = SheetWrite(tab_id=view.grid.tab_id)
     if write is not None:
         yield WriteSheet(write=replace(write, claim=claim_change(world))) if is_fresh else ReadSheet()

@@ -157,6 +157,8 @@ class World:
     must_read: bool = True
     next_read_s: float = 0.0
     last_write_s: float = float("-inf")
+    #: Our last cells were refused, as when a person protects our columns: what is certain without them goes on.
+    cells_refused: bool = False
     last_dress_s: float = float("-inf")
     dressed: Dress | None = None
     sheet_failures: int = 0
