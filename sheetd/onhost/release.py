@@ -20,6 +20,9 @@ from .system import System
 FILES = {"nvidia": ("/dev/nvidia", "/dev/dxg"), "amd": ("/dev/kfd", "/dev/dri/"), "tpu": ("/dev/accel", "/dev/vfio/")}
 QUICK_S = 5.0  # a sample that took no longer is worth waiting for
 PATIENCE_S = 10.0
+ANEW_S = (
+    0.5  # a probe that has died is no reason to fork the next one at once: what killed it may be our own many forks
+)
 
 Json = Dict[str, Any]
 
@@ -35,6 +38,7 @@ class Release:
         self.begun = system.boottime()
         self.since = self.begun
         self.probe: Optional[int] = None
+        self.next_probe = self.begun
         self.said: Optional[str] = None
 
     def age_s(self) -> float:
@@ -81,11 +85,14 @@ class Release:
             return None
         if self.system.boottime() - self.since > PATIENCE_S:
             return None
-        try:
-            if self.probe is None or self.is_over(self.probe):
+        if self.probe is not None and self.is_over(self.probe):
+            self.probe = None
+        if self.probe is None and self.system.boottime() >= self.next_probe:
+            self.next_probe = self.system.boottime() + ANEW_S
+            try:
                 self.probe = start_probe(self.system, self.attempt.root, 0)
-        except OSError:  # no process or no disk space left for a second witness
-            return None
+            except OSError:  # no process or no disk space left for a second witness
+                return None
         return self.said or "its accelerators are being looked at"
 
     def is_over(self, probe: int) -> bool:
