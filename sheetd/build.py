@@ -8,8 +8,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from sheetd.core.template import Template
 from sheetd.core.why import Strategy
 from sheetd.core.world import HostView, Identity, Limits, World
 from sheetd.daemon import Daemon
+from sheetd.door import URL_NAME, listen_for_wakes
 from sheetd.effects import Ports
 from sheetd.errors import ConfigError, SheetRefused
 from sheetd.hosts.host import AgentHost, LocalHost, SshHost
@@ -39,11 +39,8 @@ if TYPE_CHECKING:
 
 STORE_NAME = "sheet.sqlite"
 PORT_NAME = "sheet.port"
-URL_NAME = "sheet.url"
 SNAPSHOTS_NAME = "code"
-WAKE_NAME = "wake.fifo"
 PORT_MAX = 65535
-_KNOCK, _END = b"k", b"e"
 #: What sheetd writes to the right of a row's status and metrics, most looked at first.
 LATER_HEADERS = ("progress", "eta", "host", "attempt", "runtime", "started", "code", "id")
 #: Google counts requests per minute; the built-in sheet does not, so a person sees a change sooner.
@@ -174,16 +171,6 @@ def _write_privately(path: Path, text: str) -> None:
         file.write(text)
 
 
-def sheet_address(settings: Settings) -> str:
-    """Where to look at the sheet: the built-in one's address while something serves it, else empty."""
-    if settings.sheet.kind != "builtin":
-        return settings.sheet.url
-    try:
-        return (settings.daemon.state_dir / URL_NAME).read_text().strip()
-    except OSError:
-        return ""
-
-
 def starter_header(settings: Settings, templates: Mapping[str, Template]) -> list[str]:
     """The header row of a new tab: what the user types first, then what sheetd writes, then the metrics."""
     params = list(dict.fromkeys(name for template in templates.values() for name in template.params))
@@ -259,45 +246,3 @@ def secret_of(name: str) -> str:
         return os.environ[name]
     except KeyError:
         raise ConfigError(f"the secret {name} is not in the daemon's environment: set it there and restart") from None
-
-
-def listen_for_wakes(state_dir: Path, wake: Callable[[], None]) -> Callable[[], None]:
-    """Have `wake` called whenever another process knocks (`knock`). Returns what ends it.
-
-    A FIFO rather than a socket: the path of a socket has a hundred characters at most (unix(7)).
-    """
-    path = state_dir / WAKE_NAME
-    path.unlink(missing_ok=True)
-    os.mkfifo(path, 0o600)
-    # Open for writing too: a reader alone would see the end of the file whenever the last knocker leaves.
-    door = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-
-    def listen() -> None:
-        while _END not in os.read(door, 4096):
-            wake()
-
-    thread = threading.Thread(target=listen, name="sheetd-wake", daemon=True)
-    thread.start()
-
-    def end() -> None:
-        os.write(door, _END)
-        thread.join()
-        os.close(door)
-        path.unlink(missing_ok=True)
-
-    return end
-
-
-def knock(state_dir: Path) -> bool:
-    """Tell a running daemon that there is a request. False when none listens; the request stays for its next start."""
-    try:
-        door = os.open(state_dir / WAKE_NAME, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return False  # no FIFO, or nobody has it open
-    try:
-        os.write(door, _KNOCK)
-    except BlockingIOError:
-        return True  # full of knocks that are about to be heard
-    finally:
-        os.close(door)
-    return True

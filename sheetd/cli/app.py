@@ -6,17 +6,51 @@ Exit codes: 0 done, 1 it could not be done (the message says what to do), 2 the 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from sheetd.cli import demo, doctor, explain, export, host, hosts, init, logs, run, serve, service, status, stop
 from sheetd.cli.terminal import complain
 from sheetd.errors import SheetdError
 from sheetd.version import __version__
 
+#: Each is a module beside this one, in the order of `--help`.
+VERBS = (
+    *("demo", "init", "run", "service", "serve"),
+    *("status", "logs", "stop", "hosts", "host", "explain", "export", "doctor"),
+)
+
+
+class Verbs(TyperGroup):
+    """Imports a verb when it is named: `sheetd status` does not wait for what only a daemon needs."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]  # the names alone, among which typer finds a slip
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        del ctx
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        del ctx
+        if cmd_name not in VERBS:
+            return None
+        module = import_module(f"sheetd.cli.{cmd_name}")
+        group = getattr(module, "app", None)  # of verbs that have verbs of their own
+        if group is None:
+            group = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+            group.command(cmd_name)(getattr(module, cmd_name))
+        command = typer.main.get_command(group)
+        command.name = cmd_name
+        return command
+
+
 app = typer.Typer(
     name="sheetd",
+    cls=Verbs,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -24,19 +58,6 @@ app = typer.Typer(
     help="Type a row into a sheet; sheetd runs it on a free host over plain SSH and keeps it alive.",
     epilog="Try it: [bold]sheetd demo[/]   Your own: [bold]sheetd init[/], then [bold]sheetd run[/]",
 )
-app.command("demo")(demo.demo)
-app.command("init")(init.init)
-app.command("run")(run.run)
-app.add_typer(service.app, name="service")
-app.command("serve")(serve.serve)
-app.command("status")(status.status)
-app.command("logs")(logs.logs)
-app.command("stop")(stop.stop)
-app.command("hosts")(hosts.hosts)
-app.add_typer(host.app, name="host")
-app.command("explain")(explain.explain)
-app.command("export")(export.export)
-app.command("doctor")(doctor.doctor)
 
 
 def _say_version(wanted: bool) -> None:

@@ -14,11 +14,12 @@ from dataclasses import asdict, dataclass
 import typer
 from rich.text import Text
 
-from sheetd.build import make_host, sheet_address
+from sheetd.build import make_host
 from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of
 from sheetd.config import HostSettings, Settings
 from sheetd.core.rows import read_layout
 from sheetd.core.template import Template
+from sheetd.door import sheet_address
 from sheetd.errors import SheetdError
 from sheetd.journal import JournalReader
 from sheetd.sheets.google import GoogleSheet, open_builtin, open_google

@@ -243,7 +243,12 @@ def _print(check: Check) -> None:
         out.print(Text(f"{'':<24}next: {clean_line(check.next, DETAIL_MAX)}"), soft_wrap=True)
 
 
-app = typer.Typer(no_args_is_help=True, help="Add, check, drain and remove single hosts.", rich_markup_mode="rich")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Add, check, drain and remove single hosts.",
+    rich_markup_mode="rich",
+)
 app.command("add")(add)
 app.command("check")(check)
 app.command("remove")(remove)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from sheetd.build import knock
 from sheetd.cli.picture import refuse_if_halted
 from sheetd.cli.terminal import ConfigOption, out, settings_of
+from sheetd.door import knock
 from sheetd.errors import SheetdError
 from sheetd.journal.requests import RequestStore
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from sheetd.build import sheet_address, usable_templates
+from sheetd.build import usable_templates
 from sheetd.cli.installing import (
     Done,
     name_for,
@@ -29,6 +29,7 @@ from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of
 from sheetd.cli.unit import Unit, environment_for, is_secret, unit_name
 from sheetd.config import Settings, default_config_path, load_settings
 from sheetd.core.render import duration_text
+from sheetd.door import sheet_address
 from sheetd.errors import SheetdError
 
 NameOption = Annotated[
@@ -236,7 +237,10 @@ def _print_state(told: dict[str, Any]) -> None:
 
 
 app = typer.Typer(
-    no_args_is_help=True, help="Have systemd or launchd keep the daemon running.", rich_markup_mode="rich"
+    no_args_is_help=True,
+    add_completion=False,
+    help="Have systemd or launchd keep the daemon running.",
+    rich_markup_mode="rich",
 )
 app.command("install")(install)
 app.command("status")(status)

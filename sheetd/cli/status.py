@@ -10,10 +10,10 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
-from sheetd.build import sheet_address
 from sheetd.cli.picture import MESSAGE_MAX, Picture, take_picture
 from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of, status_style
 from sheetd.core.text import clean_line
+from sheetd.door import sheet_address
 
 COLUMNS = ("id", "status", "host", "attempt", "metrics")
 METRICS_SHOWN = 2

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from sheetd.build import knock
 from sheetd.cli.picture import refuse_if_halted, take_picture
 from sheetd.cli.terminal import ConfigOption, out, settings_of
 from sheetd.core.model import Phase
+from sheetd.door import knock
 from sheetd.journal.requests import RequestStore
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sheetd.build import knock
+from sheetd.door import knock
 from sheetd.journal.requests import RequestStore
 from tests.acceptance.person import Person
 from tests.acceptance.project import Project
