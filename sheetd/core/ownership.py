@@ -26,10 +26,8 @@ from sheetd.core import events as ev
 from sheetd.core.colours import ACTIONS
 from sheetd.core.grid import Claim, ClaimChange, Grid
 from sheetd.core.model import (
-    Afterwards,
     Attempt,
     AttemptId,
-    Experiment,
     ExperimentId,
     HostName,
     Phase,
@@ -40,14 +38,13 @@ from sheetd.core.model import (
 from sheetd.core.observation import AttemptKept, AttemptSeen
 from sheetd.core.plan import Chance, Now
 from sheetd.core.rows import Row, SheetView
+from sheetd.core.settlement import call_off, ended_elsewhere, settled
 from sheetd.core.strangers import is_stranger
-from sheetd.core.world import OVER, HostView, Stranger, World
+from sheetd.core.world import OVER, HostView, World
 
 #: So many old answers in a row, and it is no delay but an older version of the spreadsheet.
 OLD_ANSWERS_MAX = 4
 #: Status words of what has ended, as the former owner of a tab has left them there.
-ENDED_WORDS = frozenset({"stopped", "failed", "succeeded"})
-BEGUN_WORDS = frozenset({"launching", "running", "restarting", "unreachable", "stopping"})
 
 
 def claim_of(world: World) -> Claim | None:
@@ -177,7 +174,7 @@ def decide_ownership(world: World, now: Now, chance: Chance) -> Iterator[ev.Even
     if adoptable:
         yield from _adoptions(world, adoptable, now)
     elif not still_to_tell(world) and not view.layout.problems:
-        yield from list(_settled(world, view)) or [*_ended_elsewhere(world, view, chance), ev.TakeoverEnded()]
+        yield from list(settled(world, view)) or [*ended_elsewhere(world, view, chance), ev.TakeoverEnded()]
 
 
 def _begin(world: World, claim: Claim) -> Iterator[ev.Event]:
@@ -250,7 +247,7 @@ def _adoptions(world: World, adoptable: list[_Found], now: Now) -> Iterator[ev.E
         if any(_is_ending(world, other) for other in others):
             continue  # whoever holds its slots in our books is about to give them back
         why = f"{host.name} uses its slots for what another daemon started"
-        called_off = [ending for other in others for ending in _call_off(world, host, other, why)]
+        called_off = [ending for other in others for ending in call_off(world, host, other, why)]
         if called_off:
             yield from called_off
             continue
@@ -278,15 +275,6 @@ def _is_ending(world: World, holder: Attempt) -> bool:
     return world.is_over(holder) or (is_stopping and not world.is_on_another(holder))
 
 
-def _call_off(world: World, host: HostView, holder: Attempt, why: str) -> Iterator[ev.Event]:
-    """Give up the intent of an attempt that its host has never had."""
-    experiment = world.state.experiments[experiment_of(holder.id)]
-    if world.is_on_another(holder) or holder.id in host.attempts:
-        return
-    if experiment.phase is Phase.LAUNCHING:
-        yield ev.StopIntended(attempt=holder.id, why=why, then=Afterwards.RELAUNCH)
-
-
 def _is_known(world: World, found: _Found) -> bool:
     experiment = world.state.experiments.get(experiment_of(found.attempt))
     newest = None if experiment is None else experiment.attempt
@@ -296,66 +284,6 @@ def _is_known(world: World, found: _Found) -> bool:
 
 def machine_of(host: HostView) -> str:
     return "" if host.facts is None else host.facts.machine_id
-
-
-def _settled(world: World, view: SheetView) -> Iterator[ev.Event]:
-    """What stands in the sheet that the former owner may have dealt with: not done again, and said so."""
-    for row in view.acting:
-        id_ = ExperimentId(row.id)
-        known = id_ in world.state.experiments and view.by_id.get(row.id) is row
-        if known and row.action != "stop" and world.state.consumed.get(id_) != row.action:
-            yield ev.ActionConsumed(experiment=id_, action=row.action, obeyed=False)
-    for id_ in world.state.open:
-        shown, experiment = view.by_id.get(id_), world.state.experiments[id_]
-        if shown is None and experiment.missing_since_s is None:
-            # The former owner may have done it under another id: it is not begun while nobody shows it.
-            yield ev.RowVanished(experiment=id_)
-            yield from _never_begun(world, experiment)
-        elif shown is not None and experiment.phase is Phase.WAITING and _says(view, shown) in ENDED_WORDS:
-            why = "the daemon before this one had ended it: choose run to start it again"
-            yield ev.ExperimentWithdrawn(experiment=id_, why=why)
-        elif shown is not None and experiment.phase is Phase.WAITING and _begun_elsewhere(view, shown, experiment):
-            why = "the daemon before this one had begun it, and no host knows of it: choose run if that is over"
-            yield ev.ExperimentWithdrawn(experiment=id_, why=why)
-
-
-def _never_begun(world: World, experiment: Experiment) -> Iterator[ev.Event]:
-    host = None if experiment.attempt is None else world.hosts.get(experiment.attempt.host)
-    if host is not None and experiment.attempt is not None:
-        yield from _call_off(world, host, experiment.attempt, f"{host.name} has never had it, and its row is gone")
-
-
-def _ended_elsewhere(world: World, view: SheetView, chance: Chance) -> Iterator[ev.Event]:
-    """Rows that the former owner has ended, or begun, of which nobody can tell us what it was: each begins as a copy.
-
-    A host that lost power may still know that it was asked to start something, and not what.
-    """
-    begun = {
-        experiment_of(one) for host in world.hosts.values() for one, told in host.strangers.items() if _has_run(told)
-    }
-    for known, row in view.by_id.items():
-        id_ = ExperimentId(known)
-        is_done = _says(view, row) in ENDED_WORDS | BEGUN_WORDS
-        if id_ in world.state.experiments or row.is_blank or not (is_done or id_ in begun):
-            continue
-        if id_ in world.state.drafts:
-            yield ev.IdWithdrawn(experiment=id_)
-        new = ExperimentId(chance.experiment_id())
-        yield ev.IdAssigned(experiment=new, fingerprint=row.fingerprint, copied_from=id_)
-
-
-def _has_run(stranger: Stranger) -> bool:
-    return stranger.kept is not None and bool(stranger.kept.nonce)
-
-
-def _says(view: SheetView, row: Row) -> str:
-    return str(row.cell(view.layout.position("status")).value)
-
-
-def _begun_elsewhere(view: SheetView, row: Row, experiment: Experiment) -> bool:
-    """Whether the row shows an attempt that our journal has not, and that no host has told us of."""
-    number = row.cell(view.layout.position("attempt")).value
-    return _says(view, row) in BEGUN_WORDS and isinstance(number, float) and number > len(experiment.attempts)
 
 
 # --- an older version of the sheet -------------------------------------------------------------------------------

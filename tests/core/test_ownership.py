@@ -278,6 +278,27 @@ def test_what_was_begun_on_a_machine_that_is_gone_waits_for_a_person(is_known: b
     assert len(story.attempts_started()) == 2
 
 
+def test_what_was_done_under_another_id_does_not_get_its_row_back():
+    """Seed 13126 of the simulator: our id never came into its cell, and what stood there was taken for a slip."""
+    story = Story(hosts={"alpha": 1})
+    first = story.table.type(template="train", lr=0.3)
+    story.wait(12)
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    assert (first["status"], line["status"]) == ("running", "waiting")
+    story.table.type(line, id="xtheirs", status="succeeded")
+    claimed_by_another(story)
+    story.restart_daemon()
+    story.wait(20)
+    story.exits(f"{first['id']}.1")
+    story.wait(60)
+    assert story.attempts_started() == [f"{first['id']}.1"]
+    assert line["status"] == "draft"
+    again = story.table.type(template="train", lr=0.1)
+    story.wait(20)
+    assert story.attempts_started() == [f"{first['id']}.1", f"{again['id']}.1"]
+
+
 def test_a_slot_passes_on_from_what_has_ended_under_the_former_owner():
     story, line = taking_over()
     story.hosts[HostName("alpha")].attempts[AttemptId(f"{line['id']}.1")] = AttemptSeen(state=Seen.REVOKED)

@@ -1,0 +1,99 @@
+"""What a former owner of the sheet has dealt with, and our journal knows nothing of: it is not done again.
+
+The hosts have told by now what they keep, and that was adopted (`ownership`). What is left are the words in the sheet:
+they are obeyed for want of a better witness, and the row says what a person can do about it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from sheetd.core import events as ev
+from sheetd.core.binding import print_of
+from sheetd.core.model import Afterwards, Attempt, Experiment, ExperimentId, Phase, experiment_of
+from sheetd.core.plan import Chance
+from sheetd.core.rows import Row, SheetView
+from sheetd.core.world import HostView, Stranger, World
+
+ENDED_WORDS = frozenset({"stopped", "failed", "succeeded"})
+BEGUN_WORDS = frozenset({"launching", "running", "restarting", "unreachable", "stopping"})
+
+
+def settled(world: World, view: SheetView) -> Iterator[ev.Event]:
+    """What stands in the sheet that the former owner may have dealt with: not done again, and said so."""
+    for row in view.acting:
+        id_ = ExperimentId(row.id)
+        known = id_ in world.state.experiments and view.by_id.get(row.id) is row
+        if known and row.action != "stop" and world.state.consumed.get(id_) != row.action:
+            yield ev.ActionConsumed(experiment=id_, action=row.action, obeyed=False)
+    done_elsewhere = Counter(row.fingerprint for _, row in _done_by_another(world, view))
+    for id_ in world.state.open:
+        shown, experiment = view.by_id.get(id_), world.state.experiments[id_]
+        typed = print_of(world, id_) or ""
+        if shown is None and experiment.phase is Phase.WAITING and done_elsewhere[typed] > 0:
+            done_elsewhere[typed] -= 1
+            why = "the daemon before this one had dealt with its row under another id"
+            yield ev.ExperimentWithdrawn(experiment=id_, why=why)
+        elif shown is None and experiment.missing_since_s is None:
+            # The former owner may have done it under another id: it is not begun while nobody shows it.
+            yield ev.RowVanished(experiment=id_)
+            yield from _never_begun(world, experiment)
+        elif shown is not None and experiment.phase is Phase.WAITING and _says(view, shown) in ENDED_WORDS:
+            why = "the daemon before this one had ended it: choose run to start it again"
+            yield ev.ExperimentWithdrawn(experiment=id_, why=why)
+        elif shown is not None and experiment.phase is Phase.WAITING and _begun_elsewhere(view, shown, experiment):
+            why = "the daemon before this one had begun it, and no host knows of it: choose run if that is over"
+            yield ev.ExperimentWithdrawn(experiment=id_, why=why)
+
+
+def _never_begun(world: World, experiment: Experiment) -> Iterator[ev.Event]:
+    host = None if experiment.attempt is None else world.hosts.get(experiment.attempt.host)
+    if host is not None and experiment.attempt is not None:
+        yield from call_off(world, host, experiment.attempt, f"{host.name} has never had it, and its row is gone")
+
+
+def ended_elsewhere(world: World, view: SheetView, chance: Chance) -> Iterator[ev.Event]:
+    """Rows that the former owner has ended, or begun, of which nobody can tell us what it was: each begins as a copy.
+
+    A host that lost power may still know that it was asked to start something, and not what.
+    """
+    for id_, row in _done_by_another(world, view):
+        if id_ in world.state.drafts:
+            yield ev.IdWithdrawn(experiment=id_)
+        new = ExperimentId(chance.experiment_id())
+        yield ev.IdAssigned(experiment=new, fingerprint=row.fingerprint, copied_from=id_)
+
+
+def _done_by_another(world: World, view: SheetView) -> Iterator[tuple[ExperimentId, Row]]:
+    begun = {
+        experiment_of(one) for host in world.hosts.values() for one, told in host.strangers.items() if _has_run(told)
+    }
+    for known, row in view.by_id.items():
+        id_ = ExperimentId(known)
+        is_done = _says(view, row) in ENDED_WORDS | BEGUN_WORDS
+        if id_ not in world.state.experiments and not row.is_blank and (is_done or id_ in begun):
+            yield id_, row
+
+
+def _has_run(stranger: Stranger) -> bool:
+    return stranger.kept is not None and bool(stranger.kept.nonce)
+
+
+def _says(view: SheetView, row: Row) -> str:
+    return str(row.cell(view.layout.position("status")).value)
+
+
+def _begun_elsewhere(view: SheetView, row: Row, experiment: Experiment) -> bool:
+    """Whether the row shows an attempt that our journal has not, and that no host has told us of."""
+    number = row.cell(view.layout.position("attempt")).value
+    return _says(view, row) in BEGUN_WORDS and isinstance(number, float) and number > len(experiment.attempts)
+
+
+def call_off(world: World, host: HostView, holder: Attempt, why: str) -> Iterator[ev.Event]:
+    """Give up the intent of an attempt that its host has never had."""
+    experiment = world.state.experiments[experiment_of(holder.id)]
+    if world.is_on_another(holder) or holder.id in host.attempts:
+        return
+    if experiment.phase is Phase.LAUNCHING:
+        yield ev.StopIntended(attempt=holder.id, why=why, then=Afterwards.RELAUNCH)
