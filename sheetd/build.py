@@ -45,7 +45,7 @@ PORT_MAX = 65535
 LATER_HEADERS = ("progress", "eta", "host", "attempt", "runtime", "started", "code", "id")
 #: Google counts requests per minute; the built-in sheet does not, so a person sees a change sooner.
 BUILTIN_WRITE_GAP_S = 0.25
-HOSTS_TAB_EVERY_S, BUILTIN_HOSTS_TAB_EVERY_S = 15.0, 5.0
+HOSTS_TAB_EVERY_S, BUILTIN_HOSTS_TAB_EVERY_S = 15.0, 10.0
 
 
 @dataclass(slots=True)

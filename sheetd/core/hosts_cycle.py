@@ -30,11 +30,13 @@ def plan_answer(world: World, now: Now) -> fx.TabEffect | None:
         return None
     if now.s - view.read_at_s > world.limits.fresh_s:
         return None
-    if not tab.is_answer and tab.last_write_s + world.limits.write_gap_s <= now.s:
+    compared = (view.read_at_s, world.version)
+    if not tab.is_answer and tab.last_write_s + world.limits.write_gap_s <= now.s and compared != tab.compared:
         write = write_of(world, tab, view, now)
         if write is not None:
             tab.placed |= placed_by(world, view, write)
             return fx.WriteHostsTab(write=write)
+        tab.compared = compared
     dress = dress_of(view)
     if dress is not None and dress != tab.dressed and now.s - tab.last_dress_s >= world.limits.ask_again_s:
         return fx.DressHostsTab(dress=dress)

@@ -58,6 +58,8 @@ class HostsTab:
     next_read_s: float = 0.0
     #: A write ended without an answer: nothing may be written before the next read.
     must_read: bool = False
+    #: Of the view that last showed what it should: when it was read, and the world's version at that time.
+    compared: tuple[float, int] | None = None
     #: The view came with an answer: what is wrong in it is repaired from a read, so that no two writes follow at once.
     is_answer: bool = False
     last_write_s: float = float("-inf")

@@ -19,6 +19,8 @@ from sheetd.core.world import HostView, World
 ASK_AGAIN_S = 1.0
 #: What has just become unclear may be free in one sample: a second one, so much later, tells.
 SAMPLES_GAP_S = 2.0
+#: A host that has shown no accelerators is asked so many times less often whether it has any.
+NONE_FACTOR = 10.0
 #: Ages are as exact as the way here is short: a word that seems so much older than the last one was overtaken by it.
 OVERTAKEN_S = 2.0
 
@@ -75,7 +77,12 @@ def due_s(world: World, host: HostView) -> float:
         return max(again_s, host.accelerators_at_s + SAMPLES_GAP_S)
     if _is_wanted(world, host):
         return max(again_s, host.accelerators_at_s + world.limits.probe_fresh_s)
-    return host.asked_at_s + world.limits.probe_every_s
+    return host.asked_at_s + _every_s(world, host)
+
+
+def _every_s(world: World, host: HostView) -> float:
+    """What has no accelerators gets none without being booted anew, which is looked at at once."""
+    return world.limits.probe_every_s * (1.0 if host.accelerators else NONE_FACTOR)
 
 
 def probe_moments(world: World) -> Iterator[float]:
@@ -91,7 +98,7 @@ def _max_age_s(world: World, host: HostView, now: Now) -> float:
     if host.needs_second_sample:
         return SAMPLES_GAP_S / 2
     if not _is_wanted(world, host) and not _was_given_back(host):
-        return world.limits.probe_every_s
+        return _every_s(world, host)
     latest_s = max(host.given_back_s.values(), default=float("-inf"))
     return max(0.0, min(world.limits.probe_fresh_s, now.s - latest_s))
 

@@ -52,7 +52,7 @@ _connecting = threading.BoundedSemaphore(CONNECTS_AT_ONCE)
 class Timing:
     """How patient a session is. Seconds."""
 
-    quiet_s: float = 15.0
+    quiet_s: float = 18.0
     ping_deadline_s: float = 10.0
     #: A connection that lasted so long is no sign of trouble when it breaks: the next try follows at once.
     healthy_s: float = 60.0
