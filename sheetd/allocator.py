@@ -8,11 +8,14 @@ no use for them. Nothing where the C library is another.
 from __future__ import annotations
 
 import ctypes
+import threading
 
 #: From <malloc.h>; mallopt(3).
 _M_ARENA_MAX = -8
 _M_MMAP_THRESHOLD = -3
 _LARGE_BYTES = 2**16
+#: By then the journal and the first sheets have been read, which takes far more room than what is kept of them.
+STARTED_S = 30.0
 
 
 def configure_allocator() -> None:
@@ -25,3 +28,12 @@ def configure_allocator() -> None:
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 1)
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+
+
+def give_back_once_started(after_s: float = STARTED_S) -> None:
+    """Once, some time after the start: hand freed pages between what is in use back to the system (malloc_trim(3))."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        timer = threading.Timer(after_s, trim, (0,))
+        timer.daemon = True
+        timer.start()

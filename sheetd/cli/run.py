@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from sheetd.allocator import configure_allocator
+from sheetd.allocator import configure_allocator, give_back_once_started
 from sheetd.build import PORT_MAX, Service, build
 from sheetd.cli.terminal import ConfigOption, complain, out, settings_of
 
@@ -56,6 +56,7 @@ def run(
             complain(problem)
         greet(service, settings.sheet.url, as_service=as_service)
         stop_on_signals(service)
+        give_back_once_started()
         service.daemon.run()
     finally:
         service.close()

@@ -187,6 +187,7 @@ def _cell(data: Mapping[str, Any], texts: dict[Cell, Cell]) -> Cell:
     if formula is None and error is None and (value is None or value == ""):
         return BLANK
     # Skips the keyword handling of the constructor, which is most of the cost at 200,000 cells.
-    cell: Cell = tuple.__new__(Cell, (value, data.get("formattedValue", ""), formula, error))
+    shown = data.get("formattedValue", "")
+    cell: Cell = tuple.__new__(Cell, (value, value if shown == value else shown, formula, error))
     # Only texts: among numbers 1.0 would stand for True.
     return texts.setdefault(cell, cell) if type(value) is str else cell
