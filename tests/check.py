@@ -54,7 +54,8 @@ LINTERS = (
 
 
 def tests(arguments: Sequence[str]) -> Check:
-    return Check("tests", (sys.executable, "-m", "pytest", "-n", "auto", *arguments))
+    # Handed out in small lots: the longest tests stand together, and one worker would be left with them.
+    return Check("tests", (sys.executable, "-m", "pytest", "-n", "auto", "--maxschedchunk=2", *arguments))
 
 
 def run(check: Check, *, seen: bool = False) -> Verdict:

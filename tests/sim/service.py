@@ -6,7 +6,6 @@ before and after each effect. A new `Service` over the same folder is what a res
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import logging
 import random
@@ -47,10 +46,6 @@ def apart() -> Iterator[None]:
     It says nothing to the log; and a lock that is held stays held: nobody but daemons looks at it, and real time does
     not pass.
     """
-    thresholds = gc.get_threshold()
-    gc.set_threshold(
-        50_000, 20, 50
-    )  # a run makes much and keeps little: by default a tenth of its time goes to looking
     logger, patience = logging.getLogger("sheetd"), lock.stop_after_delay  # type: ignore[attr-defined]
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
@@ -58,7 +53,6 @@ def apart() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.set_threshold(*thresholds)
         logger.setLevel(level)
         lock.stop_after_delay = patience  # type: ignore[attr-defined]
 
