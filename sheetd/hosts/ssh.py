@@ -22,15 +22,17 @@ import shlex
 import socket
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import paramiko
 from paramiko.auth_strategy import AuthSource, AuthStrategy
+from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 
 from sheetd.errors import HostError, HostRefused, HostUnreachable
 from sheetd.hosts.bootstrap import REMOTE_COMMAND
+from sheetd.hosts.pins import Pins
 from sheetd.hosts.sockets import through_command, through_tcp, wake
 from sheetd.hosts.ssh_config import expanded
 from sheetd.hosts.ssh_errors import KeyTroubleError, explained
@@ -168,6 +170,23 @@ def _shown(target: Target, key: paramiko.PKey, expected: paramiko.PKey | None = 
         state="unknown" if expected is None else "changed",
         expected="" if expected is None else f"{expected.get_name()} {expected.fingerprint}",
     )
+
+
+def _known_keys(target: Target, pins: Path | None) -> Iterable[paramiko.PKey]:
+    """Of each kind the first key that a file gives for this host.
+
+    paramiko's own reader compares each line with all before it, computes a hash for each hashed one, and keeps every
+    key of the file as long as the connection: a thousand hashed lines cost seconds at every login.
+    """
+    found: dict[str, paramiko.PKey] = {}
+    for file in (pins, *target.known_hosts) if pins is not None else target.known_hosts:
+        for kind, blob in Pins(file).keys(target.key_name):
+            # What cannot be read as a key vouches for nothing.
+            with contextlib.suppress(InvalidHostKey, paramiko.SSHException, ValueError):
+                entry = HostKeyEntry.from_line(f"{target.key_name} {kind} {blob}")
+                if entry is not None:
+                    found.setdefault(entry.key.get_name(), entry.key)
+    return found.values()
 
 
 class SshChannel:
@@ -317,9 +336,8 @@ class SshChannel:
         client = paramiko.SSHClient()
         client.set_log_channel(_LOG)
         client.set_missing_host_key_policy(_Refuse())
-        for file in (self._pins, *target.known_hosts) if self._pins is not None else target.known_hosts:
-            if file.is_file():
-                client.load_system_host_keys(str(file))
+        for key in _known_keys(target, self._pins):
+            client.get_host_keys().add(target.key_name, key.get_name(), key)
         self._own(client.close)
         try:
             client.connect(

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from paramiko.hostkeys import HostKeyEntry
 
 from sheetd.core.observation import HostSeen, HostUnseen
 from sheetd.errors import HostError, HostRefused
@@ -216,6 +217,22 @@ def test_hashed_lines_of_a_user_s_file_are_understood(server: LightSshd, tmp_pat
     assert server.known_hosts.read_text().startswith("|1|")
     server.write_ssh_config(server.port, *([f"HostKeyAlias {alias}"] if alias else []))
     assert look(server, tmp_path / "pins") == "known"
+
+
+@needs_sshd
+def test_other_lines_of_a_user_s_file_cost_and_break_nothing(
+    server: LightSshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, right = f"[{ADDRESS}]:{server.port}", server.host_key.with_suffix(".pub").read_text()
+    stale = make_key(tmp_path / "stale").with_suffix(".pub").read_text()
+    strangers = "".join(f"host{number},192.0.2.{number} {stale}" for number in range(100))
+    damaged = f"broken ssh-ed25519 AAAA=A\n{name} ssh-ed25519 AAAA=A\n{name} ssh-quantum AAAA\n"
+    server.known_hosts.write_text(f"{strangers}{damaged}{name} {right}{name} {stale}")
+    parsed: list[str] = []
+    parse = HostKeyEntry.from_line
+    monkeypatch.setattr(HostKeyEntry, "from_line", lambda line: parsed.append(line) or parse(line))
+    assert look(server, tmp_path / "pins") == "known"
+    assert {line.split()[0] for line in parsed} == {name}
 
 
 @needs_sshd
