@@ -175,14 +175,12 @@ def _shown(target: Target, key: paramiko.PKey, expected: paramiko.PKey | None = 
 def _known_keys(target: Target, pins: Path | None) -> Iterable[paramiko.PKey]:
     """Of each kind the first key that a file gives for this host.
 
-    paramiko's own reader compares each line with all before it, computes a hash for each hashed one, and keeps every
-    key of the file as long as the connection: a thousand hashed lines cost seconds at every login.
+    paramiko's own reader hashes and compares every line with all before it, and keeps all keys with the connection.
     """
     found: dict[str, paramiko.PKey] = {}
     for file in (pins, *target.known_hosts) if pins is not None else target.known_hosts:
         for kind, blob in Pins(file).keys(target.key_name):
-            # What cannot be read as a key vouches for nothing.
-            with contextlib.suppress(InvalidHostKey, paramiko.SSHException, ValueError):
+            with contextlib.suppress(InvalidHostKey, paramiko.SSHException, ValueError):  # it vouches for nothing
                 entry = HostKeyEntry.from_line(f"{target.key_name} {kind} {blob}")
                 if entry is not None:
                     found.setdefault(entry.key.get_name(), entry.key)
