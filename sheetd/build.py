@@ -23,7 +23,7 @@ from sheetd.core.template import Template
 from sheetd.core.why import Strategy
 from sheetd.core.world import HostView, Identity, Limits, World
 from sheetd.daemon import Daemon
-from sheetd.door import URL_NAME, listen_for_wakes
+from sheetd.door import KEY_NAME, URL_NAME, listen_for_wakes
 from sheetd.effects import Ports
 from sheetd.errors import ConfigError, SheetRefused
 from sheetd.hosts.host import AgentHost, LocalHost, SshHost
@@ -134,6 +134,7 @@ def open_sheet(settings: Settings, stack: ExitStack, *, port: int = 0) -> tuple[
     _write_privately(state_dir / URL_NAME, server.url + "\n")
     title = settings.path.parent.name
     key = server.store.newest_key() or server.store.create_spreadsheet(title, sheets=[new_sheet(0, wanted.tab)])
+    (state_dir / KEY_NAME).write_text(f"{key}\n")  # by which another process opens the same spreadsheet
     return open_builtin(server.base_url, server.token, key, wanted.tab), server
 
 

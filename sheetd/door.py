@@ -13,6 +13,8 @@ from pathlib import Path
 from sheetd.config import Settings
 
 URL_NAME = "sheet.url"
+#: The spreadsheet of the built-in sheet that rows are read from; there may be others.
+KEY_NAME = "sheet.key"
 WAKE_NAME = "wake.fifo"
 _KNOCK, _END = b"k", b"e"
 

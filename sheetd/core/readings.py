@@ -13,7 +13,8 @@ from sheetd.core.binding import bind, misplaced, print_of
 from sheetd.core.grid import Cell, Grid, SheetWrite
 from sheetd.core.model import ExperimentId
 from sheetd.core.ownership import is_newest, is_old, is_own, is_owner, judge_claim
-from sheetd.core.rows import Layout, SheetView, read_layout, view_grid, without
+from sheetd.core.rows import Layout, SheetView, view_grid, without
+from sheetd.core.validation import layout_by
 from sheetd.core.world import World
 
 RETRY_SHEET_MAX_S = 120.0
@@ -129,9 +130,7 @@ def _typed(view: SheetView, index: int) -> str:
 
 def layout_of(world: World, header: Iterable[Cell]) -> Layout:
     """The columns of a header row, by the parameters and metrics that the templates declare."""
-    parameters = [name for template in world.templates.values() for name in template.params]
-    metrics = [rule.name for template in world.templates.values() for rule in template.metrics]
-    return read_layout(header, parameters, metrics)
+    return layout_by(world.templates, header)
 
 
 def _settle_copies(world: World, view: SheetView) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 
 from sheetd.core.grid import Cell
 from sheetd.core.model import Spec, Value
-from sheetd.core.rows import CONTROL_HEADERS, Layout, Row, canonical
+from sheetd.core.rows import CONTROL_HEADERS, Layout, Row, canonical, read_layout
 from sheetd.core.template import Param, ParamType, Template, fill, placeholders
 
 NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
@@ -53,6 +53,13 @@ class Refused:
 
 class _BadCell(Exception):  # noqa: N818 - carries one sentence to the row
     pass
+
+
+def layout_by(templates: Mapping[str, Template], header: Iterable[Cell]) -> Layout:
+    """The columns of a header row, by the parameters and metrics that the templates declare."""
+    parameters = [name for template in templates.values() for name in template.params]
+    metrics = [rule.name for template in templates.values() for rule in template.metrics]
+    return read_layout(header, parameters, metrics)
 
 
 def judge(row: Row, layout: Layout, templates: Mapping[str, Template]) -> Accepted | Refused:

@@ -45,6 +45,11 @@ class JournalReader:
         with open_for_reading(self._journal) as connection:
             return int(connection.execute("SELECT epoch FROM epoch").fetchone()[0])
 
+    def last_number(self) -> int:
+        """That of the newest event, or 0."""
+        with open_for_reading(self._journal) as connection:
+            return int(connection.execute("SELECT coalesce(max(number), 0) FROM events").fetchone()[0])
+
     def events(self, *, after: int = 0, experiment: ExperimentId | None = None) -> tuple[records.Recorded, ...]:
         """Everything recorded after that number, or only what belongs to one experiment."""
         with open_for_reading(self._journal) as connection:

@@ -31,7 +31,7 @@ from gspread.urls import SPREADSHEET_BATCH_UPDATE_URL, SPREADSHEET_URL
 from gspread.utils import extract_id_from_url
 
 from sheetd.core.colours import Dress
-from sheetd.core.grid import CellUpdate, Grid, SheetWrite
+from sheetd.core.grid import CellUpdate, CellValue, Grid, SheetWrite
 from sheetd.errors import SheetRefused, SheetUnavailable
 from sheetd.sheets import wire
 from sheetd.sheets.answers import GridParser, digest_of
@@ -209,6 +209,25 @@ class GoogleSheet:
         updates = tuple(CellUpdate(row=0, column=column, value=text) for column, text in enumerate(headers))
         self.write(SheetWrite(tab_id=grid.tab_id, updates=updates))
         return True
+
+    def append_rows(self, rows: Sequence[Sequence[CellValue]]) -> None:
+        """What a person has typed elsewhere, as typed cells below the last row in use. One atomic request, which
+        overwrites nothing, whoever else writes.
+
+        Never sent twice: SheetUnavailable with "outcome unknown" means that the rows may be there.
+        """
+        if self._tab_id is None:
+            self.read()
+        # The answer is not asked for the tab: a range whose tab was just renamed would have the request sent anew.
+        self._post({"requests": [wire.append_cells(self._tab_id or 0, rows)]}, "spreadsheetId")
+
+    def add_headers(self, grid: Grid, column: int, headers: Sequence[str]) -> None:
+        """Put these headers into row 1 from an unused column on, which is added where the tab ends before it."""
+        lacking = column + len(headers) - grid.column_count
+        more = {"sheetId": grid.tab_id, "dimension": "COLUMNS", "length": lacking}
+        demands: list[wire.Json] = [{"appendDimension": more}] if lacking > 0 else []
+        demands.append(wire.update_cells(grid.tab_id, wire.Block(0, column, (tuple(headers),))))
+        self._post({"requests": demands}, "spreadsheetId")
 
     def close(self) -> None:
         """Ends any waiting between retries; later calls raise SheetUnavailable."""

@@ -130,6 +130,12 @@ def update_cells(tab_id: int, block: Block) -> Json:
     }
 
 
+def append_cells(tab_id: int, rows: Sequence[Sequence[CellValue]]) -> Json:
+    """Below the last row in use, wherever that is when the request is carried out: no row number is named."""
+    lines = [{"values": [cell_data(value) for value in row]} for row in rows]
+    return {"appendCells": {"sheetId": tab_id, "rows": lines, "fields": "userEnteredValue"}}
+
+
 def find_replace(tab_id: int, replacement: Replacement) -> Json:
     """Exchange an id for another, or for nothing, wherever in its column it is now.
 

@@ -94,6 +94,29 @@ def test_a_string_value_is_never_parsed(raw: Raw, tab: gspread.Worksheet):
     assert tab.get(value_render_option="UNFORMATTED_VALUE") == [["=IMPORTXML(1)", "1e3", "'x", "TRUE"]]
 
 
+def appended(*values: dict[str, Any], rows: int = 1) -> dict[str, Any]:
+    return {"appendCells": {"sheetId": 0, "rows": [{"values": list(values)}] * rows, "fields": "userEnteredValue"}}
+
+
+def test_cells_are_appended_below_the_last_row_that_holds_a_value(raw: Raw, tab: gspread.Worksheet):
+    tab.update([["a"], [], ["", "", "note"]])
+    tab.format("A7:A9", {"textFormat": {"bold": True}})
+    assert raw.batch(appended(text("=1+1"), {}, text("007"))).json()["replies"] == [{}]
+    assert tab.get_all_values() == [["a", "", ""], ["", "", ""], ["", "", "note"], ["=1+1", "", "007"]]
+
+
+def test_appended_cells_get_the_rows_that_the_tab_lacks(raw: Raw, tab: gspread.Worksheet):
+    tab.resize(rows=2)
+    tab.update([["a"], ["b"]])
+    raw.batch(appended(text("c"), rows=3), appended(text("d")))
+    assert [row[0] for row in tab.get_all_values()] == ["a", "b", "c", "c", "c", "d"]
+
+
+def test_cells_are_appended_to_an_empty_tab_in_its_first_row(raw: Raw, tab: gspread.Worksheet):
+    raw.batch(appended(text("a")))
+    assert tab.get_all_values() == [["a"]]
+
+
 def test_find_replace_changes_by_content_and_counts(raw: Raw, tab: gspread.Worksheet):
     tab.update([["k7f3", "k7f3x"], ["K7F3", "k7f3"]])
     find = {"find": "k7f3", "replacement": "", "matchEntireCell": True, "matchCase": True, "sheetId": 0}

@@ -26,7 +26,7 @@ KINDS: dict[str, Handler] = {
 GOOGLE_ONLY = frozenset(
     {
         *("addBanding", "addChart", "addDataSource", "addDimensionGroup", "addFilterView", "addSlicer", "addTable"),
-        *("appendCells", "autoFill", "autoResizeDimensions", "cancelDataSourceRefresh", "clearBasicFilter"),
+        *("autoFill", "autoResizeDimensions", "cancelDataSourceRefresh", "clearBasicFilter"),
         *("copyPaste", "cutPaste", "deleteBanding", "deleteDataSource"),
         *("deleteDimensionGroup", "deleteDuplicates", "deleteEmbeddedObject"),
         *("deleteFilterView", "deleteRange", "deleteTable", "duplicateFilterView", "insertRange", "pasteData"),

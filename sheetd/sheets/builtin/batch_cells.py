@@ -1,4 +1,4 @@
-"""batchUpdate requests that change cells: updateCells, repeatCell, setDataValidation, sortRange, findReplace, merges.
+"""batchUpdate requests that change cells: their values, formats, rules and order, one by one or by content, and merges.
 
 A `fields` mask decides what is written *and* what is cleared: a field that is listed and not given is emptied, a field
 that is not listed is left alone. Nothing here parses text; a stringValue that looks like a formula stays text.
@@ -131,6 +131,31 @@ def update_cells(draft: Draft, payload: Any) -> dict[str, Any]:
             at = column - region.left
             writer = CellWriter(line[at], mask, "rows.values") if at < len(line) else blank
             sheet.put(row, column, writer.apply(sheet.cell(row, column)))
+    return {}
+
+
+def append_cells(draft: Draft, payload: Any) -> dict[str, Any]:
+    """New cells from the first column on, below the last row that holds a value, in rows that are added as needed.
+
+    Being one request of a transaction, it meets the rows as they are then: two who append never overwrite each other.
+    """
+    given = allow_only(payload, frozenset({"sheetId", "rows", "fields", "tableId"}), "appendCells")
+    if "tableId" in given:
+        raise unimplemented("appendCells with tableId")
+    mask = _mask(given)
+    sheet = draft.sheet(integer(given.get("sheetId", 0), "sheetId"))
+    rows = items(given.get("rows"), "rows")
+    cells = [items(allow_only(row, frozenset({"values"}), "rows").get("values"), "rows.values") for row in rows]
+    top = max((index + 1 for index, row in enumerate(sheet.rows) if any(c.kind for c in row.cells.values())), default=0)
+    missing = top + len(cells) - len(sheet.rows)
+    if missing > 0:
+        sheet.insert_rows(len(sheet.rows), missing, inherit_before=top > 1)
+    wider = max(map(len, cells), default=0) - len(sheet.columns)
+    if wider > 0:
+        sheet.insert_columns(len(sheet.columns), wider)
+    for row, line in enumerate(cells, start=top):
+        for column, data in enumerate(line):
+            sheet.put(row, column, CellWriter(data, mask, "rows.values").apply(sheet.cell(row, column)))
     return {}
 
 
@@ -296,6 +321,7 @@ def _overlap(region: Region, merge: dict[str, int]) -> bool:
 
 KINDS = {
     "updateCells": update_cells,
+    "appendCells": append_cells,
     "repeatCell": repeat_cell,
     "setDataValidation": set_data_validation,
     "sortRange": sort_range,

@@ -1,0 +1,66 @@
+"""`sheetd ls`: the rows that are known, one line each, for people who look for some of them. Reads only."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.cells import cell_len
+from rich.text import Text
+
+from sheetd.cli.picture import Picture, take_picture
+from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of, status_style
+from sheetd.core.template import as_argument
+from sheetd.core.text import clean_line
+
+COLUMNS = ("id", "status", "template", "params")
+PARAMS_MAX = 200
+
+
+def ls(
+    status: Annotated[list[str] | None, typer.Option(help="Only these statuses, such as failed.")] = None,
+    template: Annotated[list[str] | None, typer.Option(help="Only the rows of these templates.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List rows with what they ask for, whether or not the daemon runs. `sheetd status` says more of each.
+
+    [dim]Examples:[/]  sheetd ls --status failed --status invalid   sheetd ls --template train --json | jq '.[].id'
+    """
+    rows = [
+        row
+        for row in rows_of(take_picture(settings_of(config)))
+        if (not status or row["status"] in status) and (not template or row["template"] in template)
+    ]
+    if as_json:
+        out.print_json(json.dumps(rows))
+        return
+    lines = [COLUMNS, *(_cells(row) for row in rows)]
+    widths = [max(cell_len(line[index]) for line in lines) for index in range(len(COLUMNS))]
+    for line, style in zip(lines, ["bold", *(status_style(row["status"]) for row in rows)], strict=True):
+        shown = Text()
+        for name, cell, width in zip(COLUMNS, line, widths, strict=True):
+            shown.append(cell, style=style if name == "status" or line is COLUMNS else "")
+            shown.append(" " * (width - cell_len(cell) + 2))
+        shown.rstrip()
+        out.print(shown, soft_wrap=True)
+
+
+def rows_of(picture: Picture) -> list[dict[str, Any]]:
+    """Experiments, and behind them the rows that were not accepted, of which no template and no values are known."""
+    drafts = picture.drafts().items()
+    nothing: dict[str, Any] = {
+        "template": None,
+        "params": {},
+        "host": None,
+        "attempt": None,
+        "exit_code": None,
+        "metrics": {},
+    }
+    return [*picture.rows(), *({"id": id_, **nothing, **draft} for id_, draft in drafts)]
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    params = " ".join(f"{name}={as_argument(value)}" for name, value in row["params"].items())
+    return row["id"], row["status"], row["template"] or "", clean_line(params, PARAMS_MAX)

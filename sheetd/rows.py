@@ -1,0 +1,230 @@
+"""For scripts that queue rows: what `sheetd add` and `sheetd stop` do, from Python.
+
+    from sheetd import rows
+
+    with rows.connect() as lab:
+        lab.add(template="train", lr=0.1)
+        added = lab.add_many({"lr": lr, "steps": 100} for lr in (0.1, 0.01))
+        print(lab.wait(added))  # the ids that the daemon gave them
+
+It types on a person's behalf: into parameter and control columns only, below the last row in use, as typed values.
+Nothing runs before the daemon has taken the row in, which it does as with any other row. Errors are `SheetdError`s.
+With one from `add`, nothing was typed unless it says otherwise, as where the outcome is unknown.
+
+Weak: a person who moves columns in the second between our read and our write gets the values under other headers. It is
+seen at once and said; rows are added by one request that cannot be made to depend on the header.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qs, urlsplit
+
+from sheetd.build import open_sheet, starter_header, usable_templates
+from sheetd.config import Settings, default_config_path, load_settings
+from sheetd.core.events import IdAssigned, RowAccepted
+from sheetd.core.grid import Grid
+from sheetd.core.model import Value
+from sheetd.core.proposal import Proposal, propose
+from sheetd.core.validation import Refused
+from sheetd.door import KEY_NAME, URL_NAME, knock
+from sheetd.errors import JournalError, SheetdError, SheetRefused, SheetUnavailable
+from sheetd.journal import JournalReader
+from sheetd.journal.requests import RequestStore
+from sheetd.sheets.google import GoogleSheet, open_builtin
+
+#: How often the journal is looked at while somebody waits for ids.
+LOOK_EVERY_S = 0.1
+WAIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Added:
+    """Rows that were typed. By `fingerprints` and `after`, the journal's last event before, their ids are found."""
+
+    rows: tuple[Mapping[str, Value | None], ...]
+    fingerprints: tuple[str, ...]
+    after: int
+    #: Headers that were added to the sheet for them.
+    headers: tuple[str, ...] = ()
+
+
+def connect(config: Path | str | None = None) -> Lab:
+    """The lab of a `sheetd.toml`; if none is given, of the one that `sheetd` on the command line would take."""
+    return Lab(load_settings(Path(config) if config is not None else default_config_path()))
+
+
+class Lab:
+    """One configuration's sheet and journal, for `with`. Not for several threads at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._stack = ExitStack()
+        self._sheet: GoogleSheet | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._sheet = None
+        self._stack.close()
+
+    def add(self, /, **values: Value | None) -> Added:
+        """Type one row. Names are parameters of its template, or template, where, gpus, priority, action."""
+        return self.add_many([values])
+
+    def add_many(
+        self, rows: Iterable[Mapping[str, Value | None]], *, add_columns: bool = False, dry_run: bool = False
+    ) -> Added:
+        """Type any number of rows in one request: all of them, or none. `dry_run` only checks them.
+
+        `add_columns` first adds the headers that they need and the sheet lacks.
+        """
+        wanted = tuple(dict(row) for row in rows)
+        loaded = usable_templates(self.settings)
+        sheet = self._connected()
+        grid = sheet.read()
+        proposal = propose(wanted, grid, loaded.templates, add_columns=add_columns)
+        if isinstance(proposal, Refused):
+            broken = f"\n({'; '.join(loaded.problems)})" if loaded.problems else ""
+            raise SheetdError("nothing was added: " + "\n".join(proposal.problems) + broken)
+        added = Added(
+            rows=wanted, fingerprints=proposal.fingerprints, after=self._last_event(), headers=proposal.headers
+        )
+        if not dry_run:
+            _type(sheet, grid, proposal)
+        return added
+
+    def wait(self, added: Added, *, timeout_s: float = WAIT_S) -> list[str]:
+        """The ids of added rows, in their order, once the daemon has accepted them all.
+
+        Raises SheetdError when no daemon runs, or when it has not accepted them in time, saying why it does not.
+        """
+        until_s = time.monotonic() + timeout_s
+        while True:
+            named, accepted = self._taken_in(added)
+            if len(accepted) >= len(added.fingerprints):
+                return _in_order(added, accepted)
+            if not self._is_daemon_alive():
+                raise SheetdError(
+                    "the rows are in the sheet, and no daemon runs here that would take them in: start it, `sheetd run`"
+                )
+            if time.monotonic() >= until_s:
+                why = "; ".join(dict.fromkeys(self._drafts_of(set(named) - set(accepted))))
+                raise SheetdError(
+                    f"the rows are in the sheet, but after {timeout_s:g} s the daemon has accepted {len(accepted)} of "
+                    f"{len(added.fingerprints)}: {why or 'see `sheetd status`'}"
+                )
+            time.sleep(LOOK_EVERY_S)
+
+    def stop(self, id_: str) -> None:
+        """Ask for an experiment to be stopped, as the word `stop` in its action cell does; at once if a daemon runs."""
+        requests = RequestStore(self.settings.daemon.state_dir)
+        try:
+            requests.add("stop", id_)
+        finally:
+            requests.close()
+        knock(self.settings.daemon.state_dir)
+
+    # --- the sheet ---------------------------------------------------------------------------------------------------
+
+    def _connected(self) -> GoogleSheet:
+        if self._sheet is None:
+            self._sheet = self._served() or self._opened()
+        return self._sheet
+
+    def _served(self) -> GoogleSheet | None:
+        """The built-in sheet that a daemon or `sheetd serve` has open; None when nobody has."""
+        if self.settings.sheet.kind != "builtin":
+            return None
+        folder = self.settings.daemon.state_dir
+        try:
+            address, key = urlsplit((folder / URL_NAME).read_text().strip()), (folder / KEY_NAME).read_text().strip()
+            (token,) = parse_qs(address.query)["token"]
+        except (OSError, ValueError, KeyError):
+            return None
+        sheet = open_builtin(f"{address.scheme}://{address.netloc}", token, key, self.settings.sheet.tab)
+        try:
+            sheet.read()
+        except (SheetUnavailable, SheetRefused):
+            sheet.close()  # left by a daemon that was killed; its port may be anybody's by now
+            return None
+        self._stack.callback(sheet.close)
+        return sheet
+
+    def _opened(self) -> GoogleSheet:
+        sheet, server = open_sheet(self.settings, self._stack)
+        self._stack.callback(sheet.close)
+        if server is not None:
+            sheet.create_tab_if_missing()
+            sheet.write_header(starter_header(self.settings, usable_templates(self.settings).templates))
+        return sheet
+
+    # --- the journal -------------------------------------------------------------------------------------------------
+
+    def _reader(self) -> JournalReader | None:
+        try:
+            return JournalReader(self.settings.daemon.state_dir)
+        except JournalError:
+            return None  # no daemon has run here yet
+
+    def _last_event(self) -> int:
+        reader = self._reader()
+        return 0 if reader is None else reader.last_number()
+
+    def _is_daemon_alive(self) -> bool:
+        reader = self._reader()
+        return reader is not None and reader.daemon() is not None
+
+    def _taken_in(self, added: Added) -> tuple[dict[str, str], dict[str, str]]:
+        """Rows that were given an id since, and of these the accepted ones: fingerprints by id."""
+        reader = self._reader()
+        left, named, accepted = Counter(added.fingerprints), {}, {}
+        for recorded in () if reader is None else reader.events(after=added.after):
+            event = recorded.event
+            if isinstance(event, IdAssigned) and left[event.fingerprint] > 0:
+                named[str(event.experiment)] = event.fingerprint
+                left[event.fingerprint] -= 1
+            elif isinstance(event, RowAccepted) and named.get(str(event.experiment)) == event.fingerprint:
+                accepted[str(event.experiment)] = event.fingerprint
+        return named, accepted
+
+    def _drafts_of(self, ids: set[str]) -> list[str]:
+        reader = self._reader()
+        view = None if reader is None else reader.view("sheet")
+        drafts = {} if view is None else view.value.get("drafts", {})
+        return [f"{id_}: {draft['message']}" for id_, draft in drafts.items() if id_ in ids]
+
+
+def _type(sheet: GoogleSheet, grid: Grid, proposal: Proposal) -> None:
+    width = max(map(len, grid.rows))
+    if proposal.headers:
+        sheet.add_headers(grid, width, proposal.headers)
+    sheet.append_rows(proposal.rows)
+    header = [cell.shown for cell in grid.rows[0]]
+    header += [*[""] * (width - len(header)), *proposal.headers] if proposal.headers else []
+    now = sheet.read()
+    if [now.cell(0, column).shown for column in range(len(header))] != header:
+        raise SheetdError(
+            f"somebody changed the header while {len(proposal.rows)} rows were added: "
+            "look at the last rows of the sheet, and delete them if their values are in wrong columns"
+        )
+
+
+def _in_order(added: Added, accepted: Mapping[str, str]) -> list[str]:
+    by_fingerprint: dict[str, list[str]] = {}
+    for id_, fingerprint in accepted.items():
+        by_fingerprint.setdefault(fingerprint, []).append(id_)
+    return [by_fingerprint[fingerprint].pop(0) for fingerprint in added.fingerprints]
