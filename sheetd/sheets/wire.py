@@ -1,8 +1,9 @@
 """What is said to the Sheets API: field masks, addresses, and the body of one write.
 
-Pure: builds plain JSON values, imports no client. Must never produce a `formulaValue` but that of a `Curve`, which holds
-no text, or ask for text to be parsed as if typed: text of a job that begins with `=` would then load addresses and carry off other cells. Weak: `findReplace`
-has no typed form, Google parses its replacement as if typed; therefore only ids are let through, see `find_replace`.
+Pure: builds plain JSON values, imports no client. Must never produce a `formulaValue` but that of a `Curve`, which
+holds no text, or ask for text to be parsed as if typed: text of a job that begins with `=` would then load addresses
+and carry off other cells. Weak: `findReplace` has no typed form, Google parses its replacement as if typed; therefore
+only ids are let through, see `find_replace`.
 """
 
 from __future__ import annotations
