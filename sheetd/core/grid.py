@@ -9,7 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from sheetd.core.curve import Curve
+
 CellValue: TypeAlias = str | float | bool | None
+#: What the daemon may put into a cell of its own: a value, or the one formula that it ever writes.
+Shown: TypeAlias = CellValue | Curve
 
 
 class Cell(NamedTuple):
@@ -69,7 +73,7 @@ class CellUpdate:
 
     row: int
     column: int
-    value: CellValue
+    value: Shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a row shows of a metric: the last value, the extremes, the mean. Bounded, however long the job reports.
+"""What a row shows of a metric: the last value, the extremes, the mean, a curve. Bounded, however long the job reports.
 
 Metrics are data. No reported line can change an experiment's state.
 """
@@ -6,18 +6,14 @@ Metrics are data. No reported line can change an experiment's state.
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from sheetd.core.curve import with_value
 from sheetd.core.observation import MetricPoint
 
 #: A job may report any names; only so many are kept per attempt.
 NAMES_MAX = 100
-#: Points kept per metric, for the little curve in a cell.
-RECENT_MAX = 120
-#: A point: its step (nan for none) and its value.
-_POINT = struct.Struct("<dd")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +26,9 @@ class MetricSummary:
     mean: float
     count: int
     step: float | None = None
-    #: The last points, packed: those of ten thousand experiments are in memory, and are read from disk at each start.
-    recent: bytes = b""
-
-    def points(self) -> list[tuple[float | None, float]]:
-        """Step and value of the last reports, oldest first."""
-        return [(None if math.isnan(step) else step, value) for step, value in _POINT.iter_unpack(self.recent)]
+    #: The whole history in a few numbers (`curve`), packed: those of ten thousand experiments are in memory, and are
+    #: read from disk at each start.
+    history: bytes = b""
 
     def view(self, name: str) -> float:
         """The number behind a column such as `loss:min`."""
@@ -54,9 +47,9 @@ def add_points(summaries: Mapping[str, MetricSummary], points: Iterable[MetricPo
 
 
 def _with(old: MetricSummary | None, step: float | None, value: float) -> MetricSummary:
-    point = _POINT.pack(math.nan if step is None else step, value)
     if old is None:
-        return MetricSummary(last=value, minimum=value, maximum=value, mean=value, count=1, step=step, recent=point)
+        history = with_value(b"", value)
+        return MetricSummary(last=value, minimum=value, maximum=value, mean=value, count=1, step=step, history=history)
     count = old.count + 1
     return MetricSummary(
         last=value,
@@ -66,7 +59,7 @@ def _with(old: MetricSummary | None, step: float | None, value: float) -> Metric
         mean=old.mean + (value / count - old.mean / count),
         count=count,
         step=step,
-        recent=old.recent[-_POINT.size * (RECENT_MAX - 1) :] + point,
+        history=with_value(old.history, value),
     )
 
 

@@ -11,9 +11,10 @@ from datetime import datetime, timezone
 
 from sheetd.core.binding import Binding, bind
 from sheetd.core.colours import ACTIONS
-from sheetd.core.grid import Cell, CellUpdate, CellValue, Replacement, SheetWrite
+from sheetd.core.curve import Curve, curve_of
+from sheetd.core.grid import Cell, CellUpdate, Replacement, SheetWrite, Shown
 from sheetd.core.intake import held_back, judgement
-from sheetd.core.metrics import progress
+from sheetd.core.metrics import MetricSummary, progress
 from sheetd.core.model import Attempt, Experiment, ExperimentId, Phase, Reason
 from sheetd.core.observation import AttemptSeen, Seen
 from sheetd.core.plan import Now
@@ -109,7 +110,7 @@ def _is_still(world: World, view: SheetView, row: Row, binding: Binding, rest: R
 
 def _row_updates(world: World, view: SheetView, row: Row, binding: Binding, now: Now) -> Iterator[CellUpdate]:
     id_ = _id_for(view, row, binding)
-    wanted: Mapping[str, CellValue] = {}
+    wanted: Mapping[str, Shown] = {}
     if world.state.takeover is not None and (id_ != row.id or not world.state.knows(row.id)):
         return  # it may be of the former owner: what stands in it is all that is known of it
     if id_ is not None and world.state.knows(id_):
@@ -134,20 +135,25 @@ def _id_for(view: SheetView, row: Row, binding: Binding) -> ExperimentId | None:
     return ExperimentId(binding.undone[id_]) if id_ in binding.undone else id_
 
 
-def _differs(cell: Cell, value: CellValue) -> bool:
-    """A formula that happens to show the right value would show another one tomorrow; TRUE is not 1."""
+def _differs(cell: Cell, value: Shown) -> bool:
+    """A formula that happens to show the right value would show another one tomorrow; TRUE is not 1.
+
+    Of a curve only the formula counts: what Google says its value is, or why it cannot draw it, is not ours to mend.
+    """
+    if isinstance(value, Curve):
+        return not value.is_shown_by(cell.formula)
     is_plain = cell.formula is None and cell.error is None
     return not is_plain or cell.value != value or isinstance(cell.value, bool) is not isinstance(value, bool)
 
 
-def row_cells(world: World, view: SheetView, row: Row, id_: ExperimentId, now: Now) -> dict[str, CellValue]:
+def row_cells(world: World, view: SheetView, row: Row, id_: ExperimentId, now: Now) -> dict[str, Shown]:
     """The daemon's cells of one row, by column name."""
     experiment = world.state.experiments.get(id_)
     if experiment is None:
         status, message = draft_words(world, view, row, id_)
         return {"id": id_, "status": status, "message": cell_text(message)}
     attempt = experiment.attempt
-    cells: dict[str, CellValue] = {
+    cells: dict[str, Shown] = {
         "id": id_,
         "status": status_word(world, experiment),
         "message": cell_text(message_of(world, experiment, row, now)),
@@ -168,8 +174,12 @@ def row_cells(world: World, view: SheetView, row: Row, id_: ExperimentId, now: N
         if column.kind is ColumnKind.METRIC:
             name, _, metric_view = column.name.rpartition(":")
             summary = summaries.get(name)
-            cells[column.name] = _shown_number(summary.view(metric_view)) if summary is not None else None
+            cells[column.name] = None if summary is None else _metric(summary, metric_view)
     return cells
+
+
+def _metric(summary: MetricSummary, view: str) -> Shown:
+    return curve_of(summary.history) if view == "curve" else _shown_number(summary.view(view))
 
 
 def _shown_number(number: float) -> float:

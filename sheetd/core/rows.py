@@ -35,7 +35,7 @@ SYSTEM_HEADERS = (
     "code",
 )
 REQUIRED_HEADERS = ("id", "status", "message")
-METRIC_VIEWS = ("last", "min", "max", "mean")
+METRIC_VIEWS = ("last", "min", "max", "mean", "curve")
 
 
 class ColumnKind(str, Enum):

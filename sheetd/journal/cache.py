@@ -12,22 +12,24 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+import struct
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sheetd.core.curve import with_value
 from sheetd.core.metrics import MetricSummary
 from sheetd.core.model import AttemptId
 from sheetd.journal.database import Damaged, check, explained, open_for_writing, transaction
 
 CACHE_NAME = "cache.sqlite"
-_SHAPE: Final = 2
+_SHAPE: Final = 3
 _TABLES = (
     """CREATE TABLE metrics (
          attempt TEXT NOT NULL, name TEXT NOT NULL, last REAL NOT NULL, minimum REAL NOT NULL, maximum REAL NOT NULL,
-         mean REAL NOT NULL, count INTEGER NOT NULL, step REAL, recent BLOB NOT NULL, PRIMARY KEY (attempt, name)
+         mean REAL NOT NULL, count INTEGER NOT NULL, step REAL, history BLOB NOT NULL, PRIMARY KEY (attempt, name)
        ) WITHOUT ROWID""",
     "CREATE TABLE offsets (attempt TEXT PRIMARY KEY, offset INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE views (name TEXT PRIMARY KEY, wall_s REAL NOT NULL, text TEXT NOT NULL) WITHOUT ROWID",
@@ -67,6 +69,8 @@ class Cache:
             try:
                 check(connection, self.path)
                 shape = connection.execute("PRAGMA user_version").fetchone()[0]
+                if shape == 2:
+                    shape = _from_shape_2(connection)
                 if shape not in (0, _SHAPE):
                     raise Damaged(f"{self.path} was made by another version of sheetd")  # noqa: TRY301 - closes below
                 if shape == 0:
@@ -107,7 +111,7 @@ class Cache:
 
 def read_metrics(connection: sqlite3.Connection, attempt: AttemptId) -> dict[str, MetricSummary]:
     rows = connection.execute(
-        "SELECT name, last, minimum, maximum, mean, count, step, recent FROM metrics WHERE attempt = ?", (attempt,)
+        "SELECT name, last, minimum, maximum, mean, count, step, history FROM metrics WHERE attempt = ?", (attempt,)
     )
     return {
         name: MetricSummary(
@@ -117,10 +121,25 @@ def read_metrics(connection: sqlite3.Connection, attempt: AttemptId) -> dict[str
             mean=mean,
             count=count,
             step=step,
-            recent=recent,
+            history=history,
         )
-        for name, last, minimum, maximum, mean, count, step, recent in rows
+        for name, last, minimum, maximum, mean, count, step, history in rows
     }
+
+
+def _from_shape_2(connection: sqlite3.Connection) -> int:
+    """It kept the last points, with their steps: the curve begins with these."""
+    with transaction(connection):
+        connection.execute("ALTER TABLE metrics RENAME COLUMN recent TO history")
+        for attempt, name, recent in connection.execute("SELECT attempt, name, history FROM metrics").fetchall():
+            history = b""
+            for _, value in struct.iter_unpack("<dd", recent):
+                history = with_value(history, value)
+            connection.execute(
+                "UPDATE metrics SET history = ? WHERE attempt = ? AND name = ?", (history, attempt, name)
+            )
+        connection.execute(f"PRAGMA user_version={_SHAPE}")
+    return _SHAPE
 
 
 def read_view(connection: sqlite3.Connection, name: str) -> View | None:
@@ -129,4 +148,4 @@ def read_view(connection: sqlite3.Connection, name: str) -> View | None:
 
 
 def _columns(one: MetricSummary) -> tuple[float | int | bytes | None, ...]:
-    return (one.last, one.minimum, one.maximum, one.mean, one.count, one.step, one.recent)
+    return (one.last, one.minimum, one.maximum, one.mean, one.count, one.step, one.history)

@@ -1,8 +1,9 @@
 """What is said to the Sheets API: field masks, addresses, and the body of one write.
 
-Pure: builds plain JSON values, imports no client. Must never produce a `formulaValue` or ask for text to be parsed as
-if typed: text of a job that begins with `=` would then load addresses and carry off other cells. Weak: `findReplace`
-has no typed form, Google parses its replacement as if typed; therefore only ids are let through, see `find_replace`.
+Pure: builds plain JSON values, imports no client. Must never produce a `formulaValue` but that of a `Curve`, which
+holds no text, or ask for text to be parsed as if typed: text of a job that begins with `=` would then load addresses
+and carry off other cells. Weak: `findReplace` has no typed form, Google parses its replacement as if typed; therefore
+only ids are let through, see `find_replace`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sheetd.core.grid import CellUpdate, CellValue, Replacement, SheetWrite
+from sheetd.core.curve import Curve
+from sheetd.core.grid import CellUpdate, Replacement, SheetWrite, Shown
 from sheetd.sheets.claims import claim_request
 
 #: A JSON object on its way to the API.
@@ -42,7 +44,7 @@ class Block:
 
     row: int
     column: int
-    rows: tuple[tuple[CellValue, ...], ...]
+    rows: tuple[tuple[Shown, ...], ...]
 
 
 def quote_title(title: str) -> str:
@@ -68,7 +70,7 @@ def blocks(updates: Iterable[CellUpdate]) -> list[Block]:
     would be a search.
     """
     values = {(update.row, update.column): update.value for update in updates}
-    open_blocks: dict[tuple[int, int], tuple[int, list[tuple[CellValue, ...]]]] = {}
+    open_blocks: dict[tuple[int, int], tuple[int, list[tuple[Shown, ...]]]] = {}
     done: list[Block] = []
     for row, column, run in _runs(values):
         span = (column, len(run))
@@ -82,9 +84,9 @@ def blocks(updates: Iterable[CellUpdate]) -> list[Block]:
     return sorted(done, key=lambda block: (block.row, block.column))
 
 
-def _runs(values: Mapping[tuple[int, int], CellValue]) -> Iterable[tuple[int, int, tuple[CellValue, ...]]]:
+def _runs(values: Mapping[tuple[int, int], Shown]) -> Iterable[tuple[int, int, tuple[Shown, ...]]]:
     """Unbroken stretches of cells, row by row: (row, first column, values)."""
-    run: list[CellValue] = []
+    run: list[Shown] = []
     previous = (-1, -1)
     for row, column in sorted(values):
         if run and (row, column) != (previous[0], previous[1] + 1):
@@ -96,7 +98,7 @@ def _runs(values: Mapping[tuple[int, int], CellValue]) -> Iterable[tuple[int, in
         yield previous[0], previous[1] - len(run) + 1, tuple(run)
 
 
-def cell_data(value: CellValue) -> Json:
+def cell_data(value: Shown) -> Json:
     """One typed cell. A `stringValue` is never parsed by Google, whatever it begins with; nothing at all clears the
     cell.
 
@@ -109,15 +111,17 @@ def cell_data(value: CellValue) -> Json:
         return {"userEnteredValue": {"boolValue": value}}
     if isinstance(value, str):
         return {"userEnteredValue": {"stringValue": _LONE_SURROGATE.sub("\ufffd", value)}}
+    if isinstance(value, Curve):
+        return {"userEnteredValue": {"formulaValue": value.formula}}
     if not math.isfinite(value):
         return {"userEnteredValue": {"stringValue": str(float(value))}}
     return {"userEnteredValue": {"numberValue": float(value)}}
 
 
 def update_cells(tab_id: int, block: Block) -> Json:
-    made: dict[tuple[type, CellValue], Json] = {}  # a column mostly says the same, and ten thousand cells are megabytes
+    made: dict[tuple[type, Shown], Json] = {}  # a column mostly says the same, and ten thousand cells are megabytes
 
-    def cell(value: CellValue) -> Json:
+    def cell(value: Shown) -> Json:
         key = (type(value), value)
         return made.get(key) or made.setdefault(key, cell_data(value))
 

@@ -6,7 +6,7 @@ rig to `RIGS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sheetd.core.colours import Dress
+from sheetd.core.curve import Curve
 from sheetd.core.grid import (
     BLANK,
     CellUpdate,
@@ -25,6 +26,7 @@ from sheetd.core.grid import (
     Grid,
     Replacement,
     SheetWrite,
+    Shown,
 )
 from sheetd.errors import SheetRefused
 from sheetd.ports import Sheet
@@ -113,7 +115,7 @@ def rig_that_passes_over(request: pytest.FixtureRequest, tmp_path: Path) -> Iter
         yield rig
 
 
-def write_cells(sheet: Sheet, cells: dict[tuple[int, int], CellValue]) -> Grid:
+def write_cells(sheet: Sheet, cells: Mapping[tuple[int, int], Shown]) -> Grid:
     updates = tuple(CellUpdate(row=row, column=column, value=value) for (row, column), value in cells.items())
     return sheet.write(SheetWrite(tab_id=sheet.read().tab_id, updates=updates))
 
@@ -208,6 +210,14 @@ def test_a_value_comes_back_with_its_type(rig: tuple[Sheet, Person]):
     answer = write_cells(sheet, {(row, LR): value for row, value in enumerate(meant, start=1)})
     read = [answer.cell(row, LR).value for row in range(1, len(meant) + 1)]
     assert [(value, type(value)) for value in read] == [(value, type(value)) for value in meant]
+
+
+def test_a_curve_is_a_formula_and_text_that_says_the_same_is_text(rig: tuple[Sheet, Person]):
+    sheet, _ = rig
+    curve = Curve((0, 99, 50))
+    answer = write_cells(sheet, {(1, STATUS): curve, (2, STATUS): curve.formula})
+    assert curve.is_shown_by(answer.cell(1, STATUS).formula)
+    assert (answer.cell(2, STATUS).value, answer.cell(2, STATUS).formula) == (curve.formula, None)
 
 
 def test_none_clears_a_cell_whatever_was_in_it(rig: tuple[Sheet, Person]):

@@ -14,8 +14,9 @@ from sheetd.core import effect as fx
 from sheetd.core import observation as obs
 from sheetd.core.absorb import News, absorb
 from sheetd.core.colours import Dress
+from sheetd.core.curve import Curve
 from sheetd.core.events import DaemonStarted, Event
-from sheetd.core.grid import BLANK, Cell, CellValue, Claim, Grid, SheetWrite
+from sheetd.core.grid import BLANK, Cell, CellValue, Claim, Grid, SheetWrite, Shown
 from sheetd.core.hosts_grid import HostsTab
 from sheetd.core.invariants import violations
 from sheetd.core.model import AttemptId, Experiment, ExperimentId, HostName, Restarts, SlotName
@@ -51,12 +52,14 @@ TRAIN = Template(
 )
 
 
-def cell(value: CellValue | Cell) -> Cell:
+def cell(value: Shown | Cell) -> Cell:
     """A cell as a typed read reports it."""
     if isinstance(value, Cell):
         return value
     if value is None or value == "":
         return BLANK
+    if isinstance(value, Curve):
+        return Cell(formula=value.formula)
     if isinstance(value, bool):
         return Cell(value=value, shown="TRUE" if value else "FALSE")
     if isinstance(value, int | float):

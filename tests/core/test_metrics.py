@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheetd.core.metrics import NAMES_MAX, RECENT_MAX, MetricSummary, add_points, progress
+from sheetd.core.metrics import NAMES_MAX, MetricSummary, add_points, progress
 from sheetd.core.observation import MetricPoint
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
@@ -37,17 +37,6 @@ def test_a_job_may_report_any_names_but_not_any_number_of_them():
     folded = add_points({}, [point(**{f"m{n}": 1.0}) for n in range(10 * NAMES_MAX)])
     assert len(folded) == NAMES_MAX
     assert add_points(folded, [point(m0=7.0)])["m0"].last == 7.0
-
-
-def test_only_so_many_points_are_kept_for_the_curve():
-    kept = summary(*map(float, range(5 * RECENT_MAX)))
-    assert kept.points() == [(float(n), float(n)) for n in range(4 * RECENT_MAX, 5 * RECENT_MAX)]
-    assert kept.count == 5 * RECENT_MAX
-
-
-def test_a_point_without_a_step_is_kept_as_such():
-    folded = add_points({}, [point(loss=0.1), point(7.0, loss=0.2), point(math.nan, loss=0.3)])
-    assert folded["loss"].points() == [(None, 0.1), (7.0, 0.2), (None, 0.3)]
 
 
 @given(st.lists(NUMBERS, max_size=200))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,17 @@ def test_the_cache_survives_a_restart(tmp_path: Path) -> None:
     with SqliteJournal(tmp_path) as journal:
         assert journal.metrics(A1)["loss"].last == 1.0
         assert journal.metrics_offsets() == {A1: 10}
+
+
+def test_a_cache_that_kept_the_last_points_is_read_on(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    cache.keep_metrics(A1, 10, summed(4.0, 1.0, 3.0))
+    cache._connection.execute("ALTER TABLE metrics RENAME COLUMN history TO recent")
+    old_points = struct.pack("<6d", 1.0, 4.0, 2.0, 1.0, 3.0, 3.0)
+    cache._connection.execute("UPDATE metrics SET recent = ?", (old_points,))
+    cache._connection.execute("PRAGMA user_version=2")
+    cache.close()
+    cache = Cache(tmp_path)
+    assert cache.metrics(A1) == summed(4.0, 1.0, 3.0)
+    assert cache.offsets() == {A1: 10}
+    cache.close()

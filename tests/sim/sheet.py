@@ -12,12 +12,25 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 
 from sheetd.core.colours import Dress
-from sheetd.core.grid import BLANK, Cell, CellValue, Claim, Grid, SheetWrite
+from sheetd.core.grid import BLANK, Cell, CellValue, Claim, Grid, SheetWrite, Shown
 from sheetd.errors import SheetError, SheetRefused, SheetUnavailable
 from tests.core.story import cell
 from tests.sim.engine import Engine, Killed
 
-OWNED_HEADERS = ("status", "message", "host", "attempt", "started", "runtime", "progress", "eta", "code", "loss", "id")
+OWNED_HEADERS = (
+    "status",
+    "message",
+    "host",
+    "attempt",
+    "started",
+    "runtime",
+    "progress",
+    "eta",
+    "code",
+    "loss",
+    "loss:curve",
+    "id",
+)
 USER_HEADERS = ("template", "lr", "seed", "tag", "where", "action", "my notes")
 
 
@@ -65,7 +78,7 @@ class Tab:
         self.refuses_lost_claims = True
         self.dressed: Dress | None = None
         self.blame: list[str] = []
-        self.written: list[tuple[Line, Column, CellValue]] = []
+        self.written: list[tuple[Line, Column, Shown]] = []
         self.version = 0
         self._grid: tuple[int, Grid] | None = None
         self._rows: dict[Line, tuple[Cell, ...]] = {}
@@ -144,7 +157,7 @@ class Tab:
         if write.updates or write.replacements or write.claim:
             self.changed()
 
-    def _put(self, line: Line, column: Column, value: CellValue) -> None:
+    def _put(self, line: Line, column: Column, value: Shown) -> None:
         if not column.is_owned and column.header:
             self.blame.append(f"the daemon wrote {value!r} into {column.header!r}, which is not its column")
         self.put(line, column, value)
