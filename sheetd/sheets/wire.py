@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from sheetd.core.curve import Curve
-from sheetd.core.grid import CellUpdate, Replacement, SheetWrite, Shown
+from sheetd.core.grid import CellUpdate, CellValue, Replacement, SheetWrite, Shown
 from sheetd.sheets.claims import claim_request
 
 #: A JSON object on its way to the API.
