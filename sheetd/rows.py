@@ -29,18 +29,18 @@ from urllib.parse import parse_qs, urlsplit
 
 from sheetd.build import open_sheet, starter_header, usable_templates
 from sheetd.config import Settings, default_config_path, load_settings
-from sheetd.core.events import IdAssigned, RowAccepted
+from sheetd.core.events import AttemptAdopted, IdAssigned, RowAccepted
 from sheetd.core.grid import Grid
-from sheetd.core.model import Value
+from sheetd.core.model import ExperimentId, Value
 from sheetd.core.proposal import Proposal, propose
 from sheetd.core.validation import Refused
-from sheetd.door import KEY_NAME, URL_NAME, knock
+from sheetd.door import KEY_NAME, knock, sheet_address
 from sheetd.errors import JournalError, SheetdError, SheetRefused, SheetUnavailable
 from sheetd.journal import JournalReader
 from sheetd.journal.requests import RequestStore
 from sheetd.sheets.google import GoogleSheet, open_builtin
 
-#: How often the journal is looked at while somebody waits for ids.
+#: How often the journal is looked at while somebody waits for ids: nothing wakes another process when it has grown.
 LOOK_EVERY_S = 0.1
 WAIT_S = 60.0
 
@@ -130,7 +130,14 @@ class Lab:
             time.sleep(LOOK_EVERY_S)
 
     def stop(self, id_: str) -> None:
-        """Ask for an experiment to be stopped, as the word `stop` in its action cell does; at once if a daemon runs."""
+        """Ask for an experiment to be stopped, as the word `stop` in its action cell does; at once if a daemon runs.
+
+        Raises SheetdError when none of this id was accepted.
+        """
+        reader = self._reader()
+        recorded = () if reader is None else reader.events(experiment=ExperimentId(id_))
+        if not any(isinstance(one.event, RowAccepted | AttemptAdopted) for one in recorded):
+            raise SheetdError(f"there is no experiment {id_} to be stopped: see `sheetd ls`")
         requests = RequestStore(self.settings.daemon.state_dir)
         try:
             requests.add("stop", id_)
@@ -151,7 +158,7 @@ class Lab:
             return None
         folder = self.settings.daemon.state_dir
         try:
-            address, key = urlsplit((folder / URL_NAME).read_text().strip()), (folder / KEY_NAME).read_text().strip()
+            address, key = urlsplit(sheet_address(self.settings)), (folder / KEY_NAME).read_text().strip()
             (token,) = parse_qs(address.query)["token"]
         except (OSError, ValueError, KeyError):
             return None
@@ -218,7 +225,7 @@ def _type(sheet: GoogleSheet, grid: Grid, proposal: Proposal) -> None:
     now = sheet.read()
     if [now.cell(0, column).shown for column in range(len(header))] != header:
         raise SheetdError(
-            f"somebody changed the header while {len(proposal.rows)} rows were added: "
+            f"somebody changed the header while {len(proposal.rows)} row(s) were added: "
             "look at the last rows of the sheet, and delete them if their values are in wrong columns"
         )
 

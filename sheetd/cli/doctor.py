@@ -17,8 +17,8 @@ from rich.text import Text
 from sheetd.build import make_host
 from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of
 from sheetd.config import HostSettings, Settings
-from sheetd.core.rows import read_layout
 from sheetd.core.template import Template
+from sheetd.core.validation import layout_by
 from sheetd.door import sheet_address
 from sheetd.errors import SheetdError
 from sheetd.journal import JournalReader
@@ -102,9 +102,7 @@ def _sheet(settings: Settings, templates: Mapping[str, Template]) -> Finding:
         return Finding("sheet", False, str(error))
     finally:
         sheet.close()
-    parameters = [name for template in templates.values() for name in template.params]
-    metrics = [rule.name for template in templates.values() for rule in template.metrics]
-    layout = read_layout(grid.rows[0] if grid.rows else (), parameters, metrics)
+    layout = layout_by(templates, grid.rows[0] if grid.rows else ())
     if layout.problems:
         return Finding("sheet", False, "; ".join(layout.problems))
     return Finding("sheet", True, f'tab "{grid.title}" has its columns and {max(0, len(grid.rows) - 1)} rows')

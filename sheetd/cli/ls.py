@@ -6,11 +6,9 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.cells import cell_len
-from rich.text import Text
 
 from sheetd.cli.picture import Picture, take_picture
-from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of, status_style
+from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of, status_style, table_lines
 from sheetd.core.template import as_argument
 from sheetd.core.text import clean_line
 
@@ -36,15 +34,12 @@ def ls(
     if as_json:
         out.print_json(json.dumps(rows))
         return
-    lines = [COLUMNS, *(_cells(row) for row in rows)]
-    widths = [max(cell_len(line[index]) for line in lines) for index in range(len(COLUMNS))]
-    for line, style in zip(lines, ["bold", *(status_style(row["status"]) for row in rows)], strict=True):
-        shown = Text()
-        for name, cell, width in zip(COLUMNS, line, widths, strict=True):
-            shown.append(cell, style=style if name == "status" or line is COLUMNS else "")
-            shown.append(" " * (width - cell_len(cell) + 2))
-        shown.rstrip()
-        out.print(shown, soft_wrap=True)
+    if not rows:
+        chosen = " of this status or template" if status or template else ""
+        out.print(f"No row{chosen} is known: `sheetd status` shows where the sheet is and what is in it.")
+        return
+    for line in table_lines(COLUMNS, [_cells(row) for row in rows], [status_style(row["status"]) for row in rows]):
+        out.print(line, soft_wrap=True)
 
 
 def rows_of(picture: Picture) -> list[dict[str, Any]]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from rich.cells import cell_len
 from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
 from sheetd.cli.picture import MESSAGE_MAX, Picture, take_picture
-from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of, status_style
+from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of, status_style, table_lines
 from sheetd.core.text import clean_line
 from sheetd.door import sheet_address
 
@@ -74,11 +73,11 @@ def headline(picture: Picture) -> str:
 
 def _print_rows(rows: list[dict[str, object]]) -> None:
     """One line for each row, and its message below it: beside it no terminal has room for a sentence."""
-    lines = [_cells(row) for row in rows]
-    widths = [max(cell_len(line[index]) for line in (COLUMNS, *lines)) for index in range(len(COLUMNS))]
-    out.print(_line(COLUMNS, widths, "bold"), no_wrap=True, overflow="ellipsis")
-    for row, cells in zip(rows, lines, strict=True):
-        out.print(_line(cells, widths, status_style(str(row["status"]))), no_wrap=True, overflow="ellipsis")
+    styles = [status_style(str(row["status"])) for row in rows]
+    header, *lines = table_lines(COLUMNS, [_cells(row) for row in rows], styles)
+    out.print(header, no_wrap=True, overflow="ellipsis")
+    for row, line in zip(rows, lines, strict=True):
+        out.print(line, no_wrap=True, overflow="ellipsis")
         message = clean_line(str(row["message"]), MESSAGE_MAX)
         if message:
             out.print(Padding(Text(message), (0, 0, 0, MESSAGE_INDENT), expand=False))
@@ -95,14 +94,3 @@ def _cells(row: dict[str, object]) -> tuple[str, ...]:
         str(row.get("attempt") or ""),
         " ".join(shown[:METRICS_SHOWN]),
     )
-
-
-def _line(cells: tuple[str, ...], widths: list[int], style: str) -> Text:
-    """The style is the status cell's; of the header, every cell's."""
-    line = Text()
-    for name, cell, width in zip(COLUMNS, cells, widths, strict=True):
-        is_styled = name == "status" or cells is COLUMNS
-        line.append(cell, style=style if is_styled else "")
-        line.append(" " * (width - cell_len(cell) + 2))
-    line.rstrip()
-    return line

@@ -5,12 +5,15 @@ Text that came from cells, jobs or hosts is shown through `rich.text.Text` or `e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from sheetd.config import CONFIG_NAME, CONFIG_VARIABLE, Settings, default_config_path, load_settings
 from sheetd.core.colours import ROW_COLOURS
@@ -38,6 +41,21 @@ def complain(text: str) -> None:
 def settings_of(config: Path | None, *, needs_hosts: bool = True) -> Settings:
     """The settings that a verb works with. Raises ConfigError, also for a file without hosts if it `needs_hosts`."""
     return load_settings(config if config is not None else default_config_path(), needs_hosts=needs_hosts)
+
+
+def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str]) -> list[Text]:
+    """The header and a line for each row, as wide as the widest cell. A row's style is that of its cell `status`."""
+    lines = [columns, *rows]
+    widths = [max(cell_len(line[index]) for line in lines) for index in range(len(columns))]
+    shown = []
+    for line, style in zip(lines, ["bold", *styles], strict=True):
+        text = Text()
+        for name, cell, width in zip(columns, line, widths, strict=True):
+            text.append(cell, style=style if name == "status" or line is columns else "")
+            text.append(" " * (width - cell_len(cell) + 2))
+        text.rstrip()
+        shown.append(text)
+    return shown
 
 
 def status_style(word: str) -> str:

@@ -51,22 +51,22 @@ def with_value(history: bytes, value: float) -> bytes:
 
     What is kept depends on the values alone, not on how they came in.
     """
-    count, means = _unpacked(history)
+    count, means = _HEAD.unpack_from(history)[0] if history else 0, history[_HEAD.size :]
     stride = _stride(count)
     if count == stride * POINTS_MAX:
-        means = [left / 2 + right / 2 for left, right in zip(means[::2], means[1::2], strict=True)]
+        pairs = zip(*[iter(_unpacked(history))] * 2, strict=True)
+        means = b"".join(_VALUE.pack(left / 2 + right / 2) for left, right in pairs)
         stride *= 2
     part = count % stride + 1
-    if part == 1:
-        means.append(value)
-    else:
-        means[-1] += value / part - means[-1] / part
-    return _HEAD.pack(count + 1) + b"".join(map(_VALUE.pack, means))
+    if part > 1:
+        (mean,) = _VALUE.unpack(means[-_VALUE.size :])
+        means, value = means[: -_VALUE.size], mean + (value / part - mean / part)
+    return _HEAD.pack(count + 1) + means + _VALUE.pack(value)
 
 
 def curve_of(history: bytes) -> Curve | None:
     """What to draw; None before there are two points."""
-    _, means = _unpacked(history)
+    means = _unpacked(history)
     if len(means) < 2:
         return None
     low, high = min(means), max(means)
@@ -83,7 +83,5 @@ def _stride(count: int) -> int:
     return stride
 
 
-def _unpacked(history: bytes) -> tuple[int, list[float]]:
-    if not history:
-        return 0, []
-    return _HEAD.unpack_from(history)[0], [value for (value,) in _VALUE.iter_unpack(history[_HEAD.size :])]
+def _unpacked(history: bytes) -> list[float]:
+    return [value for (value,) in _VALUE.iter_unpack(history[_HEAD.size :])]

@@ -5,15 +5,13 @@ A read that fails, or that is older than one before it, removes nothing that was
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from sheetd.core import effect as fx
 from sheetd.core import observation as obs
 from sheetd.core.binding import bind, misplaced, print_of
-from sheetd.core.grid import Cell, Grid, SheetWrite
+from sheetd.core.grid import Grid, SheetWrite
 from sheetd.core.model import ExperimentId
 from sheetd.core.ownership import is_newest, is_old, is_own, is_owner, judge_claim
-from sheetd.core.rows import Layout, SheetView, view_grid, without
+from sheetd.core.rows import SheetView, view_grid, without
 from sheetd.core.validation import layout_by
 from sheetd.core.world import World
 
@@ -60,7 +58,7 @@ def _understand(world: World, grid: Grid, before: SheetView | None, now_s: float
     if before is not None and before.grid.rows and before.grid.rows[0] == header:
         layout = before.layout
     else:
-        layout = layout_of(world, header)
+        layout = layout_by(world.templates, header)
         if before is not None:
             layout = without(layout, before.layout)
         world.judged.clear()  # a verdict knows which columns there were
@@ -126,11 +124,6 @@ def _met_moved_rows(write: SheetWrite, before: SheetView, after: SheetView) -> b
 
 def _typed(view: SheetView, index: int) -> str:
     return view.rows[index - 1].fingerprint if index <= len(view.rows) else ""
-
-
-def layout_of(world: World, header: Iterable[Cell]) -> Layout:
-    """The columns of a header row, by the parameters and metrics that the templates declare."""
-    return layout_by(world.templates, header)
 
 
 def _settle_copies(world: World, view: SheetView) -> None:

@@ -34,6 +34,9 @@ def test_rows_added_from_the_terminal_and_from_python_run_and_their_ids_are_told
     assert f"{ids[0]}  succeeded  job       token=two seconds=0.1 ending=succeed" in lab.command("ls")
     for other in (("--status", "failed"), ("--template", "other")):
         assert json.loads(lab.command("ls", *other, "--json")) == []
+        assert "No row of this status or template is known" in lab.command("ls", *other)
+    with rows.connect(lab.config) as here, pytest.raises(SheetdError, match="there is no experiment nobody"):
+        here.stop("nobody")
 
 
 def test_without_a_daemon_rows_are_typed_and_that_nobody_takes_them_in_is_said(lab: Project, person: Person) -> None:
@@ -77,7 +80,7 @@ def test_a_column_that_is_inserted_in_the_very_moment_is_noticed(
         append(sheet, cells)
 
     monkeypatch.setattr(GoogleSheet, "append_rows", a_person_is_faster)
-    with rows.connect(lab.config) as here, pytest.raises(SheetdError, match="somebody changed the header while 1 rows"):
+    with rows.connect(lab.config) as here, pytest.raises(SheetdError, match="somebody changed the header while 1 row"):
         here.add(token="one", seconds=1)
 
 

@@ -30,11 +30,10 @@ from sheetd.core.observation import (
     Observation,
     Seen,
 )
-from sheetd.core.readings import layout_of
 from sheetd.core.rows import Row, view_grid
 from sheetd.core.state import State
 from sheetd.core.template import Param, ParamType, Template
-from sheetd.core.validation import Accepted, judge
+from sheetd.core.validation import Accepted, judge, layout_by
 from sheetd.core.world import HostView, Limits, World
 from sheetd.daemon import Daemon
 from sheetd.effects import Ports
@@ -115,7 +114,7 @@ def fill(sheet: GoogleSheet, crowd: Crowd) -> list[Row]:
         ]
         sheet.write(SheetWrite(tab_id=grid.tab_id, updates=tuple(updates)))
     grid = sheet.read()
-    return list(view_grid(grid, layout_of(make_world(crowd), grid.rows[0]), None, 0.0).rows)
+    return list(view_grid(grid, layout_by(make_world(crowd).templates, grid.rows[0]), None, 0.0).rows)
 
 
 def make_world(crowd: Crowd) -> World:
@@ -127,7 +126,7 @@ def make_world(crowd: Crowd) -> World:
 
 def write_history(journal: SqliteJournal, crowd: Crowd, rows: Sequence[Row]) -> None:
     """Everything that was recorded until the rows were as they are, and the metrics of every attempt."""
-    layout = layout_of(make_world(crowd), _header_cells())
+    layout = layout_by(make_world(crowd).templates, _header_cells())
     events: list[ev.Event] = []
     for number, (id_, row) in enumerate(zip(crowd.ids(), rows, strict=True)):
         verdict = judge(row, layout, {TRAIN.name: TRAIN})

@@ -10,7 +10,7 @@ import pytest
 HEAVY = {"paramiko", "gspread", "uvicorn", "sheetd.daemon"}
 
 
-@pytest.mark.parametrize("verb", ["status", "stop", "hosts", "explain", "export"])
+@pytest.mark.parametrize("verb", ["status", "ls", "stop", "hosts", "explain", "export"])
 def test_a_verb_that_only_reads_or_asks_loads_no_daemon(verb: str) -> None:
     script = f"""
 import sys
