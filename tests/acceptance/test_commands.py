@@ -223,7 +223,7 @@ def test_logs_follow_a_job_on_a_remote_host_until_it_ends(tmp_path: Path, addres
                 said, _ = follower.communicate(timeout=30)
             assert said == "the end of far \n"
             assert follower.returncode == 0
-            assert statuses(person)["far"] == "succeeded"
+            wait_for(lambda: statuses(person)["far"] == "succeeded", "the row says so too", within_s=30)
         finally:
             lab.stop_everything()
             lab.close()
