@@ -295,7 +295,8 @@ def _absences(world: World, view: SheetView, now: Now) -> Iterator[ev.Event]:
             continue
         if experiment.missing_since_s is None:
             yield ev.RowVanished(experiment=id_)
-        elif now.s - experiment.missing_since_s >= limits.deleted_row_grace_s:
+        # By reads, not by the clock: while the sheet cannot be read, nobody can bring the row back before our eyes.
+        elif reads >= 2 * reads_needed and view.read_at_s - experiment.missing_since_s >= limits.deleted_row_grace_s:
             yield from stop(experiment, "its row was deleted", Afterwards.END)
     for id_ in world.state.open:
         experiment = world.state.experiments[id_]

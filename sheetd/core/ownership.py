@@ -12,7 +12,8 @@ succeeds; every write of ours carries it, with a stamp that grows. From that fol
   any more: somebody brought back an older version of the spreadsheet.
 
 Weak: whether a version restore on Google brings back the claim too is not known; if it does not, a restored action word
-looks like one that a person chose again.
+looks like one that a person chose again. And what a restored backup lacks is begun again where nothing is left that
+knows of it: the sheet had not been written since, and the host that it runs on does not answer.
 """
 
 from __future__ import annotations
@@ -168,7 +169,11 @@ def decide_ownership(world: World, now: Now, chance: Chance) -> Iterator[ev.Even
     if claim is not None and not (world.has_owned or is_owner(world) or _was_ours(world, claim)):
         yield from _begin(world, claim)
         return
-    if world.state.takeover is None or not is_owner(world):
+    if not is_owner(world):
+        return
+    if world.state.takeover is None:
+        if world.must_doubt:
+            yield _from_ourselves(world)
         return
     adoptable = _adoptable(world)
     if adoptable:
@@ -187,6 +192,17 @@ def _begin(world: World, claim: Claim) -> Iterator[ev.Event]:
         former_owner=claim.owner,
         former_epoch=claim.epoch,
         former_where=claim.where,
+    )
+
+
+def _from_ourselves(world: World) -> ev.TakeoverBegun:
+    """Our own journal knew more once. What it knew is asked of all hosts, as if it had been another daemon's."""
+    attempt, host = next(reversed(world.unrecorded.items()))
+    return ev.TakeoverBegun(
+        epoch=world.state.epoch + 1,
+        former_owner=world.identity.owner,
+        former_epoch=world.state.epoch,
+        former_where=f"a later state of its own folder ({host} keeps {attempt}, which is not in the journal)",
     )
 
 

@@ -77,6 +77,8 @@ def record(world: World, event: ev.Event, now: Now) -> None:
         case ev.AttemptAdopted(attempt=attempt, host=host):
             _forget_row(world, experiment_of(attempt))
             adopt(world, attempt, host, now.s)
+        case ev.TakeoverBegun():
+            world.must_doubt = False
         case ev.TakeoverEnded():
             forget_strangers(world)
         case ev.RowEdited(experiment=id_):

@@ -20,6 +20,7 @@ from sheetd.core.observation import AttemptSeen, Seen
 from sheetd.core.plan import Now
 from sheetd.core.reachability import why_down
 from sheetd.core.rows import ColumnKind, Row, SheetView
+from sheetd.core.settlement import is_testimony
 from sheetd.core.text import cell_text
 from sheetd.core.validation import Refused
 from sheetd.core.world import Rest, World
@@ -111,7 +112,7 @@ def _is_still(world: World, view: SheetView, row: Row, binding: Binding, rest: R
 def _row_updates(world: World, view: SheetView, row: Row, binding: Binding, now: Now) -> Iterator[CellUpdate]:
     id_ = _id_for(view, row, binding)
     wanted: Mapping[str, Shown] = {}
-    if world.state.takeover is not None and (id_ != row.id or not world.state.knows(row.id)):
+    if world.state.takeover is not None and (id_ != row.id or is_testimony(world, view, row)):
         return  # it may be of the former owner: what stands in it is all that is known of it
     if id_ is not None and world.state.knows(id_):
         wanted = row_cells(world, view, row, id_, now)

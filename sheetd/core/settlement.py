@@ -20,6 +20,14 @@ ENDED_WORDS = frozenset({"stopped", "failed", "succeeded"})
 BEGUN_WORDS = frozenset({"launching", "running", "restarting", "unreachable", "stopping"})
 
 
+def is_testimony(world: World, view: SheetView, row: Row) -> bool:
+    """Whether a row may tell of something that our journal does not know, while what hosts keep is not known either."""
+    experiment = world.state.experiments.get(ExperimentId(row.id))
+    if experiment is not None and experiment.phase is not Phase.WAITING:
+        return False
+    return not world.state.knows(row.id) or _says(view, row) in ENDED_WORDS | BEGUN_WORDS
+
+
 def settled(world: World, view: SheetView) -> Iterator[ev.Event]:
     """What stands in the sheet that the former owner may have dealt with: not done again, and said so."""
     for row in view.acting:

@@ -1,6 +1,8 @@
 """What hosts keep that our journal may not know, while the tab is being taken from another daemon.
 
-Only remembers what hosts say; what becomes of it is decided in `ownership`.
+Only remembers what hosts say; what becomes of it is decided in `ownership`. A host may also be the first to show that
+there is something to take over: it keeps an attempt of an experiment that we know, and we know of no such attempt. Then
+our folder was brought back from a backup, and the sheet had not been told yet what the backup lacks.
 """
 
 from __future__ import annotations
@@ -22,9 +24,21 @@ def is_stranger(world: World, attempt: AttemptId) -> bool:
     return number == newest.number and newest.proof is None
 
 
+def is_unrecorded(world: World, attempt: AttemptId) -> bool:
+    """Whether a later state of our journal must have begun it: the experiment is ours, and its attempts are fewer."""
+    id_ = experiment_of(attempt)
+    experiment = world.state.experiments.get(id_)
+    begun = 0 if experiment is None or experiment.attempt is None else experiment.attempt.number
+    return world.state.knows(id_) and int(attempt.rpartition(".")[2]) > begun
+
+
 def note_strangers(world: World, host: HostView, attempts: Mapping[AttemptId, AttemptSeen]) -> None:
     """All that the host keeps, as it says now. What it has described before stands."""
     former, host.strangers = host.strangers, {}
+    for attempt in attempts:
+        if attempt not in world.unrecorded and is_unrecorded(world, attempt):
+            world.unrecorded[attempt] = host.name
+            world.must_doubt = world.state.takeover is None
     if world.state.takeover is not None:
         for attempt, seen in attempts.items():
             if is_stranger(world, attempt):

@@ -145,6 +145,9 @@ class World:
     #: The newest claim that was seen, as (epoch, stamp), and how many answers in a row were older.
     stamp_seen: tuple[int, int] = (0, 0)
     old_answers: int = 0
+    #: Attempts that hosts keep and that our journal should know, and whether one of them was not acted on yet.
+    unrecorded: dict[AttemptId, HostName] = field(default_factory=dict)
+    must_doubt: bool = False
     #: Somebody brought back an older version of the spreadsheet.
     went_back: bool = False
     sheet: SheetView | None = None

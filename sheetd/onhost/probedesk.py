@@ -63,12 +63,14 @@ def start_probe(system: System, root: str, idle_memory_mb: int) -> Optional[int]
         Prober(system, root, lock, idle_memory_mb).probe()
         os.close(lock)  # before the pipe: whoever hears of our end finds the lock free
 
+    last_words = os.path.join(root, "probe", "prober.err")
+
     def leave_behind() -> None:
         os.setsid()
-        system.fork("prober", lambda: with_last_words(os.path.join(root, "probe", "prober.err"), probe))
+        system.fork("prober", lambda: with_last_words(last_words, probe))
 
     try:
-        launcher = system.fork("launcher", leave_behind)
+        launcher = system.fork("launcher", lambda: with_last_words(last_words, leave_behind))
     except OSError:
         for handle in (done, done_in, lock):
             os.close(handle)

@@ -519,6 +519,20 @@ def test_after_that_it_is_stopped():
     assert (experiment.phase, experiment.stop_reason) == (Phase.ENDED, "its row was deleted")
 
 
+def test_a_row_is_not_called_deleted_before_a_read_that_was_made_when_its_time_was_over():
+    """Seed 29442 of the simulator: two reads were cut short, and the answer to the next was on its way for long."""
+    story, line = running()
+    story.table.delete(line)
+    story.wait(10)
+    story.table.insert(0, line)
+    story.now_s += 700
+    story.turn()
+    assert story.told(ev.StopIntended) == []
+    story.wait(10)
+    assert line["status"] == "running"
+    assert story.experiment(line).missing_since_s is None
+
+
 def test_a_deleted_row_that_waits_is_not_launched():
     story, first = running()
     waiting = story.table.type(template="train", lr=0.2)

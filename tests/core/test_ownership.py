@@ -157,6 +157,75 @@ def test_a_journal_that_is_shorter_than_the_sheet_has_seen_it_is_a_restored_one(
     assert len(story.attempts_started()) == 1
 
 
+def told_claim(story: Story, events: int) -> None:
+    """The sheet was not written since: it has seen no more of the journal than this."""
+    assert story.table.claim is not None
+    story.table.claim = story.table.claim._replace(events=events)
+    story.table.changed()
+
+
+def test_a_host_that_keeps_more_than_the_journal_knows_shows_that_a_backup_was_restored():
+    """Seeds 23846 and 26035 of the simulator: the sheet could not be written before the journal was lost."""
+    story = Story(hosts={"alpha": 1, "beta": 1})
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    (attempt,) = story.attempts_started()
+    backup = story.journal[:3]
+    assert [type(event) for event, _ in backup] == [ev.DaemonStarted, ev.IdAssigned, ev.RowAccepted]
+    story.exits(attempt)
+    story.journal[:] = backup
+    told_claim(story, events=len(backup))
+    story.table.type(line, status="waiting", host=None, attempt=None)
+    story.restart_daemon()
+    story.wait(30)
+    assert story.attempts_started() == [attempt]
+    assert line["status"] == "succeeded"
+    (begun,) = story.told(ev.TakeoverBegun)
+    assert begun.former_where == f"a later state of its own folder (alpha keeps {attempt}, which is not in the journal)"
+    assert len(story.told(ev.TakeoverEnded)) == 1
+
+
+def test_a_host_that_cannot_say_what_it_keeps_is_doubted_once_in_the_life_of_a_daemon():
+    story = Story(hosts={"alpha": 1})
+    story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    waiting = story.table.type(template="train", lr=0.2)
+    story.wait(12)
+    assert waiting["status"] == "waiting"
+    story.hosts[HostName("alpha")].attempts[AttemptId(f"{waiting['id']}.1")] = AttemptSeen(state=Seen.REBOOTED)
+    story.restart_daemon()
+    story.wait(30)
+    assert len(story.told(ev.TakeoverEnded)) == 1
+    for _ in range(3):
+        story.cut_off("alpha")
+        story.wait(5)
+        story.back("alpha")
+        story.wait(5)
+    assert len(story.told(ev.TakeoverBegun)) == 1
+
+
+def test_a_row_that_tells_of_an_end_is_left_as_it_is_until_every_host_has_told():
+    """Seed 27701 of the simulator: the backup knew its id only, and `waiting` was written over `succeeded`."""
+    story = Story(hosts={"alpha": 1, "beta": 1})
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    (attempt,) = story.attempts_started()
+    story.exits(attempt)
+    story.wait(10)
+    assert line["status"] == "succeeded"
+    story.journal[:] = story.journal[:2]
+    story.hosts[HostName("alpha")].attempts.clear()
+    story.hosts[HostName("beta")].is_reachable = False
+    before = dict(line.cells)
+    story.restart_daemon()
+    story.wait(30)
+    assert line.cells == before
+    story.back("beta")
+    story.wait(30)
+    assert story.attempts_started() == [attempt]
+    assert "ended before as" in str(line["message"])
+
+
 def test_nothing_is_begun_before_every_host_has_answered():
     story, _ = taking_over(hosts={"alpha": 2, "beta": 2})
     story.hosts[HostName("beta")].is_reachable = False

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from sheetd.onhost import release
+from sheetd.onhost import probedesk, release
 from sheetd.onhost.release import ANEW_S, PATIENCE_S, Release
+from sheetd.onhost.system import System
 
 SAMPLE = {"at": 1.0, "began": 0.5, "devices": [], "notes": []}
 
@@ -50,3 +54,23 @@ def test_a_probe_that_dies_at_once_is_not_begun_anew_at_once(tmp_path: Path, mon
     Release(machine, attempt, spec).settle(set(), lambda *_: None, wait)  # type: ignore[arg-type]
     assert machine.now - 100.0 == pytest.approx(PATIENCE_S, abs=0.2)
     assert 1 < len(begun) <= PATIENCE_S / ANEW_S + 1
+
+
+def test_a_launcher_that_cannot_fork_leaves_last_words_and_lets_go(tmp_path: Path) -> None:
+    """Seed 35669 of the simulator: a user without processes left; what went wrong was told to nobody."""
+    (tmp_path / "probe").mkdir()
+
+    class Crowded(System):
+        def fork(self, role: str, life: Callable[[], Any], group: Callable[[], int] | None = None) -> int:
+            if role == "prober":
+                raise BlockingIOError(errno.EAGAIN, "fork")
+            return super().fork(role, life, group)
+
+    done = probedesk.start_probe(Crowded(), str(tmp_path), 300)
+    assert done is not None
+    assert os.read(done, 1) == b"", "it says at once that it is over"
+    os.close(done)
+    assert "BlockingIOError" in (tmp_path / "probe" / "prober.err").read_text()
+    lock = probedesk.lock_probe(str(tmp_path))
+    assert lock is not None
+    os.close(lock)

@@ -63,6 +63,8 @@ class Books:
     stops: dict[str, ev.StopIntended] = field(default_factory=dict)
     #: The words that were obeyed and have not left their cells since.
     obeyed: dict[ExperimentId, str] = field(default_factory=dict)
+    #: It was brought back from a backup, and the sheet had been told of nothing that the backup lacks.
+    is_unwitnessed: bool = False
 
 
 @dataclass
@@ -88,6 +90,8 @@ class Checker:
         self.stops: set[str] = set()
         #: Those of which a shim ended before its job was one: of such a run there is no end to tell.
         self.unexecuted: set[str] = set()
+        #: Begun by a journal whose end nobody but an unreachable host knew of, when a backup of it intended them again.
+        self.unwitnessed: set[ExperimentId] = set()
         #: What the nemesis killed of an attempt, by role, or "machine" where it switched its host off.
         self.harmed: defaultdict[str, set[str]] = defaultdict(set)
         self.turns = 0
@@ -204,6 +208,8 @@ class Checker:
         attempt = event.attempt
         if attempt in books.intents:
             self.blame("I5", f"{attempt} was intended twice")
+        if books.is_unwitnessed:
+            self._excuse(service, books, experiment_of(attempt))
         self.simulation.cards.given(event, books.intents, books.ended)
         books.intents[attempt] = event
         self.intents[attempt].append(event)
@@ -219,6 +225,14 @@ class Checker:
                     self.blame("I4", f"{attempt} gets a slot of {other}, which has not ended")
                 # For another machine under the name: the one that is back now refuses its ticket.
                 self._nothing_lives(other, f"I4: its slot was given to {attempt}", event.machine)
+
+    def _excuse(self, service: Service, books: Books, id_: ExperimentId) -> None:
+        """What the lost end of a journal began on a host that has not answered since: nothing is left that knows."""
+        seen = self._machines_seen(service)
+        for attempt, runs in self.executions.items():
+            is_lost = experiment_of(AttemptId(attempt)) == id_ and attempt not in books.intents
+            if is_lost and not {f"{run.host} {run.life}" for run in runs} & seen:
+                self.unwitnessed.add(id_)
 
     def _one_name_only(self, service: Service, event: ev.LaunchIntended) -> None:
         """H19: once both names of a machine have answered in one life of it, only the first gets anything."""
@@ -253,6 +267,8 @@ class Checker:
 
     def _nothing_known_lives(self, service: Service, attempt: str, when: str) -> None:
         """As above; what a person gave up may live where this daemon has not seen that its machine is back."""
+        if experiment_of(AttemptId(attempt)) in self.unwitnessed:
+            return
         if self.ends.get(attempt) != GIVEN_UP:
             self._nothing_lives(attempt, when)
             return
@@ -336,7 +352,8 @@ class Checker:
             return books
         books = self.books[service.lineage] = Books()
         if service.daemon is not None:
-            state = service.daemon.world.state
+            state, claim = service.daemon.world.state, self.simulation.tab.claim
+            books.is_unwitnessed = claim is not None and claim.events <= state.folded_until(claim.epoch)
             books.obeyed.update((id_, word) for id_, word in state.consumed.items() if id_ not in state.unobeyed)
         known = {} if service.daemon is None else service.daemon.world.state.experiments
         for id_, experiment in known.items():
@@ -388,7 +405,7 @@ class Checker:
         for one in self.working():
             is_of_it = one is not process and experiment_of(AttemptId(one.attempt)) == id_
             # A machine that was given up may come back at any moment; what the daemon may do then, `trying` judges.
-            is_given_up = GIVEN_UP in (self.ends.get(attempt), self.ends.get(one.attempt))
+            is_given_up = GIVEN_UP in (self.ends.get(attempt), self.ends.get(one.attempt)) or id_ in self.unwitnessed
             if is_of_it and not is_given_up and not self.may_escape(one):
                 self.blame(
                     "I1",

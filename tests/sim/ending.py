@@ -100,6 +100,8 @@ class Ending:
         attempts = [attempt for attempt in self.checker.executions if self._seed_of(attempt) == order.seed]
         if any(self.checker.harmed[attempt] for attempt in attempts) or order.marks:
             return  # its host may have lost what it knew, or the row said something else
+        if any(experiment_of(AttemptId(attempt)) in self.checker.unwitnessed for attempt in attempts):
+            return
         runs = [(attempt, run) for attempt in attempts for run in self.checker.executions[attempt]]
         done = [attempt for attempt, run in runs if run.ended is not None and run.status == 0]
         asked = sum(order.asked[word] for word in ("run", "restart", "rerun"))
