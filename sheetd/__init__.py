@@ -11,6 +11,7 @@ from sheetd.onhost.job import (
     log,
     output_dir,
     params,
+    parents,
     resume_from,
     save_checkpoint,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "log",
     "output_dir",
     "params",
+    "parents",
     "resume_from",
     "save_checkpoint",
 ]

@@ -12,6 +12,7 @@ from dataclasses import replace
 from sheetd.core import events as ev
 from sheetd.core.binding import Binding, bind, nameless, original_of
 from sheetd.core.colours import ACTIONS
+from sheetd.core.dependencies import Parents, parents_of
 from sheetd.core.effect import PinCode
 from sheetd.core.model import Afterwards, Experiment, ExperimentId, Phase
 from sheetd.core.ownership import may_begin
@@ -119,8 +120,14 @@ def held_back(world: World, id_: ExperimentId, row: Row) -> str:
     return ""
 
 
+def parents(world: World, view: SheetView, row: Row, verdict: Accepted) -> Parents:
+    """Whom a valid row waits for, by what the other rows say at the moment."""
+    return parents_of(world, view, row, verdict.after) if verdict.after else Parents()
+
+
 def _candidates(world: World, view: SheetView) -> Iterator[tuple[ExperimentId, Row, Accepted]]:
     """Rows that may be accepted now, whatever their code."""
+    fresh: dict[ExperimentId, tuple[ExperimentId, ...]] = {}
     for id_ in world.state.drafts:
         row = view.by_id.get(id_)
         if row is None or id_ not in world.confirmed or id_ in world.misplaced or row.is_blank:
@@ -129,12 +136,29 @@ def _candidates(world: World, view: SheetView) -> Iterator[tuple[ExperimentId, R
             continue
         verdict = judgement(world, view, id_, row)
         if isinstance(verdict, Accepted) and not held_back(world, id_, row):
-            yield id_, row, verdict
+            whole = _with_parents(world, view, row, verdict, fresh)
+            if whole is not None:
+                yield id_, row, whole
     for experiment, row in _asking(world, view):
         if row.action == "rerun" and experiment.phase is Phase.ENDED:
             rerun = _rerun_verdict(world, view, row)
             if isinstance(rerun, Accepted):
-                yield experiment.id, row, rerun
+                whole = _with_parents(world, view, row, rerun, fresh)
+                if whole is not None:
+                    yield experiment.id, row, whole
+
+
+def _with_parents(
+    world: World, view: SheetView, row: Row, verdict: Accepted, fresh: dict[ExperimentId, tuple[ExperimentId, ...]]
+) -> Accepted | None:
+    """What the row asks for, once it is known for whom it waits. A circle may close within one turn: hence `fresh`."""
+    if not verdict.after:
+        return verdict
+    found = parents_of(world, view, row, verdict.after, fresh)
+    if found.problem:
+        return None
+    fresh[ExperimentId(row.id)] = found.ids
+    return replace(verdict, spec=replace(verdict.spec, after=found.ids))
 
 
 def _asking(world: World, view: SheetView) -> Iterator[tuple[Experiment, Row]]:

@@ -128,6 +128,8 @@ class Spec:
     restarts: Restarts = field(default_factory=Restarts)
     relaunches: int = 10
     metrics: tuple[MetricRule, ...] = ()
+    #: It begins when these have succeeded, and where what they wrote lies.
+    after: tuple[ExperimentId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,8 @@ class Rules:
     overdue: frozenset[ExperimentId] = frozenset()
     #: How many slots of each project are in use already.
     running: Mapping[str, int] = field(default_factory=dict)
+    #: Where those that run after others find what these wrote.
+    places: Mapping[ExperimentId, frozenset[HostName]] = field(default_factory=dict)
 
 
 def place(waiting: Iterable[Experiment], rooms: Iterable[Room], rules: Rules | None = None) -> Placement:
@@ -85,7 +87,7 @@ class _Placing:
 
     def place(self, waiting: Iterable[Experiment]) -> Placement:
         for experiment in in_turn(waiting, self.rules.running, self.placed):
-            need = Need.of(experiment.spec)
+            need = Need.of(experiment.spec, self.rules.places.get(experiment.id, frozenset()))
             if need not in self.full:
                 chosen = self._choose(experiment, need)
                 if chosen is not None:
@@ -192,6 +194,9 @@ def why_not(
 
 
 def _host_why(need: Need, room: Room, kept: frozenset[SlotName] | set[SlotName], *, is_name: bool) -> HostWhy:
+    if not room.is_among(need.places):
+        words = "is not where the rows ended that it runs after"
+        return HostWhy(host=room.name, block=Block.ELSEWHERE, words=words, is_plain=room.is_plain)
     if not (room.is_called(need.where) if is_name else not room.is_known or room.allows(need.where)):
         words = f'is not what where asks for ("{need.where[:60]}")'
         return HostWhy(host=room.name, block=Block.ELSEWHERE, words=words, is_plain=room.is_plain)

@@ -13,7 +13,7 @@ from sheetd.core.binding import Binding, bind
 from sheetd.core.colours import ACTIONS
 from sheetd.core.curve import Curve, curve_of
 from sheetd.core.grid import Cell, CellUpdate, Replacement, SheetWrite, Shown
-from sheetd.core.intake import held_back, judgement
+from sheetd.core.intake import held_back, judgement, parents
 from sheetd.core.metrics import MetricSummary, progress
 from sheetd.core.model import Attempt, Experiment, ExperimentId, Phase, Reason
 from sheetd.core.observation import AttemptSeen, Seen
@@ -195,7 +195,7 @@ def draft_words(world: World, view: SheetView, row: Row, id_: ExperimentId) -> t
         return "invalid", "; ".join(verdict.problems)
     if id_ in world.remarks:
         return "invalid", world.remarks[id_]
-    held = held_back(world, id_, row)
+    held = held_back(world, id_, row) or parents(world, view, row, verdict).problem
     return ("draft", held) if held else ("waiting", "read; starts as soon as it stays unchanged")
 
 
@@ -234,6 +234,15 @@ def _halt(world: World, experiment: Experiment) -> str:
     return f"sheetd has stopped acting on hosts ({world.halted[:200]}): restart it, and report this if it comes back"
 
 
+def _why_no_rerun(world: World, experiment: Experiment, row: Row) -> str:
+    if experiment.id not in world.judged or world.sheet is None:
+        return ""
+    _, verdict = world.judged[experiment.id]
+    if isinstance(verdict, Refused):
+        return "; ".join(verdict.problems)
+    return parents(world, world.sheet, row, verdict).problem
+
+
 def _notice(world: World, experiment: Experiment, row: Row | None) -> str:
     if experiment.missing_since_s is not None and experiment.phase is not Phase.ENDED:
         grace_min = world.limits.deleted_row_grace_s / 60
@@ -251,10 +260,8 @@ def _notice(world: World, experiment: Experiment, row: Row | None) -> str:
         return f"{row.action} was there before and was not done again: empty the action cell before choosing it"
     if is_over and world.state.consumed.get(experiment.id) == row.action:
         return f"{row.action} was obeyed: empty the action cell before choosing it again"
-    if row.action == "rerun" and experiment.id in world.judged:
-        _, verdict = world.judged[experiment.id]
-        if isinstance(verdict, Refused):
-            return f"cannot rerun: {'; '.join(verdict.problems)}"
+    if row.action == "rerun" and (why_not := _why_no_rerun(world, experiment, row)):
+        return f"cannot rerun: {why_not}"
     if row.fingerprint != world.state.fingerprints.get(experiment.id):
         return "edited after it was accepted: it runs the old values, choose rerun for the new ones"
     return ""

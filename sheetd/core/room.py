@@ -104,9 +104,15 @@ class Room:
 
     def suiting(self, need: Need) -> list[Unit]:
         """Everything on it that `where` and the memory that is asked for permit, whoever has it."""
+        if not self.is_among(need.places):
+            return []
         if not need.where or self.is_called(need.where):
             return [unit for unit in self.units if unit.suits(need)]
         return [unit for unit in self.units if _is_model(unit, need.where) and unit.suits(need)]
+
+    def is_among(self, places: frozenset[HostName]) -> bool:
+        """Whether it is one of these hosts, under any of its names. Nobody asks for a place by naming none."""
+        return not places or not places.isdisjoint((self.name, *self.second_names))
 
     def is_called(self, where: str) -> bool:
         """Whether this is a name of the host, or one of its labels."""

@@ -181,6 +181,8 @@ class SheetView:
     is_proven: bool = False
     #: The rows without an id of their own, and up to which event that was found (`binding`).
     nameless: tuple[int, list[Row]] | None = None
+    #: The rows by their names, once somebody asked (`dependencies`).
+    names: dict[str, list[Row]] | None = None
 
     def unchanged_for_s(self, row: Row) -> float:
         """For how long two or more reads have agreed on what is typed in the row. Zero on its first sight."""

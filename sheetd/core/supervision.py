@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sheetd.core import events as ev
+from sheetd.core.dependencies import places_for, what_it_waits_for
 from sheetd.core.effect import Describe, Effect, Launch, Stop, TakeOver, Watch
 from sheetd.core.intake import stop
 from sheetd.core.model import (
@@ -192,6 +193,8 @@ def decide_launches(world: World, now: Now, chance: Chance) -> Iterator[ev.Event
             later[id_] = "its row is gone from the sheet; it is not launched"
         elif id_ in held_back:
             later[id_] = held_back[id_]
+        elif unmet := what_it_waits_for(world, experiment):
+            later[id_] = unmet
         elif experiment.not_before_s > now.s:
             later[id_] = ""
         else:
@@ -214,6 +217,7 @@ def _rules(world: World, ready: list[Experiment], now: Now) -> Rules:
         spec = world.state.experiments[id_].spec
         running[spec.project] += spec.slots
     return Rules(
+        places={one.id: places_for(world, one) for one in ready if one.spec.after},
         strategy=world.limits.strategy,
         running=running,
         overdue=frozenset(

@@ -21,8 +21,10 @@ NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?", re.A
 #: The whole numbers up to here are exact in a cell.
 INTEGER_MAX = 2**53
 WHERE_MAX = 200
+#: A row waits for at most so many others, and none has a longer name.
+AFTER_MAX, NAME_MAX = 50, 200
 #: Headers that belong to sheetd and do nothing yet: a row that fills them in must not run as if it had not.
-UNUSED_CONTROLS = ("after", "repeat")
+UNUSED_CONTROLS = ("repeat",)
 DECIMAL_COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+", re.ASCII)
 #: A number that a sheet shows as a date or a time: 46024 may look like 2026-01-02, 2.1.2026, 1/2/2026 or 2 Jan 2026.
 _MOMENT = re.compile(
@@ -38,10 +40,14 @@ _MOMENT = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """The row is valid. The code of the spec is still to be pinned: `code` names the folder."""
+    """The row is valid. The code of the spec is still to be pinned: `code` names the folder.
+
+    `after` is what the row calls those it waits for; who that is, only the other rows tell (`dependencies`).
+    """
 
     spec: Spec
     code: str | None
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +91,7 @@ def judge(row: Row, layout: Layout, templates: Mapping[str, Template]) -> Accept
     slots, priority = values.pop("gpus", template.slots), values.pop("priority", 0.0)
     try:
         where = _where(row.cell(layout.position("where"))) or template.where
+        after = _after(row.cell(layout.position("after")))
         _refuse_unused(row, layout)
     except _BadCell as bad:
         problems.append(str(bad))
@@ -110,7 +117,7 @@ def judge(row: Row, layout: Layout, templates: Mapping[str, Template]) -> Accept
         relaunches=template.relaunches,
         metrics=template.metrics,
     )
-    return Accepted(spec=spec, code=template.code)
+    return Accepted(spec=spec, code=template.code, after=after)
 
 
 def _template(row: Row, layout: Layout, templates: Mapping[str, Template]) -> Template:
@@ -226,6 +233,17 @@ def _where(cell: Cell) -> str:
     if len(text) > WHERE_MAX or not _is_encodable(text):
         raise _BadCell(f"where is {_quoted(text)}: type the name or a label of a host, or leave it empty")
     return text
+
+
+def _after(cell: Cell) -> tuple[str, ...]:
+    if cell.error is not None:
+        raise _BadCell(f"after shows {cell.shown or cell.error}: type ids or names of rows, or previous")
+    named = tuple(word.strip() for word in re.split(r"[,;\n]", cell.shown) if word.strip())
+    if len(named) > AFTER_MAX or any(len(word) > NAME_MAX for word in named):
+        raise _BadCell(f"after names more than {AFTER_MAX} rows, or something too long: type ids or names, or previous")
+    if not _is_encodable(cell.shown):
+        raise _BadCell(f"after is {_quoted(cell.shown)}: type ids or names of rows, or previous")
+    return named
 
 
 def _refuse_unused(row: Row, layout: Layout) -> None:

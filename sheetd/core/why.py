@@ -57,10 +57,12 @@ class Need(NamedTuple):
     where: str = ""
     memory_gb: float = 0.0
     share: int = 1
+    #: One of these hosts, if any is named.
+    places: frozenset[HostName] = frozenset()
 
     @staticmethod
-    def of(spec: Spec) -> Need:
-        return Need(spec.slots, spec.where.strip(), spec.memory_gb, spec.share)
+    def of(spec: Spec, places: frozenset[HostName] = frozenset()) -> Need:
+        return Need(spec.slots, spec.where.strip(), spec.memory_gb, spec.share, places)
 
     @property
     def words(self) -> str:
@@ -138,6 +140,7 @@ class Why:
         """Plain JSON, for programs and for other processes."""
         return {
             "needs": {"slots": self.need.slots, "where": self.need.where, "memory_gb": self.need.memory_gb},
+            "places": sorted(self.need.places),
             "share": self.need.share,
             "kept_for": self.kept_for,
             "hosts": [
@@ -161,7 +164,7 @@ def why_from(data: dict[str, Any]) -> Why:
     """What `as_data` gave."""
     needs = data["needs"]
     return Why(
-        need=Need(needs["slots"], needs["where"], needs["memory_gb"], data["share"]),
+        need=Need(needs["slots"], needs["where"], needs["memory_gb"], data["share"], frozenset(data.get("places", ()))),
         kept_for=data["kept_for"],
         hosts=tuple(
             HostWhy(**{**one, "block": Block(one["block"]), "taken": tuple(one["taken"].items())})
@@ -192,6 +195,9 @@ def about(count: int) -> str:
 
 
 def _nobody(need: Need) -> str:
+    if need.places:
+        also = f', and where is "{need.where[:60]}"' if need.where else ""
+        return f"what the rows it runs after wrote lies on {_some(sorted(need.places))}{also}: no such host is there"
     if not need.where:
         return "no host is configured: add one with a [[hosts]] entry"
     return f'where is "{need.where[:60]}": no host has this name, label or model'

@@ -53,7 +53,7 @@ def spec_json(
     spoken = {
         "argv": list(spec.argv),
         "resume": resume,
-        "env": {**env, **spec.env},
+        "env": {**env, **spec.env, **({"SHEETD_AFTER": " ".join(spec.after)} if spec.after else {})},
         "params": dict(spec.params),
         "code": spec.code,
         "cwd": spec.cwd,

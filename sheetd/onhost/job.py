@@ -21,7 +21,7 @@ import os
 import time
 import warnings
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, Optional, Tuple, Union
+from typing import IO, Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
 __all__ = [
     "attempt",
@@ -30,6 +30,7 @@ __all__ = [
     "log",
     "output_dir",
     "params",
+    "parents",
     "resume_from",
     "save_checkpoint",
 ]
@@ -121,6 +122,29 @@ def resume_from() -> Optional[Path]:
     own = latest_checkpoint()
     older = os.environ.get("SHEETD_RESUME_DIR")
     return own if own is not None or not older else latest_checkpoint(older)
+
+
+class Parent(NamedTuple):
+    """A row that this one runs after: its id, what it wrote into `output_dir()`, and its newest checkpoint."""
+
+    id: str
+    output: Path
+    checkpoint: Optional[Path]
+
+
+def parents() -> List[Parent]:
+    """The rows named in `after`, in that order, as far as they ended on this host; none outside sheetd.
+
+    Their folders are for reading: whoever reruns them writes there again.
+    """
+    found = []
+    for home in map(Path, filter(None, os.environ.get("SHEETD_AFTER_DIRS", "").split(os.pathsep))):
+        if home.is_dir():
+            newest = [latest_checkpoint(folder) for folder in home.glob("checkpoints/a*")]
+            there = [one for one in newest if one is not None]
+            last = max(there, key=lambda one: one.stat().st_mtime_ns) if there else None
+            found.append(Parent(home.name, home / "out", last))
+    return found
 
 
 def save_checkpoint(

@@ -149,6 +149,10 @@ def environment(login: Dict[bytes, bytes], spec: Json, secrets: Json, place: Jso
     given.update(place["binding"])
     if place["resume"]:
         given["SHEETD_RESUME_DIR"] = place["resume"]
+    if "SHEETD_AFTER" in given:
+        experiments = os.path.dirname(os.path.dirname(place["out"]))
+        folders = [os.path.join(experiments, parent) for parent in given["SHEETD_AFTER"].split()]
+        given["SHEETD_AFTER_DIRS"] = ":".join(folders)
     env.update({as_bytes(name): as_bytes(value) for name, value in given.items()})
     return env
 

@@ -425,6 +425,7 @@ class Checker:
         if self.ends.get(attempt) == len(intents):  # a restored journal may know of none
             self.blame("I10", f"{attempt} is executed after its end was recorded")
         self._right_place(attempt, k, argv, env)
+        self._after_its_parents(attempt, host)
         self.simulation.cards.executed(attempt, intent, env)
         here = (one for one in self.working() if one.machine is process.machine and not self.may_escape(one))
         for other in {one.attempt for one in here} - {attempt}:
@@ -432,6 +433,21 @@ class Checker:
             if held is not None and set(held.slots) & set(intent.slots):
                 self.blame("I4", f"{attempt} starts on a slot that {other} uses")
         self.executions[attempt].append(Execution(host, process, k, self.engine.now, life, process.parent, intents))
+
+    def _after_its_parents(self, attempt: str, host: str) -> None:
+        """Each has done its work, and one of them here."""
+        parents = self.ledgers[experiment_of(AttemptId(attempt))].specs[-1].after
+        places = set()
+        for parent in parents:
+            runs = [
+                run for one, runs in self.executions.items() if experiment_of(AttemptId(one)) == parent for run in runs
+            ]
+            done = {run.host for run in runs if run.ended is not None and run.status == 0}
+            if not done:
+                self.blame("after", f"{attempt} runs after {parent}, which has not succeeded")
+            places |= done
+        if parents and host not in places:
+            self.blame("after", f"{attempt} runs on {host}, and what it runs after is on {sorted(places)}")
 
     def _newest_for(self, attempt: str, host: str) -> ev.LaunchIntended | ev.AttemptAdopted | None:
         """A journal that takes over may give a number again that another one gave with other slots."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sheetd.core.dependencies import is_done
 from sheetd.core.model import AttemptId, ExperimentId, Phase, experiment_of
 from sheetd.core.render import plan_write, row_cells
 from tests.sim.people import Order
@@ -35,6 +36,8 @@ class Ending:
         if down:
             return f"{down[0]} is not up: {world.hosts[down[0]].why}"
         for id_ in world.state.open:
+            if self.waits_in_vain(id_):
+                continue
             experiment = world.state.experiments[id_]
             seen = world.seen(experiment.attempt) if experiment.attempt else None
             return f"{id_} is {experiment.phase.value} (seen: {seen.state.value if seen else 'nothing'}; {world.waiting.get(id_, '')})"  # noqa: E501 - a text that is matched or sent whole
@@ -47,12 +50,24 @@ class Ending:
             return f"cells are still to be written: {write.updates[:2]} {write.replacements[:2]}"
         return simulation.hosts_tab.pending()
 
+    def waits_in_vain(self, id_: ExperimentId) -> bool:
+        """Whether it runs after something that will not succeed unless somebody asks for it."""
+        service = self.simulation.service
+        experiment = None if service.daemon is None else service.daemon.world.state.experiments.get(id_)
+        if experiment is None:
+            return True
+        if experiment.phase is Phase.ENDED:
+            return not is_done(experiment)
+        return experiment.phase is Phase.WAITING and any(map(self.waits_in_vain, experiment.spec.after))
+
     def _is_held(self, order: Order) -> bool:
-        """Whether a word that nobody knows keeps the row from being accepted."""
+        """Whether a word that nobody knows, or a row that it cannot wait for, keeps the row from being accepted."""
         action, status = self.simulation.tab.column("action"), self.simulation.tab.column("status")
         if action is None or status is None or order.seed in self.checker.by_seed:
             return False
-        return order.line.get(action).value == "jump" and order.line.get(status).value == "draft"
+        after = self.simulation.tab.column("after")
+        waits = after is not None and order.line.get(after).value
+        return bool(order.line.get(action).value == "jump" or waits) and order.line.get(status).value == "draft"
 
     def _order_pending(self, order: Order) -> str:
         column = self.simulation.tab.column("status")
@@ -136,7 +151,7 @@ class Ending:
                 self.blame("I20", f"{name} of row {order.seed} says {said!r}, and should say {wanted.get(name)!r}")
         if wanted["status"] in ("failed", "stopped") and not wanted["message"]:
             self.blame("never 7", f"row {order.seed} has {wanted['status']} and does not say why")
-        if experiment.phase is not Phase.ENDED:
+        if experiment.phase is not Phase.ENDED and not self.waits_in_vain(experiment.id):
             self.blame("I20", f"{experiment.id} has not ended")
         if wanted["status"] == "succeeded" and not any(
             run.status == 0 for run in self.checker.executions[experiment.attempts[-1].id]

@@ -142,7 +142,17 @@ class People:
             self.put(line, tag=self.chance.choice(["a b", "$(reboot)", "; rm -rf ~", "ü\u202e", "%s{lr}", "'\"`"]))
         order = self.orders[line] = Order(line, seed, is_disputed=self.simulation.is_disputed)
         self.engine.log(f"row {seed} typed")
+        self.run_after(order)
         self.think_again(order)
+
+    def run_after(self, order: Order) -> None:
+        """Some rows wait for others, of which some never succeed."""
+        chance = self.engine.stream("after")
+        column = self.tab.column("id")
+        if chance.random() < 0.2:
+            other = chance.choice(list(self.orders.values()))
+            id_ = None if column is None else other.line.get(column).value
+            self.put(order.line, after=id_ if isinstance(id_, str) and chance.random() < 0.6 else "previous")
 
     def think_again(self, order: Order) -> None:
         """Some stop what they have just typed: perhaps while its launch is still on its way."""
