@@ -82,7 +82,7 @@ class Lab:
         self._stack.close()
 
     def add(self, /, **values: Value | None) -> Added:
-        """Type one row. Names are parameters of its template, or template, where, gpus, priority, action."""
+        """Type one row. Names are parameters of its template, or template, where, gpus, priority, after, action."""
         return self.add_many([values])
 
     def add_many(

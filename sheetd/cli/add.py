@@ -25,7 +25,7 @@ SHOWN_MAX = 20
 def add(
     values: Annotated[
         list[str] | None,
-        typer.Argument(help="name=value: parameters of the template, and where, gpus, priority, action=run."),
+        typer.Argument(help="name=value: parameters of the template, and where, gpus, priority, after, action=run."),
     ] = None,
     template: Annotated[str | None, typer.Option(help="May be left out when there is only one.")] = None,
     source: Annotated[

@@ -90,7 +90,8 @@ def as_data(picture: Picture, experiment: Experiment) -> dict[str, Any]:
         "accepted": wall_text(experiment.accepted_wall_s),
         "where": spec.where,
         "priority": spec.priority,
-        "waits": None if why is None else _waits(picture, why, Need.of(spec)),
+        "after": list(spec.after),
+        "waits": None if why is None else _waits(picture, why, why.need),
         "attempts": list(_attempts(picture, experiment)),
     }
 

@@ -153,3 +153,19 @@ def test_resuming_prefers_the_attempts_own_checkpoint_to_an_older_attempts(
     assert sheetd.resume_from() == older / "step_5"
     sheetd.save_checkpoint("step_6", b"")
     assert sheetd.resume_from() == tmp_path / "a2" / "step_6"
+
+
+def test_the_rows_that_it_runs_after_are_those_that_are_on_this_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    for attempt, step in ((1, "step_1"), (2, "step_2")):
+        folder = tmp_path / "xone" / "checkpoints" / f"a{attempt}"
+        folder.mkdir(parents=True)
+        (folder / step).touch()
+        os.utime(folder / step, ns=(10 - attempt, 10 - attempt))
+    (tmp_path / "xtwo").mkdir()
+    folders = os.pathsep.join(str(tmp_path / name) for name in ("xtwo", "xgone", "xone"))
+    monkeypatch.setenv("SHEETD_AFTER_DIRS", folders)
+    two, one = sheetd.parents()
+    assert (two.id, two.output, two.checkpoint) == ("xtwo", tmp_path / "xtwo" / "out", None)
+    assert one.checkpoint == tmp_path / "xone" / "checkpoints" / "a1" / "step_1", "the newest, whoever wrote it"
+    monkeypatch.delenv("SHEETD_AFTER_DIRS")
+    assert sheetd.parents() == []

@@ -208,6 +208,12 @@ def test_a_job_inherits_little_and_learns_who_it_is():
     assert env[b"WANDB_RUN_ID"] == b"abcd1"
 
 
+def test_a_job_learns_where_the_rows_lie_that_it_runs_after():
+    env = environment({}, {"env": {"SHEETD_AFTER": "xone xtwo"}}, {}, {**PLACE, "out": "/r/x/abcd1/out"})
+    assert env[b"SHEETD_AFTER"] == b"xone xtwo"
+    assert env[b"SHEETD_AFTER_DIRS"] == b"/r/x/xone:/r/x/xtwo"
+
+
 def test_a_template_cannot_take_an_attempts_name():
     env = environment({}, {"env": {"SHEETD_ATTEMPT": "other.1", "WANDB_RUN_ID": "mine"}}, {}, PLACE)
     assert env[b"SHEETD_ATTEMPT"] == b"abcd1.2"
