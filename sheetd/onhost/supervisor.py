@@ -357,9 +357,9 @@ class Supervisor:
         stop = self.stop_wanted()
         if stop is not None and stop["at"] > end["ended"] and step.restart_at is None:
             stop = None  # it came when the end was a fact already
-        unseen = stop is None and words(end) == "unseen" and not end["error"]
+        unseen = words(end) == "unseen" and not end["error"] and not (stop or {}).get("asked")
         reason = stop["reason"] if stop is not None else None
-        if unseen:
+        if unseen and stop is None:
             reason = "nobody saw how it ended: its supervisor and its shim were killed"
             if not end["executed"]:
                 reason = "it was never executed: who should have started it was killed"

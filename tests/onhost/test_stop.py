@@ -301,6 +301,20 @@ def test_sigterm_to_the_supervisor_ends_the_job_without_a_restart_and_says_why(l
     assert "SIGTERM to its supervisor" in end["reason"]
 
 
+def test_an_end_that_nobody_saw_is_no_failure_of_the_job_when_its_supervisor_was_ended_too(link: Link, root: Path):
+    """Seed 47666 of the simulator: the job had succeeded, and was called failed."""
+    link.launch(A, ["sleep", "60"], restarts={"max": 3, "backoff_s": 0})
+    first = keeper_of(root)
+    os.kill(first, signal.SIGKILL)
+    until("another one keeps it", lambda: link.state(A)["supervised"] and keeper_of(root) != first)
+    record = json.loads((root / "a" / A / "proc.0.json").read_text())
+    os.kill(record["shim"][0], signal.SIGKILL)
+    os.kill(keeper_of(root), signal.SIGTERM)
+    end = link.until_ended(A)
+    assert end["state"] == "lost"
+    assert "SIGTERM to its supervisor" in end["reason"]
+
+
 @pytest.mark.parametrize("ticks", [1, 10**9])
 def test_a_reused_process_number_is_never_signalled(link: Link, root: Path, ticks: int):
     """The record names a living process by its number, but with another start: it is somebody else's."""
