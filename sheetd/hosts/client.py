@@ -63,12 +63,19 @@ class _Pending:
 
 
 class AgentClient:
-    """Speaks to one agent. Safe to use from several threads."""
+    """Speaks to one agent. Safe to use from several threads. `on_end` is called once, by whichever ends it."""
 
-    def __init__(self, name: str, channel: Channel, on_push: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        channel: Channel,
+        on_push: Callable[[Mapping[str, Any]], None],
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
         self._name = name
         self._channel = channel
         self._on_push = on_push
+        self._on_end = on_end
         self._nonce = new_nonce()
         self._decoder = Decoder(self._nonce)
         self._numbers = itertools.count(1)
@@ -102,6 +109,10 @@ class AgentClient:
         self._end(f"{self._name}: the connection was closed")
         if self._reader.ident is not None and self._reader is not threading.current_thread():
             self._reader.join(_JOIN_S)
+
+    def drop(self, why: str) -> None:
+        """End the connection for this reason, if nothing ended it before."""
+        self._end(why)
 
     # --- asking -------------------------------------------------------------------------------------------------
 
@@ -234,3 +245,4 @@ class AgentClient:
         self._channel.close()
         for answer in waiting:
             answer.set_exception(HostUnreachable(why))
+        self._on_end()

@@ -1,9 +1,12 @@
-"""The thread that keeps one host connected, and turns what happens on the connection into observations.
+"""Keeps one host connected, and turns what happens on the connection into observations.
 
 After each connect the agent is greeted, asked for every attempt it keeps, and told which ones to watch; only then is
 the host seen. From there on everything arrives by push. A lost push costs nothing, because every greeting asks for
 the whole state and for metrics from the byte where the last report ended. When the channel dies that is reported at
 once, and it says nothing about what runs on the host.
+
+A thread connects and greets, and ends with that: an open connection is looked after by one thread for all of them
+(`attendant`). Its end begins another thread.
 
 Passing errors are tried again soon and with jitter, those that a person must mend seldom: repeated refused logins get
 the daemon's address banned on many hosts. Weak where a name server hangs: looking up a name cannot be interrupted.
@@ -31,6 +34,7 @@ from sheetd.core.observation import (
 )
 from sheetd.errors import HostError, HostRefused, HostUnreachable
 from sheetd.hosts import answers
+from sheetd.hosts.attendant import Attendant
 from sheetd.hosts.bootstrap import bundle
 from sheetd.hosts.client import REQUEST_DEADLINE_S, AgentClient, Channel
 
@@ -46,6 +50,7 @@ _PASSING = frozenset({"busy", "internal", "disk_full"})
 _CLOSE_PATIENCE_S = 15.0
 
 _connecting = threading.BoundedSemaphore(CONNECTS_AT_ONCE)
+_attendant = Attendant("sheetd-attendant")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +143,12 @@ class Session:
         self._nudge = threading.Event()
         self._wanted = _Wanted()
         self._warned = ""
+        self._handing_over = threading.Lock()
+        #: The connection that is looked after by the attendant, since when, and how many before it were short.
+        self._attended: Connection | None = None
+        self._since_s = 0.0
+        self._failures = 0
+        self._last_error: HostError | None = None
 
     # --- for the host's verbs ------------------------------------------------------------------------------------
 
@@ -186,10 +197,9 @@ class Session:
         self._tell_wanted(self.connection())
 
     def keep(self, report: Callable[[Observation], None]) -> None:
-        """Start the thread. Called once."""
+        """Connect, and come back whenever the connection ends. Called once."""
         self._report = report
-        self._thread = threading.Thread(target=self._keep, name=f"sheetd-{self._name}", daemon=True)
-        self._thread.start()
+        self._begin(self._keep)
 
     def close(self) -> None:
         """End the connection and the threads; nothing is reported once this has returned. Jobs go on."""
@@ -197,8 +207,11 @@ class Session:
         self._nudge.set()
         if self._client is not None:
             self._client.close()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(_CLOSE_PATIENCE_S)
+        _attendant.leave(self)
+        with self._handing_over:  # no thread is begun after this
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_CLOSE_PATIENCE_S)
 
     # --- opening -------------------------------------------------------------------------------------------------
 
@@ -212,7 +225,7 @@ class Session:
 
     def _open(self) -> Connection:
         self._raise_if_closed()
-        client = self._client = AgentClient(self._name, self._dial(), self._on_push)
+        client = self._client = AgentClient(self._name, self._dial(), self._on_push, self._on_end)
         try:
             self._raise_if_closed()  # again: now `close` knows the client, and before it did not
             client.open(bundle(), self._root)
@@ -221,34 +234,78 @@ class Session:
             client.close()
             raise
 
-    # --- the thread ----------------------------------------------------------------------------------------------
+    # --- keeping it open -----------------------------------------------------------------------------------------
+
+    def _begin(self, work: Callable[[], None]) -> None:
+        self._thread = threading.Thread(target=work, name=f"sheetd-{self._name}", daemon=True)
+        self._thread.start()
 
     def _keep(self) -> None:
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(HostError),
-            wait=self._backoff_s,
-            sleep=self._pause,
-            stop=lambda _: self._closed.is_set(),
-            retry_error_callback=lambda _: None,
-        )
-        while not self._closed.is_set():
-            retrying(self._stay_connected)
+        """Try until a connection is handed over to the attendant."""
+        while not self._closed.is_set() and not self._try():
+            if self._failures:
+                self._pause(self._backoff_s())
 
-    def _stay_connected(self) -> None:
-        """Connect and stay so as long as it lasts. Raises HostError when that failed or was too short to be healthy."""
+    def _try(self) -> bool:
         began_s: float | None = None
         try:
             connection = self.connect()
             began_s = time.monotonic()
             self._greet(connection)
-            self._attend(connection)
+            self._hand_over(connection, began_s)
         except HostError as error:
-            if self._client is not None:
-                self._client.close()
-            self._warn(error)
-            self._say(HostUnseen(host=self._name, why=str(error), lasting=is_lasting(error)))
-            if began_s is None or time.monotonic() - began_s < self._timing.healthy_s:
-                raise
+            self._lose(error, began_s)
+            return False
+        return True
+
+    def _hand_over(self, connection: Connection, began_s: float) -> None:
+        """From here on the end of the connection begins a thread. Raises HostUnreachable when it has ended already."""
+        with self._handing_over:
+            if connection.client.ended.is_set():
+                raise HostUnreachable(connection.client.why)
+            self._attended, self._since_s = connection, began_s
+            if not self._closed.is_set():
+                _attendant.attend(self, lambda: self._look_after(connection))
+
+    def _on_end(self) -> None:
+        """Runs on whichever thread ended the connection."""
+        with self._handing_over:
+            connection, self._attended = self._attended, None
+            if connection is not None and not self._closed.is_set():
+                self._begin(lambda: self._come_back(connection, self._since_s))
+
+    def _come_back(self, connection: Connection, began_s: float) -> None:
+        self._lose(HostUnreachable(connection.client.why), began_s)
+        if self._failures:
+            self._pause(self._backoff_s())
+        self._keep()
+
+    def _look_after(self, connection: Connection) -> float:
+        """Ping a host that has nothing to say, and only that. Returns in how many seconds to look again."""
+        client, timing = connection.client, self._timing
+        client.drop_if_stuck(timing.ping_deadline_s)
+        if client.ended.is_set():
+            return timing.quiet_s
+        if client.quiet_s() >= timing.quiet_s and not client.is_asking():
+            threading.Thread(
+                target=self._ping, args=(connection,), name=f"sheetd-{self._name}-ping", daemon=True
+            ).start()
+        return max(timing.quiet_s - client.quiet_s(), timing.quiet_s / 10)
+
+    def _ping(self, connection: Connection) -> None:
+        try:
+            connection.ping(self._timing.ping_deadline_s)
+        except HostError as error:
+            connection.client.drop(str(error))
+
+    def _lose(self, error: HostError, began_s: float | None) -> None:
+        """Say so; only a connection that was healthy is followed by the next at once."""
+        if self._client is not None:
+            self._client.close()
+        self._warn(error)
+        self._say(HostUnseen(host=self._name, why=str(error), lasting=is_lasting(error)))
+        is_short = began_s is None or time.monotonic() - began_s < self._timing.healthy_s
+        self._failures, self._last_error = self._failures + 1 if is_short else 0, error
 
     def _warn(self, error: HostError) -> None:
         """What only a person can mend, once: rows and `sheetd hosts` say it as long as it lasts."""
@@ -264,18 +321,11 @@ class Session:
         attempts = connection.client.request("status", answers.attempts_seen, attempts=None)
         return HostSeen(host=self._name, facts=connection.facts, attempts=attempts, epoch=connection.epoch)
 
-    def _attend(self, connection: Connection) -> None:
-        """Raise HostUnreachable when the connection is over. Pings only a host that has nothing to say."""
-        client, timing = connection.client, self._timing
-        while not client.ended.wait(max(timing.quiet_s - client.quiet_s(), timing.quiet_s / 10)):
-            client.drop_if_stuck(timing.ping_deadline_s)
-            if client.quiet_s() >= timing.quiet_s and not client.is_asking():
-                connection.ping(timing.ping_deadline_s)
-        raise HostUnreachable(client.why)
-
-    def _backoff_s(self, state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome is not None else None
-        if isinstance(error, HostRefused) and error.code == "auth_failed":
+    def _backoff_s(self) -> float:
+        """After so many failures in a row, of which the last was this."""
+        state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+        state.attempt_number = self._failures
+        if isinstance(self._last_error, HostRefused) and self._last_error.code == "auth_failed":
             slow = tenacity.wait_exponential(multiplier=15, max=self._timing.auth_retry_max_s)
             return slow(state) + tenacity.wait_random(0, 15)(state)
         return tenacity.wait_random_exponential(multiplier=1, max=self._timing.retry_max_s)(state)

@@ -362,7 +362,7 @@ class Supervisor:
         if unseen and stop is None:
             reason = "nobody saw how it ended: its supervisor and its shim were killed"
             if not end["executed"]:
-                reason = "it was never executed: who should have started it was killed"
+                reason = "it was never executed: who should have started it was killed, or got no process"
         content = dict(end)
         content.update(
             stopped=stop is not None and stop["asked"],

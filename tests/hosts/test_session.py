@@ -71,6 +71,17 @@ def kept(reports: Reports) -> Iterator[Kept]:
         host.close()
 
 
+def test_an_open_connection_has_a_reader_and_no_thread_of_its_own_beside_it(kept: Kept, reports: Reports) -> None:
+    for _ in range(3):
+        kept(Dialer(), timing=Timing())
+    wait_for(lambda: len(reports.all) >= 3, "each has been seen")
+
+    def names() -> list[str]:
+        return sorted(one.name for one in threading.enumerate() if one.name.startswith("sheetd-"))
+
+    wait_for(lambda: names() == ["sheetd-attendant", *["sheetd-gpu1-reader"] * 3], "the connecting threads have ended")
+
+
 def test_the_greeting_carries_the_epoch_and_asks_for_every_attempt(kept: Kept, reports: Reports) -> None:
     dial = Dialer()
     kept(dial)

@@ -306,7 +306,7 @@ class Checker:
             self.blame("I10", f"{attempt} is said to have failed, and its last run succeeded")
         if event.proof is Proof.FORCED_BY_OPERATOR:
             self._given_up(event)
-        elif event.reason is Reason.HOST_LOST and not self.harmed[attempt]:
+        elif event.reason is Reason.HOST_LOST and not self.harmed[attempt] and attempt not in self.unexecuted:
             self.blame("I12", f"{attempt} is said to be lost ({event.detail}), and nothing happened to it")
         elif event.proof is Proof.LOST and not self._may_be_lost(attempt):
             self.blame("I12", f"{attempt} is said to be lost ({event.detail}), and its supervisor lived")
