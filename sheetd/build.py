@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from sheetd.clock import SystemChance, SystemClock
 from sheetd.config import HostSettings, Settings
 from sheetd.core.hosts_grid import HostsTab
 from sheetd.core.model import HostName, SlotName
+from sheetd.core.redaction import Redactor
 from sheetd.core.state import State
 from sheetd.core.template import Template
 from sheetd.core.why import Strategy
@@ -84,6 +85,7 @@ def build(settings: Settings, *, port: int = 0, take_over: bool = False) -> Serv
             for host in settings.hosts
         }
         world = make_world(settings, templates)
+        world.redactor = Redactor.of(_secret_values(templates.values()))
         world.identity = Identity(
             owner=journal.owner,
             where=f"{getpass.getuser()}@{socket.gethostname()}:{settings.daemon.state_dir}"[:200],
@@ -103,6 +105,13 @@ def build(settings: Settings, *, port: int = 0, take_over: bool = False) -> Serv
         return Service(
             daemon=daemon, journal=journal, sheet=sheet, server=server, problems=problems, stack=stack.pop_all()
         )
+
+
+def _secret_values(templates: Iterable[Template]) -> Iterator[str]:
+    """Of the secrets that templates name, those that there are; the others refuse a launch when it comes to that."""
+    for name in {name for template in templates for name in template.secrets}:
+        with suppress(ConfigError):
+            yield secret_of(name)
 
 
 def usable_templates(settings: Settings) -> Loaded:

@@ -77,6 +77,7 @@ def _remember(world: World, host: HostView, attempt: AttemptId, seen: AttemptSee
     known = None if live is None else world.state.experiments[live].attempt
     if known is not None and (known.host != host.name or world.is_on_another(known)):
         return  # of the same name, and not the one that we mean
+    seen = world.redactor.seen(seen)
     host.attempts[attempt] = seen
     if seen.started_age_s is not None:
         world.started_at_s.setdefault(attempt, now_s - seen.started_age_s)

@@ -15,6 +15,7 @@ from sheetd.core.hosts_grid import HostsTab
 from sheetd.core.metrics import MetricSummary
 from sheetd.core.model import Attempt, AttemptId, Experiment, ExperimentId, HostName, SlotName
 from sheetd.core.observation import AcceleratorSeen, AttemptKept, AttemptSeen, HostFacts, HostRequested, Seen
+from sheetd.core.redaction import Redactor
 from sheetd.core.rows import Row, SheetView
 from sheetd.core.state import State
 from sheetd.core.template import Template
@@ -139,6 +140,7 @@ class World:
     limits: Limits
     hosts: dict[HostName, HostView]
     identity: Identity = field(default_factory=Identity)
+    redactor: Redactor = field(default_factory=Redactor)
     #: Whether we have sent a claim to the tab, and whether an answer has shown it there (`ownership`).
     has_claimed: bool = False
     has_owned: bool = False
