@@ -103,10 +103,12 @@ class Checker:
 
     # --- the journal ---------------------------------------------------------------------------------------------
 
-    def recorded(self, service: Service, events: Sequence[ev.Event]) -> None:  # noqa: C901 - one kind of event after another
+    def recorded(self, service: Service, events: Sequence[ev.Event]) -> None:  # noqa: C901, PLR0912 - one kind of event after another
         for event in events:
             self.engine.log(f"d{service.number} {type(event).__name__} {self._short(event)}")
             books = self._books_of(service)
+            if SECRET in repr(event):
+                self.blame("I18", f"a secret is in {event}")
             match event:
                 case ev.RowAccepted():
                     self._accepted(books, event.experiment, event.spec)

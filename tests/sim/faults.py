@@ -33,7 +33,7 @@ RATES: dict[str, tuple[str, float]] = {
     "M8 daemon's disk is full": ("M8", 0.05),
 }
 PEOPLE = [f"S{n}" for n in (1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, *range(16, 26), 27)]
-JOBS = [f"J{n}" for n in (1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 15, 16, 17, 19)]
+JOBS = [f"J{n}" for n in (1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 15, 16, 17, 18, 19)]
 NETWORK = ["H1", "H5", "H7", "H10", "H11", "H12", "H14", "H17", "H19"]
 DEATHS = ["M1", "D4", "D7", "M7"]
 

