@@ -19,6 +19,7 @@ import typer
 from sheetd.cli.picture import Picture, take_picture
 from sheetd.cli.terminal import ConfigOption, err, settings_of
 from sheetd.core.model import Experiment
+from sheetd.core.text import begins_formula, harmless
 from sheetd.errors import SheetdError
 
 #: What comes before parameters and metrics. No parameter is called like one of these (`templates.checks`).
@@ -36,8 +37,6 @@ FIXED = (
     "code",
 )
 VIEWS = ("last", "min", "max", "mean")
-#: What a spreadsheet takes for a formula: text from jobs and cells must not become one when the file is opened there.
-FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
 OutputOption = Annotated[
     Path | None,
@@ -69,7 +68,11 @@ def export(
         if (not status or row["status"] in status) and (not template or row["template"] in template)
     ]
     is_json = as_json or (output is not None and output.suffix == ".json")
-    text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n" if is_json else as_csv(rows)
+    for_people = is_for_people(output)
+    if is_json:
+        text = json.dumps(rows, indent=1, ensure_ascii=for_people) + "\n"
+    else:
+        text = harmless(as_csv(rows)) if for_people else as_csv(rows)
     if output is None:
         sys.stdout.write(text)
     else:
@@ -78,6 +81,11 @@ def export(
         except OSError as error:
             raise SheetdError(f"{output} cannot be written: {error.strerror}") from error
         err.print(f"{len(rows)} experiments are in {output}", soft_wrap=True, markup=False)
+
+
+def is_for_people(output: Path | None) -> bool:
+    """Whether it is shown on a terminal, which obeys what it is shown."""
+    return output is None and sys.stdout.isatty()
 
 
 def as_row(picture: Picture, experiment: Experiment) -> dict[str, Any]:
@@ -131,4 +139,5 @@ def _flat(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_SIGNS) else value
+    """Text from jobs and cells must not become a formula when the file is opened in a spreadsheet."""
+    return f"'{value}" if isinstance(value, str) and begins_formula(value) else value

@@ -37,7 +37,18 @@ def _is_seen(char: str) -> bool:
     return unicodedata.category(char) not in _UNSEEN
 
 
+def begins_formula(text: str) -> bool:
+    """Whether a spreadsheet that opens a file with this text could take it for a formula.
+
+    Some skip white space and marks that draw nothing, and take a full-width sign for the usual one.
+    """
+    for char in harmless(text):
+        if not char.isspace():
+            return unicodedata.normalize("NFKC", char).startswith(_FORMULA_STARTS)
+    return False
+
+
 def cell_text(text: str, limit: int = MESSAGE_MAX) -> str:
     """Text for a cell of ours."""
     line = clean_line(text.replace("\r", " ").replace("\n", " "), limit)
-    return f'"{line}"'[:limit] if line.startswith(_FORMULA_STARTS) else line
+    return f'"{line}"'[:limit] if begins_formula(line) else line

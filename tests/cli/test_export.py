@@ -13,7 +13,9 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+import sheetd.cli.export as export_module
 from sheetd.cli.app import app
+from sheetd.cli.export import FIXED, as_csv
 from sheetd.core.metrics import add_points
 from sheetd.core.observation import MetricPoint
 from sheetd.core.template import Param, Template
@@ -90,6 +92,19 @@ def test_csv_has_a_column_for_every_parameter_and_metric_and_no_live_formula(lab
     assert (first["tag"], second["tag"], third["tag"]) == ("plain", "'=1+1", "a,\n\u00e9")
     assert (first["loss"], first["loss:min"], first["acc"], first["metric acc"]) == ("2.0", "1.0", "l1", "0.5")
     assert second["loss"] == ""
+
+
+@pytest.mark.parametrize("text", ["\n=1", " =1", "\u200b=1", "\x1b[0m=1", "\uff1d1", "\t+1", "-1", "@A1"])
+def test_a_formula_is_quoted_whatever_is_before_it(text: str):
+    assert as_csv([{**dict.fromkeys(FIXED, ""), "params": {"tag": text}, "metrics": {}}]).count("'") == 1
+
+
+def test_a_terminal_gets_nothing_that_it_would_obey(lab: Lab, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(export_module, "as_csv", lambda _: "a\x1b]52;c;aGk=\x07b\u202ec\n")
+    assert lab.run().stdout == "a\x1b]52;c;aGk=\x07b\u202ec\n", "a program gets every byte"
+    monkeypatch.setattr(export_module, "is_for_people", lambda _: True)
+    assert lab.run().stdout == "abc\n"
+    assert "\\u00e9" in lab.run("--json").stdout
 
 
 def test_only_what_is_asked_for(lab: Lab):

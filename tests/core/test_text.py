@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheetd.core.text import MESSAGE_MAX, cell_text, clean_line
+from sheetd.core.text import MESSAGE_MAX, begins_formula, cell_text, clean_line
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,31 @@ def test_a_line_reads_as_a_person_would_have_seen_it(text: str, shown: str):
     assert clean_line(text) == shown
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "  =HYPERLINK()", "\x1b[0m=1", "\u200b=1", "\r=1"])
+FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "  =LINK()", "\x1b[0m=1", "\u200b=1", "\r=1", "\n\t=1", "\ufeff\uff1d1")
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "  =HYPERLINK()",
+    "\x1b[0m=1",
+    "\u200b=1",
+    "\r=1",
+    "\n\t=1",
+    "\ufeff\uff1d1",
+)
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_what_a_spreadsheet_could_take_for_a_formula_is_recognised_whatever_is_before_it(text: str):
+    assert begins_formula(text)
+
+
+@pytest.mark.parametrize("text", ["", "a=1", "1+1", '"=1', "'=1", "\u2013lr", "\u202e"])
+def test_other_text_is_none(text: str):
+    assert not begins_formula(text)
+
+
+@pytest.mark.parametrize("text", FORMULAS)
 def test_what_would_begin_a_formula_is_quoted(text: str):
     assert cell_text(text).startswith('"')
 
