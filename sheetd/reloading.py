@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
+from sheetd import last_good
 from sheetd.config import DaemonSettings, HostSettings, Settings, SheetSettings, load_settings
 from sheetd.core.configuration import Configuration
 from sheetd.core.model import HostName, SlotName
@@ -105,6 +106,7 @@ class Reloader:
         self._seen: Look | None = None
         self._loaded: Look | None = None
         self._must_load = False
+        self._kept = ""
         self._wake = threading.Event()
         self._is_over = False
 
@@ -166,6 +168,9 @@ class Reloader:
         settings = self._settings
         try:
             settings = self._as_connected(load_settings(self._settings.path), at_restart)
+            if settings.text != self._kept:
+                self._kept = settings.text
+                last_good.keep(settings.daemon.state_dir, settings.text)
         except ConfigError as error:
             mistakes += str(error).splitlines()
             at_restart += self._at_restart
