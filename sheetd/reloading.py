@@ -106,7 +106,6 @@ class Reloader:
         self._seen: Look | None = None
         self._loaded: Look | None = None
         self._must_load = False
-        self._kept = ""
         self._wake = threading.Event()
         self._is_over = False
 
@@ -114,6 +113,7 @@ class Reloader:
 
     def start(self) -> Callable[[], None]:
         """Look from now on, in a thread. Returns what ends it."""
+        last_good.keep(self._settings.daemon.state_dir, self._settings.text)
         thread = threading.Thread(target=self._run, name="sheetd-reload", daemon=True)
         thread.start()
 
@@ -168,8 +168,7 @@ class Reloader:
         settings = self._settings
         try:
             settings = self._as_connected(load_settings(self._settings.path), at_restart)
-            if settings.text != self._kept:
-                self._kept = settings.text
+            if settings.text != self._settings.text and not at_restart:
                 last_good.keep(settings.daemon.state_dir, settings.text)
         except ConfigError as error:
             mistakes += str(error).splitlines()
@@ -177,10 +176,11 @@ class Reloader:
         templates = self._load_templates(settings, mistakes)
         told = tuple(mistakes), tuple(at_restart)
         is_same = settings == self._settings and templates == self._templates
+        before, self._settings = self._settings, settings
         if is_same and told == (self._mistakes, self._at_restart):
             return
-        self._say(settings, templates, *told)
-        self._settings, self._templates = settings, templates
+        self._say(before, settings, templates, *told)
+        self._templates = templates
         self._mistakes, self._at_restart = told
         self._post(
             Reconfiguration(
@@ -220,6 +220,7 @@ class Reloader:
 
     def _say(
         self,
+        before: Settings,
         settings: Settings,
         templates: Mapping[str, Template],
         mistakes: tuple[str, ...],
@@ -231,9 +232,9 @@ class Reloader:
                 log.error("%s%s", text, "; until then the last good configuration counts" if text in mistakes else "")
         self._logged = {*mistakes, *at_restart}
         changes = [*_changes("template", self._templates, templates)]
-        changes += _changes("host", {h.name: h for h in self._settings.hosts}, {h.name: h for h in settings.hosts})
+        changes += _changes("host", {h.name: h for h in before.hosts}, {h.name: h for h in settings.hosts})
         sections = ("sheet", "daemon", "placement")
-        changes += [f"[{name}]" for name in sections if getattr(settings, name) != getattr(self._settings, name)]
+        changes += [f"[{name}]" for name in sections if getattr(settings, name) != getattr(before, name)]
         if changes:
             log.warning("read anew: %s", ", ".join(changes))
 
