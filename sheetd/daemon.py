@@ -11,7 +11,6 @@ import logging
 import queue
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from sheetd.core.absorb import News, absorb, is_void
@@ -259,24 +258,24 @@ class Daemon:
 
     def _reconfigure(self, news: Reconfiguration, now: Now) -> None:
         """Go by what the files say from now on. Only what runs somewhere else than they say now is not moved."""
-        world, ports, busy = self.world, self._ports, hosts_in_use(self.world)
-        renewed, self._held = set(), set()
+        world, ports, found, busy = self.world, self._ports, news.configuration, hosts_in_use(self.world)
+        renewed: dict[HostName, Route] = {}
+        self._held = set()
         for name, route in news.routes.items():
             known = self._routes.get(name)
             if known is not None and known.place != route.place and name in busy:
                 self._held.add(name)
+                if name not in world.hosts:  # it was taken out of the file meanwhile
+                    renewed[name] = known
             elif known != route or name not in world.hosts:
-                renewed.add(name)
-        hosts = tuple(
-            host for host in news.configuration.hosts if host.name not in self._held or host.name in world.hosts
-        )
-        gone = world.hosts.keys() - {host.name for host in hosts}
-        reconfigure(world, replace(news.configuration, hosts=hosts), renewed, now.s)
-        for name in sorted(gone | (renewed & ports.hosts.keys())):
+                renewed[name] = route
+        left = {*renewed, *(world.hosts.keys() - {host.name for host in found.hosts})}
+        reconfigure(world, found, renewed, now.s)
+        for name in sorted(left & ports.hosts.keys()):
             self._lanes.aside(ports.hosts[name].close)
-        for name in renewed:
-            self._routes[name] = news.routes[name]
-            host = ports.hosts[name] = news.routes[name].adapter()
+        for name, route in renewed.items():
+            self._routes[name] = route
+            host = ports.hosts[name] = route.adapter()
             self._keep(host)
         self._reconfiguration = news
         self._check_requests = True  # those that were asked of a host that is gone are answered
