@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,3 +153,18 @@ def test_what_takes_a_restart_is_named_and_the_rest_of_the_file_is_taken(operato
     )
     operator.person.type_rows([{"token": "still", "seconds": 0}])
     wait_for(lambda: operator.shows("still", "succeeded"), "the tab is served on", within_s=30)
+
+
+def test_a_terminal_that_is_closed_ends_the_daemon_as_it_ends_whatever_runs_there(operator: Operator) -> None:
+    operator.project.stop()
+    ours, theirs = os.openpty()
+    operator.project.start(stdin=theirs)
+    os.close(theirs)
+    try:
+        operator.person.type_rows([{"token": "before", "seconds": 0}])
+        wait_for(lambda: operator.shows("before", "succeeded"), "it works")
+    finally:
+        os.close(ours)
+    operator.hang_up()  # as the kernel does for whoever leads the terminal's session
+    assert operator.project.process is not None
+    assert operator.project.process.wait(20) == 0
