@@ -235,6 +235,8 @@ class Reloader:
         changes += _changes("host", {h.name: h for h in before.hosts}, {h.name: h for h in settings.hosts})
         sections = ("sheet", "daemon", "placement")
         changes += [f"[{name}]" for name in sections if getattr(settings, name) != getattr(before, name)]
+        if self._mistakes and not mistakes:
+            changes.append("no mistake is left")
         if changes:
             log.warning("read anew: %s", ", ".join(changes))
 

@@ -196,6 +196,9 @@ def test_what_is_said_twice_is_logged_once(operator: Operator, caplog: pytest.Lo
     logged = [record.getMessage() for record in caplog.records]
     assert len([text for text in logged if "sheet.poll: unknown key" in text]) == 1
     assert "read anew: template train" in logged
+    operator.save(CONFIG)
+    operator.look()
+    assert caplog.records[-1].getMessage() == "read anew: no mistake is left"
 
 
 def test_env_is_another_way_to_a_host_and_root_another_place(operator: Operator) -> None:
