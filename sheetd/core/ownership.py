@@ -137,9 +137,10 @@ def host_digests(names: Iterable[HostName]) -> tuple[str, ...]:
 
 
 def hosts_in_use(world: World) -> set[HostName]:
-    """Where attempts live, be the host configured at the moment or not."""
+    """Where attempts live, be the host configured at the moment or not, and be they over by our journal or not."""
     attempts = (world.state.experiments[id_].attempt for id_ in world.state.live.values())
-    return {attempt.host for attempt in attempts if attempt is not None}
+    strays = (host.name for host in world.hosts.values() if host.strays)
+    return {*strays, *(attempt.host for attempt in attempts if attempt is not None)}
 
 
 def claim_change(world: World) -> ClaimChange | None:

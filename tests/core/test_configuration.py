@@ -8,7 +8,7 @@ from sheetd.core import effect as fx
 from sheetd.core.events import AttemptEnded, LaunchIntended, RowAccepted
 from sheetd.core.model import AttemptId, ExperimentId, HostName, MetricRule, Phase, Proof, Reason
 from sheetd.core.observation import AttemptSeen, Exit, HostRequested, Seen
-from sheetd.core.ownership import host_digests
+from sheetd.core.ownership import host_digests, hosts_in_use
 from sheetd.core.template import Param, ParamType
 from sheetd.core.world import Limits
 from tests.core.story import TRAIN, Line, Story
@@ -224,6 +224,21 @@ def test_what_runs_on_a_host_that_is_gone_is_let_go_when_a_person_stops_it():
     story.wait(8)
     seen = story.hosts[name].attempts[AttemptId(f"{line['id']}.1")]
     assert seen.state is Seen.EXITED, "it is stopped as soon as it can be asked"
+
+
+def test_a_host_is_in_use_as_long_as_anything_of_ours_lives_there():
+    story, line = running(alpha=1, beta=1)
+    name = HostName(str(line["host"]))
+    (other,) = set(story.world.hosts) - {name}
+    story.edit_files(hosts={other: 1})
+    assert hosts_in_use(story.world) == {name}
+    story.table.type(line, action="stop")
+    story.wait(8)
+    assert hosts_in_use(story.world) == set()
+    story.edit_files(hosts={other: 1, name: 1})
+    assert hosts_in_use(story.world) == {name}, "a stray, until it is stopped"
+    story.wait(8)
+    assert hosts_in_use(story.world) == set()
 
 
 def test_a_restart_is_not_done_elsewhere_while_it_may_run_on_a_host_that_is_gone():
