@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING
 from sheetd.clock import SystemChance, SystemClock
 from sheetd.config import HostSettings, Settings
 from sheetd.core.hosts_grid import HostsTab
-from sheetd.core.model import HostName, SlotName
-from sheetd.core.redaction import Redactor
+from sheetd.core.model import HostName
 from sheetd.core.state import State
 from sheetd.core.template import Template
-from sheetd.core.why import Strategy
-from sheetd.core.world import HostView, Identity, Limits, World
+from sheetd.core.world import Identity, World
 from sheetd.daemon import Daemon
 from sheetd.door import KEY_NAME, URL_NAME, listen_for_wakes
 from sheetd.effects import Ports
@@ -31,6 +29,7 @@ from sheetd.hosts.host import AgentHost, LocalHost, SshHost
 from sheetd.hosts.pins import PINS_NAME
 from sheetd.journal import SqliteJournal
 from sheetd.ports import Host
+from sheetd.reloading import Reloader, configuration_of, routes_of
 from sheetd.sheets.google import GoogleSheet, open_builtin, open_google
 from sheetd.snapshot import snapshot
 from sheetd.templates import Loaded, load_templates
@@ -44,9 +43,6 @@ SNAPSHOTS_NAME = "code"
 PORT_MAX = 65535
 #: What sheetd writes to the right of a row's status and metrics, most looked at first.
 LATER_HEADERS = ("progress", "eta", "host", "attempt", "runtime", "started", "code", "id")
-#: Google counts requests per minute; the built-in sheet does not, so a person sees a change sooner.
-BUILTIN_WRITE_GAP_S = 0.25
-HOSTS_TAB_EVERY_S, BUILTIN_HOSTS_TAB_EVERY_S = 15.0, 10.0
 
 
 @dataclass(slots=True)
@@ -59,6 +55,8 @@ class Service:
     server: SheetServer | None
     #: What is wrong with single templates; the others work.
     problems: tuple[str, ...]
+    #: Has the operator's files read at once.
+    look_now: Callable[[], None]
     stack: ExitStack = field(default_factory=ExitStack)
 
     def close(self) -> None:
@@ -79,13 +77,9 @@ def build(settings: Settings, *, port: int = 0, take_over: bool = False) -> Serv
         if server is not None:
             sheet.create_tab_if_missing()
             sheet.write_header(starter_header(settings, templates))
-        hosts: dict[HostName, Host] = {
-            # Epoch 0 looks only: a host obeys us from when the sheet has said that it is ours.
-            HostName(host.name): make_host(settings, host, epoch=0)
-            for host in settings.hosts
-        }
+        routes = routes_of(settings, open_host)
+        hosts: dict[HostName, Host] = {name: route.adapter() for name, route in routes.items()}
         world = make_world(settings, templates)
-        world.redactor = Redactor.of(_secret_values(templates.values()))
         world.identity = Identity(
             owner=journal.owner,
             where=f"{getpass.getuser()}@{socket.gethostname()}:{settings.daemon.state_dir}"[:200],
@@ -99,19 +93,20 @@ def build(settings: Settings, *, port: int = 0, take_over: bool = False) -> Serv
             secret=secret_of,
             hosts_tab=sheet.beside(settings.sheet.hosts_tab) if settings.sheet.hosts_tab else None,
         )
-        daemon = Daemon(world, ports, SystemClock(), SystemChance())
+        daemon = Daemon(world, ports, SystemClock(), SystemChance(), routes)
         stack.callback(sheet.close)
         stack.callback(listen_for_wakes(settings.daemon.state_dir, daemon.wake))
+        reloader = Reloader(settings, loaded, open_host, daemon.post)
+        stack.callback(reloader.start())
         return Service(
-            daemon=daemon, journal=journal, sheet=sheet, server=server, problems=problems, stack=stack.pop_all()
+            daemon=daemon,
+            journal=journal,
+            sheet=sheet,
+            server=server,
+            problems=problems,
+            look_now=reloader.look_now,
+            stack=stack.pop_all(),
         )
-
-
-def _secret_values(templates: Iterable[Template]) -> Iterator[str]:
-    """Of the secrets that templates name, those that there are; the others refuse a launch when it comes to that."""
-    for name in {name for template in templates for name in template.secrets}:
-        with suppress(ConfigError):
-            yield secret_of(name)
 
 
 def usable_templates(settings: Settings) -> Loaded:
@@ -191,33 +186,15 @@ def starter_header(settings: Settings, templates: Mapping[str, Template]) -> lis
 
 
 def make_world(settings: Settings, templates: Mapping[str, Template]) -> World:
-    sheet = settings.sheet
-    gap_s = BUILTIN_WRITE_GAP_S if sheet.kind != "google" else sheet.poll_s
-    limits = Limits(
-        poll_s=sheet.poll_s,
-        settle_s=sheet.settle_s,
-        explicit_only=sheet.ready == "explicit",
-        write_gap_s=gap_s,
-        fresh_s=min(0.5, sheet.poll_s),
-        hosts_tab_every_s=HOSTS_TAB_EVERY_S if sheet.kind == "google" else BUILTIN_HOSTS_TAB_EVERY_S,
-        deleted_row_grace_s=sheet.deleted_row_grace_s,
-        strategy=Strategy(settings.placement.strategy),
-        reserve_after_s=settings.placement.reserve_after_s,
+    found = configuration_of(settings, templates)
+    return World(
+        state=State(),
+        templates=found.templates,
+        limits=found.limits,
+        hosts={host.name: host for host in found.hosts},
+        hosts_tab=HostsTab() if settings.sheet.hosts_tab else None,
+        redactor=found.redactor,
     )
-    hosts = {
-        HostName(host.name): HostView(
-            name=HostName(host.name),
-            slots=tuple(SlotName(f"{host.name}/{index}") for index in range(host.plain_slots)),
-            labels=frozenset(host.labels),
-            may_share=host.local or host.root is not None,
-            looks=host.looks,
-            idle_memory_mb=host.idle_memory_mb,
-            cooldown_s=host.cooldown_s,
-        )
-        for host in settings.hosts
-    }
-    hosts_tab = HostsTab() if sheet.hosts_tab else None
-    return World(state=State(), templates=templates, limits=limits, hosts=hosts, hosts_tab=hosts_tab)
 
 
 def make_host(settings: Settings, host: HostSettings, *, epoch: int) -> AgentHost:
@@ -235,6 +212,11 @@ def make_host(settings: Settings, host: HostSettings, *, epoch: int) -> AgentHos
         root=host.root,
         env=host.env,
     )
+
+
+def open_host(settings: Settings, host: HostSettings) -> AgentHost:
+    """As a daemon begins with it. Epoch 0 looks only: a host obeys us from when the sheet has said that it is ours."""
+    return make_host(settings, host, epoch=0)
 
 
 class CodeStore:

@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -280,18 +280,27 @@ class Settings:
     daemon: DaemonSettings
     placement: PlacementSettings
     hosts: tuple[HostSettings, ...]
+    #: As it stands in the file.
+    text: str = field(default="", compare=False, repr=False)
 
 
-def load_settings(path: Path, *, needs_hosts: bool = True) -> Settings:
-    """Read and check the file. Raises ConfigError that names every mistake, one on a line."""
+def load_settings(path: Path, *, needs_hosts: bool = True, text: str | None = None) -> Settings:
+    """Read and check the file, or a `text` that it held. Raises ConfigError that names every mistake, one on a line."""
     path = path.expanduser().absolute()
-    if not path.exists():
+    if text is None and not path.exists():
         raise ConfigError(f"there is no {path}: write one with `sheetd init`, or say where it is with --config")
-    file = TomlFile(path)
+    file = TomlFile(path, text)
     found = file.build(_File)
     if needs_hosts and not found.hosts:
         raise ConfigError(file.complaint(("hosts",), _NO_HOST))
-    return Settings(path=path, sheet=found.sheet, daemon=found.daemon, placement=found.placement, hosts=found.hosts)
+    return Settings(
+        path=path,
+        sheet=found.sheet,
+        daemon=found.daemon,
+        placement=found.placement,
+        hosts=found.hosts,
+        text=file.text,
+    )
 
 
 def default_config_path() -> Path:

@@ -13,12 +13,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from sheetd.core.absorb import News, absorb
+from sheetd.core.absorb import News, absorb, is_void
+from sheetd.core.configuration import reconfigure
 from sheetd.core.effect import DressSheet, Effect, WriteSheet
 from sheetd.core.events import DaemonStarted, Event, TakeoverBegun, TakeoverEnded
 from sheetd.core.invariants import violations
-from sheetd.core.model import Phase
-from sheetd.core.observation import MetricsReported
+from sheetd.core.model import HostName, Phase
+from sheetd.core.observation import MetricsReported, Observation
+from sheetd.core.ownership import hosts_in_use
 from sheetd.core.plan import Chance, Now, Plan
 from sheetd.core.quarantine import answer_to, heard
 from sheetd.core.reconcile import reconcile, record
@@ -27,7 +29,7 @@ from sheetd.core.world import World
 from sheetd.effects import Ports, carry_out
 from sheetd.errors import JournalError
 from sheetd.lanes import Lanes
-from sheetd.ports import Clock
+from sheetd.ports import Clock, Host, Reconfiguration, Route
 from sheetd.systemd import Watchdog
 
 log = logging.getLogger(__name__)
@@ -50,12 +52,19 @@ LANES_PATIENCE_S = 5.0
 class Daemon:
     """Drives one world through its ports. Only `post`, `wake` and `stop` may be called from other threads."""
 
-    def __init__(self, world: World, ports: Ports, clock: Clock, chance: Chance) -> None:
+    def __init__(
+        self,
+        world: World,
+        ports: Ports,
+        clock: Clock,
+        chance: Chance,
+        routes: Mapping[HostName, Route] | None = None,
+    ) -> None:
         self.world = world
         self._ports = ports
         self._clock = clock
         self._chance = chance
-        self._inbox: queue.SimpleQueue[News | BaseException | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[News | Reconfiguration | BaseException | None] = queue.SimpleQueue()
         self._lanes = Lanes(lambda effect: carry_out(effect, ports), self._inbox.put)
         self._stopping = False
         self._watchdog = Watchdog(clock)
@@ -67,11 +76,16 @@ class Daemon:
         self._unclear = ""
         self._halted = ""
         self._hosts_trouble = ""
+        #: How each host was reached last, those too that are not configured any more.
+        self._routes = dict(routes or {})
+        self._reconfiguration: Reconfiguration | None = None
+        #: Hosts that are somewhere else by the file, and that attempts of ours still run on where they were.
+        self._held: set[HostName] = set()
 
     # --- from other threads --------------------------------------------------------------------------------------
 
-    def post(self, news: News) -> None:
-        """Hand over what was observed."""
+    def post(self, news: News | Reconfiguration) -> None:
+        """Hand over what was observed, or what the operator's files say now."""
         self._inbox.put(news)
 
     def wake(self) -> None:
@@ -90,7 +104,7 @@ class Daemon:
         """Work until `stop`. Raises what an adapter was not allowed to raise, after closing everything."""
         self.recover()
         for host in self._ports.hosts.values():
-            host.keep(self.post)
+            self._keep(host)
         self._watchdog.ready()
         try:
             wake_s = self.turn(())
@@ -109,11 +123,16 @@ class Daemon:
         self._record([DaemonStarted(epoch=self._ports.journal.epoch, wall_s=now.wall_s)], now)
         self._recall_metrics()
 
-    def turn(self, news: Sequence[News]) -> float:
+    def turn(self, news: Sequence[News | Reconfiguration]) -> float:
         """Absorb, decide, record, act. Returns the monotonic time at which to look again at the latest."""
         now = self._now()
         for one in news:
-            absorb(self.world, one, now.s)
+            if isinstance(one, Reconfiguration):
+                self._reconfigure(one, now)
+            elif not is_void(self.world, one):
+                absorb(self.world, one, now.s)
+        if self._held and self._reconfiguration is not None and not self._held <= hosts_in_use(self.world):
+            self._reconfigure(self._reconfiguration, now)
         self._say_halted()
         try:
             # Before an end is recorded: after it nobody asks for the attempt's metrics again.
@@ -152,9 +171,9 @@ class Daemon:
         self._answer_requests()
         return plan
 
-    def _wait(self, wake_s: float) -> list[News]:
+    def _wait(self, wake_s: float) -> list[News | Reconfiguration]:
         """The news since the last turn; none when the time is over."""
-        arrived: list[News | BaseException | None] = []
+        arrived: list[News | Reconfiguration | BaseException | None] = []
         until_s = wake_s
         with suppress(queue.Empty):
             while len(arrived) < NEWS_MAX and not self._stopping:
@@ -228,6 +247,49 @@ class Daemon:
             host.close()
         self._lanes.close(LANES_PATIENCE_S)
 
+    # --- what the operator's files say ---------------------------------------------------------------------------
+
+    def _keep(self, host: Host) -> None:
+        def report(observation: Observation) -> None:
+            if self._ports.hosts.get(host.name) is host:  # and not one that another has taken the place of
+                self.post(observation)
+
+        host.keep(report)
+
+    def _reconfigure(self, news: Reconfiguration, now: Now) -> None:
+        """Go by what the files say from now on. Only what runs somewhere else than they say now is not moved."""
+        world, ports, found, busy = self.world, self._ports, news.configuration, hosts_in_use(self.world)
+        renewed: dict[HostName, Route] = {}
+        self._held = set()
+        for name, route in news.routes.items():
+            known = self._routes.get(name)
+            if known is not None and known.place != route.place and name in busy:
+                self._held.add(name)
+                if name not in world.hosts:  # it was taken out of the file meanwhile
+                    renewed[name] = known
+            elif known != route or name not in world.hosts:
+                renewed[name] = route
+        left = {*renewed, *(world.hosts.keys() - {host.name for host in found.hosts})}
+        reconfigure(world, found, renewed, now.s)
+        for name in sorted(left & ports.hosts.keys()):
+            self._lanes.aside(ports.hosts[name].close)
+        for name, route in renewed.items():
+            self._routes[name] = route
+            host = ports.hosts[name] = route.adapter()
+            self._keep(host)
+        self._reconfiguration = news
+        self._check_requests = True  # those that were asked of a host that is gone are answered
+
+    def _configuration_view(self) -> dict[str, Any]:
+        """What the files say and what is not gone by, for people."""
+        told = self._reconfiguration
+        where = "is somewhere else by sheetd.toml; attempts run where it was, and it moves when they have ended"
+        return {
+            "mistakes": [] if told is None else list(told.mistakes),
+            "at_restart": [] if told is None else list(told.at_restart),
+            "later": [f"{name} {where}" for name in sorted(self._held)],
+        }
+
     # --- requests, metrics and views -----------------------------------------------------------------------------
 
     def _take_requests(self, now: Now) -> None:
@@ -269,7 +331,7 @@ class Daemon:
         if now_s - self._viewed_s < VIEW_EVERY_S and not force:
             return
         self._viewed_s = now_s
-        views = {"sheet": sheet_view(self.world)}
+        views = {"sheet": sheet_view(self.world), "configuration": self._configuration_view()}
         if self.world.version != self._viewed_version or force:  # idle hosts cost nothing
             views |= {"hosts": hosts_view(self.world, self._now()), "waits": waits_view(self.world)}
         for name, view in views.items():

@@ -6,7 +6,7 @@ other one is a bug and is left to surface.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ class Ports:
     """Everything the daemon acts through. `secret` gives the value behind a name or raises ConfigError."""
 
     sheet: Sheet
-    hosts: Mapping[HostName, Host]
+    #: One that is not configured any more stays here, closed: what was still to be asked of it is not answered.
+    hosts: MutableMapping[HostName, Host]
     journal: Journal
     snapshots: Snapshots
     secret: Callable[[str], str]

@@ -40,6 +40,17 @@ class Lanes:
             self._threads[name] = thread
             thread.start()
 
+    def aside(self, work: Callable[[], None]) -> None:
+        """Do what may take its time and has no outcome."""
+
+        def do() -> None:
+            try:
+                work()
+            except BaseException as bug:  # noqa: BLE001 - raised again in the loop
+                self._deliver(bug)
+
+        threading.Thread(target=do, name="lane aside", daemon=True).start()
+
     def close(self, patience_s: float) -> None:
         """Wait for the threads, at most so long together. What is cut off is planned again: effects are idempotent."""
         with self._lock:

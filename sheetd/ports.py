@@ -6,12 +6,13 @@ errors of `sheetd.errors`; every call that waits has a deadline of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from sheetd.core.colours import Dress
+from sheetd.core.configuration import Configuration
 from sheetd.core.events import Event
 from sheetd.core.grid import Grid, SheetWrite
 from sheetd.core.metrics import MetricSummary
@@ -142,6 +143,28 @@ class Host(Protocol):
     def close(self) -> None:
         """Drop the connection and its threads. Jobs go on."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """How a host is reached. Another way there is another connection; at another place there are other attempts."""
+
+    place: str
+    way: Hashable
+    #: A new adapter that goes this way. It is not connected yet.
+    adapter: Callable[[], Host] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconfiguration:
+    """What the operator's files say now, for the loop."""
+
+    configuration: Configuration
+    routes: Mapping[HostName, Route]
+    #: Mistakes in the files, each with its place: what they said before counts.
+    mistakes: tuple[str, ...] = ()
+    #: Settings that were changed and are taken at the next start.
+    at_restart: tuple[str, ...] = ()
 
 
 class Request(Protocol):

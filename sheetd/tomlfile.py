@@ -52,22 +52,17 @@ class Section(BaseModel):
 
 
 class TomlFile:
-    """The content of one file. Raises ConfigError when it cannot be read or is no TOML."""
+    """The content of one file, or the `text` that was read from it. Raises ConfigError when it is no TOML."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, text: str | None = None) -> None:
         self.path = path
+        self.text = _read(path) if text is None else text
         try:
-            self._text = path.read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{path} is not UTF-8 text: save it as UTF-8") from error
-        try:
-            self.data = tomllib.loads(self._text)
+            self.data = tomllib.loads(self.text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: this is not TOML: {error}. Text needs quotes, lists need [ ]") from error
         self._lines: dict[Key, int] = {}
-        for key, line in _lines_of_keys(self._text):
+        for key, line in _lines_of_keys(self.text):
             self._lines.setdefault(key, line)
 
     def build(self, model: type[Model]) -> Model:
@@ -116,6 +111,15 @@ class TomlFile:
             here = inside
             key.append(part)
         return tuple(key)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: save it as UTF-8") from error
 
 
 def _lines_of_keys(text: str) -> Iterator[tuple[Key, int]]:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from sheetd.cli.picture import MESSAGE_MAX, Picture, take_picture
 from sheetd.cli.status import headline
-from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of, status_style
+from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_to_look, status_style
 from sheetd.core import events as ev
 from sheetd.core.hostwords import quarantine_text
 from sheetd.core.model import Attempt, Experiment, Phase
@@ -34,7 +34,7 @@ def explain(
 
     [dim]Examples:[/]  sheetd explain k7f2qm   sheetd explain k7f2qm --json
     """
-    picture = take_picture(settings_of(config))
+    picture = take_picture(settings_to_look(config))
     draft = picture.drafts().get(id_)
     data = {"id": id_, **draft, "waits": None, "attempts": []} if draft else as_data(picture, picture.experiment(id_))
     if as_json:

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from sheetd.cli.picture import Picture, take_picture
-from sheetd.cli.terminal import ConfigOption, err, settings_of
+from sheetd.cli.terminal import ConfigOption, err, settings_to_look
 from sheetd.core.model import Experiment
 from sheetd.core.text import begins_formula, harmless
 from sheetd.errors import SheetdError
@@ -60,7 +60,7 @@ def export(
     """
     if output is not None and output.suffix not in (".csv", ".json"):
         raise SheetdError(f"cannot tell the format from {output.name}: name it .csv or .json")
-    picture = take_picture(settings_of(config))
+    picture = take_picture(settings_to_look(config))
     everything = (as_row(picture, experiment) for experiment in picture.world.state.experiments.values())
     rows = [
         row

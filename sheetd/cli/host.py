@@ -100,9 +100,7 @@ def _write(settings: Settings, name: str, values: Values) -> None:
     out.print(f"\n[bold]Added[/] to {escape(str(settings.path))}:\n", soft_wrap=True)
     out.print(Text(host_entry(values)), soft_wrap=True)
     if _daemon_runs(settings):
-        out.print(
-            f"The daemon reads this file when it starts: restart it to use {escape(name)}. Jobs run on meanwhile."
-        )
+        out.print(f"The daemon uses {escape(name)} within seconds: see `sheetd hosts`.")
     else:
         out.print("`sheetd run` will use it.")
 
@@ -207,7 +205,7 @@ def remove(
     if key_name is not None and not shared and Pins(settings.daemon.state_dir / PINS_NAME).unpin(key_name):
         out.print("Its host key is forgotten.")
     if _daemon_runs(settings):
-        out.print("The daemon reads this file when it starts: until it is restarted it may still use the host.")
+        out.print("The daemon lets go of it within seconds.")
 
 
 def _live_on(settings: Settings, name: str) -> list[str]:

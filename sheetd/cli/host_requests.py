@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sheetd.cli.picture import refuse_if_halted
-from sheetd.cli.terminal import ConfigOption, out, settings_of
+from sheetd.cli.terminal import ConfigOption, out, settings_to_look
 from sheetd.door import knock
 from sheetd.errors import SheetdError
 from sheetd.journal.requests import RequestStore
@@ -47,7 +47,7 @@ def retest(names: HostNames, config: ConfigOption = None) -> None:
 
 
 def _ask(action: str, names: list[str], config: ConfigOption) -> None:
-    settings = settings_of(config)
+    settings = settings_to_look(config)
     known = [host.name for host in settings.hosts]
     for name in names:
         if name not in known:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from sheetd.cli.picture import Picture, take_picture
 from sheetd.cli.status import headline
-from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of
+from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_to_look
 from sheetd.config import HostSettings
 from sheetd.core.hostwords import state_of
 from sheetd.core.model import HostName
@@ -35,7 +35,7 @@ def hosts(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
     [dim]Examples:[/]  sheetd hosts   sheetd hosts --json
     """
-    settings = settings_of(config)
+    settings = settings_to_look(config)
     picture = take_picture(settings)
     rows = [host_row(picture, host) for host in settings.hosts]
     if as_json:

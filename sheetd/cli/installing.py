@@ -118,7 +118,7 @@ def _await_daemon(manager: ServiceManager, name: str, state_dir: Path) -> None:
     ):
         raise SheetdError(
             f"the daemon runs, but does not hold {state_dir} after {SERVING_PATIENCE_S:.0f} s;"
-            " after an edit of the configuration: `sheetd service install --restart`"
+            " after an edit of state_dir: `sheetd service install --restart`"
         )
 
 

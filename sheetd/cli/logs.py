@@ -10,7 +10,7 @@ import typer
 
 from sheetd.build import make_host
 from sheetd.cli.picture import take_picture
-from sheetd.cli.terminal import ConfigOption, err, settings_of
+from sheetd.cli.terminal import ConfigOption, err, settings_to_look
 from sheetd.config import Settings
 from sheetd.core.model import Attempt, Experiment, Phase
 from sheetd.core.text import harmless
@@ -32,7 +32,7 @@ def logs(
 
     [dim]Examples:[/]  sheetd logs k7f2qm   sheetd logs -f k7f2qm
     """
-    settings = settings_of(config)
+    settings = settings_to_look(config)
     picture = take_picture(settings)
     experiment = picture.experiment(id_)
     if experiment.attempt is None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sheetd.cli.picture import Picture, take_picture
-from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of, status_style, table_lines
+from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_to_look, status_style, table_lines
 from sheetd.core.template import as_argument
 from sheetd.core.text import clean_line
 
@@ -28,7 +28,7 @@ def ls(
     """
     rows = [
         row
-        for row in rows_of(take_picture(settings_of(config)))
+        for row in rows_of(take_picture(settings_to_look(config)))
         if (not status or row["status"] in status) and (not template or row["template"] in template)
     ]
     if as_json:

@@ -37,6 +37,8 @@ class Picture:
     world: World
     now: Now
     sheet: Mapping[str, Any]
+    #: What of the operator's files the daemon does not go by, and why.
+    configuration: Mapping[str, list[str]]
     hosts: Mapping[str, Any]
     reader: JournalReader
     #: Experiments that a daemon which is not running was asked to stop.
@@ -100,8 +102,11 @@ def refuse_if_halted(settings: Settings) -> None:
         raise SheetdError(clean_line(f"the daemon that runs here has stopped acting: {halted}", MESSAGE_MAX))
 
 
-def take_picture(settings: Settings) -> Picture:
-    """Read the journal and the views. Raises JournalError when there is nothing to read."""
+def take_picture(settings: Settings, mistake: str = "") -> Picture:
+    """Read the journal and the views. Raises JournalError when there is nothing to read.
+
+    `mistake` is what is wrong with the file now: the daemon may not have looked at it yet.
+    """
     reader = JournalReader(settings.daemon.state_dir)
     holder = reader.daemon()
     wall_s = SystemClock().wall_s()
@@ -109,7 +114,7 @@ def take_picture(settings: Settings) -> Picture:
     for recorded in reader.events():
         state.apply(recorded.event, recorded.wall_s - wall_s)  # the clock of this picture stands at 0: pauses pass
     hosts = reader.view("hosts")
-    sheet, waits = reader.view("sheet"), reader.view("waits")
+    sheet, waits, configuration = (reader.view(name) for name in ("sheet", "waits", "configuration"))
     told = {} if sheet is None else sheet.value
     world = World(
         state=state,
@@ -124,10 +129,15 @@ def take_picture(settings: Settings) -> Picture:
         world=world,
         now=Now(s=0.0, wall_s=wall_s),
         sheet=told,
+        configuration={} if holder is None else _with(mistake, {} if configuration is None else configuration.value),
         hosts={} if hosts is None else hosts.value,
         reader=reader,
         pending_stops=_pending_stops(settings.daemon.state_dir) if holder is None else frozenset(),
     )
+
+
+def _with(mistake: str, told: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    return {**told, "mistakes": list(dict.fromkeys([*mistake.splitlines(), *told.get("mistakes", ())]))}
 
 
 def _pending_stops(state_dir: Path) -> frozenset[ExperimentId]:

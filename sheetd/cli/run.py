@@ -6,6 +6,7 @@ import faulthandler
 import logging
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import Annotated
 
@@ -39,6 +40,9 @@ def run(
 ) -> None:
     """Read the sheet, run its rows, keep them alive. Ctrl-C ends the daemon; the jobs go on.
 
+    Edits of sheetd.toml and of templates are taken up within seconds, and at once after a SIGHUP. A file with a mistake
+    counts as it was before: `sheetd status` names the mistake.
+
     [dim]Examples:[/]  sheetd run   sheetd run --config ~/lab/sheetd.toml -v
     """
     logging.basicConfig(
@@ -55,12 +59,13 @@ def run(
         for problem in service.problems:
             complain(problem)
         greet(service, settings.sheet.url, as_service=as_service)
-        stop_on_signals(service)
+        heed_signals(service)
         give_back_once_started()
         service.daemon.run()
     finally:
         service.close()
-    out.print("sheetd has ended; what it started on the hosts goes on.")
+    with suppress(OSError):  # the terminal may be gone
+        out.print("sheetd has ended; what it started on the hosts goes on.")
 
 
 def greet(service: Service, url: str, *, as_service: bool = False) -> None:
@@ -73,12 +78,23 @@ def greet(service: Service, url: str, *, as_service: bool = False) -> None:
     out.print(f"sheetd serves [bold]{escape(where)}[/]  (Ctrl-C ends it; jobs go on)", soft_wrap=True)
 
 
-def stop_on_signals(service: Service) -> None:
-    """Let the first TERM or INT end the loop in peace; a second INT interrupts."""
+def heed_signals(service: Service) -> None:
+    """Let the first TERM or INT end the loop in peace; a second INT interrupts. HUP has the files read at once.
+
+    But from a terminal that was closed, which ends the daemon as it ends whatever runs there.
+    """
+    has_terminal = sys.stdin is not None and sys.stdin.isatty()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         service.daemon.stop()
 
+    def on_hangup(_number: int, _frame: FrameType | None) -> None:
+        if has_terminal and not sys.stdin.isatty():
+            service.daemon.stop()
+        else:
+            service.look_now()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
+    signal.signal(signal.SIGHUP, on_hangup)

@@ -61,8 +61,8 @@ def install(
     """Have systemd (on a Mac, launchd) keep the daemon: it is started now, after a crash, and at boot or login.
 
     Installing again updates the unit, and restarts the daemon only if that changes something.
-    After an update of sheetd's own code, or an edit of a template: `sheetd service install --restart`.
-    Jobs go on while the daemon is restarted.
+    After an update of sheetd's own code: `sheetd service install --restart`. Jobs go on while the daemon is restarted.
+    Edits of sheetd.toml and of templates need no restart: they are taken up within seconds.
 
     [dim]Examples:[/]  sheetd service install   sheetd service install --config ~/lab/sheetd.toml --linger
     """

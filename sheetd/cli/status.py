@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 
 from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
 from sheetd.cli.picture import MESSAGE_MAX, Picture, take_picture
-from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of, status_style, table_lines
+from sheetd.cli.terminal import UNTIL_MENDED, ConfigOption, JsonOption, out, status_style, table_lines
+from sheetd.config import default_config_path
 from sheetd.core.text import clean_line
 from sheetd.door import sheet_address
+from sheetd.last_good import settings_in_use
 
 COLUMNS = ("id", "status", "host", "attempt", "metrics")
 METRICS_SHOWN = 2
@@ -27,8 +30,8 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
     [dim]Examples:[/]  sheetd status   sheetd status --json | jq '.experiments[] | select(.status == "failed")'
     """
-    settings = settings_of(config)
-    picture = take_picture(settings)
+    settings, mistake = settings_in_use(config if config is not None else default_config_path())
+    picture = take_picture(settings, mistake)
     if as_json:
         out.print_json(json.dumps(as_data(picture)))
         return
@@ -36,6 +39,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     address = sheet_address(settings) if picture.daemon else ""
     if address:
         out.print(Text(f"the sheet is at {address}"), soft_wrap=True)
+    _print_configuration(picture.configuration)
     rows = [*picture.rows(), *({"id": id_, **draft} for id_, draft in picture.drafts().items())]
     if rows:
         _print_rows(rows)
@@ -49,6 +53,7 @@ def as_data(picture: Picture) -> dict[str, object]:
     return {
         "daemon": picture.daemon or None,
         "sheet": dict(picture.sheet),
+        "configuration": dict(picture.configuration),
         "experiments": list(picture.rows()),
         "drafts": picture.drafts(),
     }
@@ -69,6 +74,17 @@ def headline(picture: Picture) -> str:
             "until then no row is taken in and no cell written, and what runs goes on[/]"
         )
     return line
+
+
+def _print_configuration(told: Mapping[str, list[str]]) -> None:
+    """What of the operator's files the daemon does not go by."""
+    mistakes = told.get("mistakes", [])
+    for text in mistakes:
+        out.print(Text(text, style="yellow"), soft_wrap=True)
+    if mistakes:
+        out.print(Text(UNTIL_MENDED, style="yellow"), soft_wrap=True)
+    for text in (*told.get("at_restart", ()), *told.get("later", ())):
+        out.print(Text(text, style="yellow"), soft_wrap=True)
 
 
 def _print_rows(rows: list[dict[str, object]]) -> None:

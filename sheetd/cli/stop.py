@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sheetd.cli.picture import refuse_if_halted, take_picture
-from sheetd.cli.terminal import ConfigOption, out, settings_of
+from sheetd.cli.terminal import ConfigOption, out, settings_to_look
 from sheetd.core.model import Phase
 from sheetd.door import knock
 from sheetd.journal.requests import RequestStore
@@ -21,7 +21,7 @@ def stop(
 
     [dim]Example:[/]  sheetd stop k7f2qm
     """
-    settings = settings_of(config)
+    settings = settings_to_look(config)
     refuse_if_halted(settings)
     picture = take_picture(settings)
     experiments = [picture.experiment(id_) for id_ in ids]

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from sheetd.config import CONFIG_NAME, CONFIG_VARIABLE, Settings, default_config_path, load_settings
 from sheetd.core.colours import ROW_COLOURS
+from sheetd.last_good import settings_in_use
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -32,6 +33,8 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
 
+UNTIL_MENDED = "until that is put right, the daemon goes by what the file said before"
+
 
 def complain(text: str) -> None:
     """An error for a person: what happened and what to do, without a traceback."""
@@ -41,6 +44,14 @@ def complain(text: str) -> None:
 def settings_of(config: Path | None, *, needs_hosts: bool = True) -> Settings:
     """The settings that a verb works with. Raises ConfigError, also for a file without hosts if it `needs_hosts`."""
     return load_settings(config if config is not None else default_config_path(), needs_hosts=needs_hosts)
+
+
+def settings_to_look(config: Path | None) -> Settings:
+    """For a verb that only looks or asks: while the file has a mistake, those by which a running daemon goes."""
+    settings, mistake = settings_in_use(config if config is not None else default_config_path())
+    if mistake:
+        complain(f"{mistake}\n{UNTIL_MENDED}")
+    return settings
 
 
 def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str]) -> list[Text]:

@@ -46,6 +46,8 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 ExecStart={command}
+# Has sheetd.toml and the templates read at once; else it looks every few seconds.
+ExecReload=/bin/kill -HUP $MAINPID
 SyslogIdentifier={name}
 {environment}
 # NAME=value lines, such as the secrets that templates name. Need not be there.

@@ -34,6 +34,15 @@ def absorb(world: World, news: News, now_s: float) -> None:
     _ABSORB[type(news)](world, news, now_s)
 
 
+def is_void(world: World, news: News) -> bool:
+    """Whether it is about a host that is gone, or answers what a configuration before this one asked for."""
+    effect: fx.Effect | None = getattr(news, "effect", None)
+    if effect is not None:
+        return world.in_flight.get(effect.key) is not effect
+    host: HostName | None = getattr(news, "host", None)
+    return host is not None and host not in world.hosts
+
+
 # --- hosts -------------------------------------------------------------------------------------------------------
 
 

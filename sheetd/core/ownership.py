@@ -19,7 +19,7 @@ knows of it: the sheet had not been written since, and the host that it runs on 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -128,12 +128,19 @@ def judge_claim(world: World, grid: Grid) -> None:
 
 def covers(world: World, claim: Claim) -> bool:
     """Whether we can ask every host that the claim's owner may start something on."""
-    return set(claim.hosts) <= set(host_digests(world))
+    return set(claim.hosts) <= set(host_digests(world.hosts))
 
 
-def host_digests(world: World) -> tuple[str, ...]:
-    """The configured hosts, so that they can be compared and not be read."""
-    return tuple(sorted(hashlib.blake2b(name.encode(), digest_size=6).hexdigest() for name in world.hosts))
+def host_digests(names: Iterable[HostName]) -> tuple[str, ...]:
+    """Hosts, so that they can be compared and not be read."""
+    return tuple(sorted({hashlib.blake2b(name.encode(), digest_size=6).hexdigest() for name in names}))
+
+
+def hosts_in_use(world: World) -> set[HostName]:
+    """Where attempts live, be the host configured at the moment or not, and be they over by our journal or not."""
+    attempts = (world.state.experiments[id_].attempt for id_ in world.state.live.values())
+    strays = (host.name for host in world.hosts.values() if host.strays)
+    return {*strays, *(attempt.host for attempt in attempts if attempt is not None)}
 
 
 def claim_change(world: World) -> ClaimChange | None:
@@ -151,7 +158,7 @@ def claim_change(world: World) -> ClaimChange | None:
         owner=world.identity.owner,
         stamp=max(0 if claim is None else claim.stamp, world.stamp_seen[1]) + 1,
         where=world.identity.where,
-        hosts=host_digests(world),
+        hosts=host_digests({*world.hosts, *hosts_in_use(world)}),
         events=world.state.folded,
     )
     return ClaimChange(old=claim, new=new)

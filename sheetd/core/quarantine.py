@@ -114,7 +114,7 @@ def heard(world: World, action: str, subject: str, by: str, number: int) -> Host
     if action not in HOST_ACTIONS:
         return f"{action} is not understood"
     if subject not in world.hosts:
-        return f"there is no host {subject} in the configuration that the daemon was started with"
+        return f"there is no host {subject} in the configuration that the daemon goes by: see `sheetd status`"
     return HostRequested(host=HostName(subject), action=action, by=clean_line(by, BY_MAX) or "somebody", request=number)
 
 

@@ -53,9 +53,19 @@ def sheet_seen(world: World, news: obs.SheetSeen, now_s: float) -> None:
     _count_missing(world, view, now_s)
 
 
-def _understand(world: World, grid: Grid, before: SheetView | None, now_s: float) -> SheetView:
+def understand_anew(world: World) -> None:
+    """The templates are others: what was read last says something else. Nobody has read it again by that."""
+    view = world.sheet
+    if view is not None:
+        world.sheet = _understand(world, view.grid, view, view.read_at_s, is_by_new_templates=True)
+
+
+def _understand(
+    world: World, grid: Grid, before: SheetView | None, now_s: float, *, is_by_new_templates: bool = False
+) -> SheetView:
     header = grid.rows[0] if grid.rows else ()
-    if before is not None and before.grid.rows and before.grid.rows[0] == header:
+    is_known = before is not None and bool(before.grid.rows) and before.grid.rows[0] == header
+    if before is not None and is_known and not is_by_new_templates:
         layout = before.layout
     else:
         layout = layout_by(world.templates, header)

@@ -270,15 +270,18 @@ def _notice(world: World, experiment: Experiment, row: Row | None) -> str:
 def _why_out_of_sight(world: World, experiment: Experiment, attempt: Attempt) -> str:
     """Why nobody can say how a live attempt is; empty if somebody can."""
     host = world.hosts.get(attempt.host)
+    what = "launching" if experiment.phase is Phase.LAUNCHING else "presumed running"
     if host is None:
-        return f"{attempt.host} is no longer configured: put it back, and the row goes on from what is there"
+        return (
+            f"{attempt.host} is no longer in sheetd.toml: put it back, and the row goes on from what is there; {what},"
+            " nothing is started elsewhere; if that machine is gone for good, choose stop"
+        )
     if world.is_on_another(attempt):
         return (
             f"another machine answers as {attempt.host} than the one that this was started on: presumed running there,"
             " nothing is started elsewhere; if that machine is gone for good, choose restart, rerun or stop"
         )
     if not host.is_up:
-        what = "launching" if experiment.phase is Phase.LAUNCHING else "presumed running"
         return f"{attempt.host} {why_down(world, host)}; {what}, nothing is started elsewhere"
     return ""
 

@@ -55,9 +55,8 @@ def decide_attempts(world: World, now: Now) -> Iterator[ev.Event]:
         seen = world.seen(attempt) if attempt is not None else None
         if attempt is None:
             continue
-        if world.is_on_another(attempt):
-            if experiment.phase is Phase.STOPPING and experiment.stop_by_person:
-                yield given_up(experiment, attempt)
+        if attempt.host not in world.hosts or world.is_on_another(attempt):
+            yield from _decide_out_of_reach(world, experiment, attempt)
         elif seen is not None and seen.state in OVER:
             yield from _decide_end(world, experiment, attempt, seen, now)
         elif experiment.phase is Phase.LAUNCHING and attempt.id in world.refusals:
@@ -69,6 +68,20 @@ def decide_attempts(world: World, now: Now) -> Iterator[ev.Event]:
             yield ev.AttemptStarted(attempt=attempt.id, wall_s=now.wall_s)
         elif experiment.phase is Phase.RUNNING and seen.state is Seen.ABSENT:
             yield from stop(experiment, f"{attempt.host} has no record of it any more", Afterwards.RELAUNCH)
+
+
+def _decide_out_of_reach(world: World, experiment: Experiment, attempt: Attempt) -> Iterator[ev.Event]:
+    """Nothing leads to its machine, and nobody but a person can know whether it is gone.
+
+    Where the host was only taken out of the file the machine may be well, and a restart would run beside what runs
+    there: such an attempt is let go for good, or not at all.
+    """
+    if experiment.phase is not Phase.STOPPING or not experiment.stop_by_person:
+        return
+    if attempt.host in world.hosts:
+        yield given_up(experiment, attempt, f"another machine answers as {attempt.host}")
+    elif experiment.afterwards is Afterwards.END:
+        yield given_up(experiment, attempt, f"{attempt.host} is not in sheetd.toml any more")
 
 
 def _decide_end(
@@ -117,7 +130,7 @@ def ended(experiment: Experiment, attempt: Attempt, seen: AttemptSeen, *, is_bea
     )
 
 
-def given_up(experiment: Experiment, attempt: Attempt) -> ev.AttemptEnded:
+def given_up(experiment: Experiment, attempt: Attempt, why: str) -> ev.AttemptEnded:
     """A person let go of an attempt whose machine is not behind its host's name any more: nobody else can know."""
     is_wish = experiment.afterwards in (Afterwards.END, Afterwards.RERUN)
     reason = Reason.STOPPED_BY_USER if is_wish else Reason.HOST_LOST
@@ -125,7 +138,7 @@ def given_up(experiment: Experiment, attempt: Attempt) -> ev.AttemptEnded:
         attempt=attempt.id,
         reason=reason,
         proof=Proof.FORCED_BY_OPERATOR,
-        detail=f"given up by a person: another machine answers as {attempt.host}",
+        detail=f"given up by a person: {why}",
         relaunch_delay_s=relaunch_delay_s(experiment, reason),
     )
 

@@ -22,6 +22,8 @@ class Loaded:
 
     templates: Mapping[str, Template]
     problems: tuple[str, ...] = ()
+    #: The names of those others.
+    broken: frozenset[str] = frozenset()
 
 
 def load_templates(folders: Iterable[Path]) -> Loaded:
@@ -29,6 +31,7 @@ def load_templates(folders: Iterable[Path]) -> Loaded:
     templates: dict[str, Template] = {}
     origins: dict[str, Path] = {}
     problems: list[str] = []
+    broken: set[str] = set()
     for folder in folders:
         if not folder.is_dir():
             problems.append(f"there is no template folder {folder}: create it or correct sheetd.toml")
@@ -38,6 +41,7 @@ def load_templates(folders: Iterable[Path]) -> Loaded:
                 template = load_template(path)
             except ConfigError as error:
                 problems.extend(str(error).splitlines())
+                broken.add(path.stem)
                 continue
             # Rows name templates without regard to case, so two that differ in case only are one name.
             first = origins.setdefault(canonical(template.name), path)
@@ -45,7 +49,7 @@ def load_templates(folders: Iterable[Path]) -> Loaded:
                 problems.append(f"{path}: {first} has this name already: rename one of the two files")
                 continue
             templates[template.name] = template
-    return Loaded(templates=templates, problems=tuple(problems))
+    return Loaded(templates=templates, problems=tuple(problems), broken=frozenset(broken))
 
 
 def load_template(path: Path) -> Template:

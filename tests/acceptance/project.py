@@ -83,11 +83,11 @@ class Project:
         self.log = (folder / "daemon.log").open("ab")
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, **environment: str) -> None:
+    def start(self, *, stdin: int = subprocess.DEVNULL, **environment: str) -> None:
         """Start the daemon; returns at once."""
         argv = [sys.executable, "-m", "sheetd", "run", "-v", "--config", str(self.config)]
         env = {**os.environ, **environment}
-        self.process = subprocess.Popen(argv, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, env=env)
+        self.process = subprocess.Popen(argv, stdout=self.log, stderr=self.log, stdin=stdin, env=env)
 
     def begin(self) -> None:
         """Start the daemon and wait until it works: from then on it can be asked to end in peace."""

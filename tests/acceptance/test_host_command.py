@@ -303,7 +303,7 @@ def test_a_host_with_live_experiments_is_not_removed(tmp_path: Path, address: Ad
         assert f"`sheetd stop {row['id']}`" in said
         free = "there" if row["host"] == "here" else "here"
         code, said = lab.type("remove", free)
-        assert (code, "until it is restarted" in said) == (0, True)
+        assert (code, "lets go of it within seconds" in said) == (0, True)
         lab.config.write_text(lab.config.read_text() + f'\n[[hosts]]\nname = "{free}"\nlocal = true\nroot = "{free}"\n')
     finally:
         project.stop_everything()

@@ -115,6 +115,13 @@ def test_a_lab_is_kept_comes_back_and_is_let_go(lab: Lab) -> None:
     again = lab.pid()
     assert "NRestarts=1\n" in lab.manager.systemctl("show", NAME, "--property=NRestarts").stdout
     assert lab.manager.is_alive(job), "the daemon's death is no job's"
+
+    template = lab.folder / "templates" / "job.toml"
+    template.write_text(template.read_text() + "[metrics]\nloss = {}\n")
+    assert lab.manager.systemctl("reload", NAME).returncode == 0
+    wait_for(lambda: "read anew: template job" in lab.service("logs"), "the edited template is taken")
+    assert lab.pid() == again
+
     log = lab.service("logs")
     assert log.count("sheetd serves the built-in sheet") == 2, log
     assert "token" not in log, "a log may be read by others"

@@ -57,6 +57,7 @@ def test_a_unit_says_ready_is_watched_comes_back_and_leaves_jobs_alone() -> None
     for line in (
         *("Type=notify", "WatchdogSec=120", "Restart=always", "KillMode=process", "OOMPolicy=continue"),
         *("Environment=PATH=/usr/local/bin:/usr/bin", "SyslogIdentifier=sheetd-my-lab", "WantedBy=default.target"),
+        "ExecReload=/bin/kill -HUP $MAINPID",
         "EnvironmentFile=-/home/kim/.config/sheetd/sheetd-my-lab.env",
     ):
         assert f"\n{line}\n" in text

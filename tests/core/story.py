@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from sheetd.core import effect as fx
 from sheetd.core import observation as obs
-from sheetd.core.absorb import News, absorb
+from sheetd.core.absorb import News, absorb, is_void
 from sheetd.core.colours import Dress
+from sheetd.core.configuration import Configuration, reconfigure
 from sheetd.core.curve import Curve
 from sheetd.core.events import DaemonStarted, Event
 from sheetd.core.grid import BLANK, Cell, CellValue, Claim, Grid, SheetWrite, Shown
@@ -301,13 +302,45 @@ class Story:
         self.started.clear()
         self.table.writes = 0
 
-    def _fresh_world(self) -> World:
-        hosts = {
-            name: HostView(name=name, slots=slots, looks=bool(self.hosts[name].cards.all))
+    def configuration(self) -> Configuration:
+        """What the operator's files say."""
+        hosts = tuple(
+            HostView(name=name, slots=slots, looks=bool(self.hosts[name].cards.all))
             for name, slots in self._slots.items()
-        }
+        )
+        return Configuration(templates=self._templates, limits=self._limits, hosts=hosts)
+
+    def edit_files(
+        self,
+        *,
+        hosts: Mapping[str, int] | None = None,
+        templates: Iterable[Template] | None = None,
+        limits: Limits | None = None,
+        renewed: Sequence[str] = (),
+    ) -> None:
+        """The operator saves other files, and the daemon goes by them from now on. `renewed`: reached another way."""
+        former = set(self._slots)
+        if hosts is not None:
+            self._slots = {
+                HostName(name): tuple(SlotName(f"{name}/{index}") for index in range(n)) for name, n in hosts.items()
+            }
+            for name in self._slots:
+                self.hosts.setdefault(name, FakeHost(name))
+        self._templates = self._templates if templates is None else {one.name: one for one in templates}
+        self._limits = limits or self._limits
+        names = {HostName(name) for name in renewed}
+        reconfigure(self.world, self.configuration(), names, self.now_s)
+        met = (self._slots.keys() - former) | names
+        self.turn(*[one for one in self.greetings() if isinstance(one, obs.HostSeen) and one.host in met])
+
+    def _fresh_world(self) -> World:
+        found = self.configuration()
         world = World(
-            state=State(), templates=self._templates, limits=self._limits, hosts=hosts, identity=self.identity
+            state=State(),
+            templates=found.templates,
+            limits=found.limits,
+            hosts={host.name: host for host in found.hosts},
+            identity=self.identity,
         )
         world.hosts_tab = None if self.hosts_table is None else HostsTab()
         self.epoch += 1
@@ -332,7 +365,8 @@ class Story:
     def turn(self, *news: News) -> Plan:
         """One turn of the daemon: effects are queued, not yet carried out."""
         for one in news:
-            absorb(self.world, one, self.now_s)
+            if not is_void(self.world, one):
+                absorb(self.world, one, self.now_s)
         for _ in range(ROUNDS_MAX):
             plan = reconcile(self.world, self.now(), self.chance)
             if not plan.events:
@@ -451,14 +485,15 @@ class Story:
         return tab.read() if isinstance(effect, fx.ReadHostsTab) else tab.write(effect.write)
 
     def _reaches(self, effect: fx.HostEffect) -> bool:
-        return self.hosts[effect.host].is_reachable
+        """The connection to a host that is not configured any more is closed."""
+        return self.hosts[effect.host].is_reachable and effect.host in self.world.hosts
 
     def _silence(self, effect: fx.HostEffect) -> News:
         return fx.HostSilent(effect=effect, why=f"{effect.host} did not answer")
 
     def _ask_host(self, effect: fx.Launch | fx.Stop) -> News:
         host = self.hosts[effect.host]
-        if not host.is_reachable:
+        if not self._reaches(effect):
             return self._silence(effect)
         if isinstance(effect, fx.Launch) and host.refusal is not None:
             code, why = host.refusal

@@ -51,7 +51,7 @@ def test_a_tab_is_claimed_before_anything_is_begun():
     assert story.table.claim is not None
     assert (story.table.claim.owner, story.table.claim.epoch) == (story.world.identity.owner, 1)
     assert story.hosts[HostName("alpha")].epoch == 1
-    assert story.table.claim.hosts == host_digests(story.world)
+    assert story.table.claim.hosts == host_digests(story.world.hosts)
 
 
 def test_what_a_daemon_records_before_it_sees_the_sheet_does_not_make_up_for_what_its_backup_lacks():

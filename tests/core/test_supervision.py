@@ -228,7 +228,10 @@ def test_a_host_that_is_taken_out_of_the_configuration_keeps_its_attempts():
     story.restart_daemon()
     story.wait(60)
     assert line["status"] == "unreachable"
-    assert line["message"] == f"{name} is no longer configured: put it back, and the row goes on from what is there"
+    assert line["message"] == (
+        f"{name} is no longer in sheetd.toml: put it back, and the row goes on from what is there; presumed running,"
+        " nothing is started elsewhere; if that machine is gone for good, choose stop"
+    )
     assert attempts(story, line)[-1].proof is None
 
 

@@ -188,7 +188,7 @@ def test_what_people_ask_of_a_host_is_on_record_before_it_is_answered():
         until(lambda: rig.journal.views["hosts"]["alpha"]["state"] == "drained", "other processes are told")
     assert rig.journal.answers == {
         1: "alpha is drained: it gets nothing new, and what runs there goes on",
-        2: "there is no host nowhere in the configuration that the daemon was started with",
+        2: "there is no host nowhere in the configuration that the daemon goes by: see `sheetd status`",
     }
     assert rig.daemon.world.state.health_of(HOST).drained_by == "kim"
     assert "HostDrained" in rig.calls

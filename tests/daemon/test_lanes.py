@@ -97,6 +97,17 @@ def test_a_bug_surfaces_in_the_loop_and_the_lane_goes_on(work: Work):
     assert work.done() == "a.2"
 
 
+def test_what_is_done_aside_waits_for_no_lane_and_a_bug_in_it_surfaces_too(work: Work):
+    work.submit("alpha", "a.1")
+    assert work.begun.get(timeout=WITHIN_S) == "a.1"
+    done = threading.Event()
+    work.lanes.aside(done.set)
+    assert done.wait(WITHIN_S)
+    work.lanes.aside(lambda: 1 // 0)
+    assert isinstance(work.delivered.get(timeout=WITHIN_S), ZeroDivisionError)
+    work.let("alpha", 1)
+
+
 def test_what_has_not_begun_when_the_daemon_ends_is_dropped(work: Work):
     work.submit("alpha", "a.1", "a.2")
     assert work.begun.get(timeout=WITHIN_S) == "a.1"

@@ -82,6 +82,7 @@ INJECTED: dict[str, str] = {
     "M10": "Nemesis.suspend",
     "M12": "People.type_bad, jobs.GARBAGE",
     "M14": "Nemesis.cut_all_networks",
+    "M15": "Files.edit_files",
 }
 #: Has no name of its own in a run: it is brought about by these.
 WITH_OTHERS = {"M12": "S16 to S23, J7, J15 to J17"}
@@ -110,7 +111,6 @@ REASONS: dict[str, str] = {
     "M9": "memory and descriptors are not simulated; tests/benchmarks",
     "M11": "one version of the code runs here; tests/hosts",
     "M13": "there are no threads here",
-    "M15": "the configuration is read once",
 }
 
 

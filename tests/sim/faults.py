@@ -80,6 +80,7 @@ class Nemesis:
             "M10": self.suspend,
             "M14": self.cut_all_networks,
             "D7": self.reuse_pids,
+            "M15": self.simulation.files.edit_files,
             **self.simulation.cards.events(),
         }
 
@@ -378,7 +379,9 @@ EVENTS = [
     "H20",
     *("G9", "G10", "G11", "M2", "M4", "M5", "M6", "M7", "M10", "M14"),
 ]
-KINDS = sorted({kind for kind, _ in RATES.values()} | {*PEOPLE, *JOBS, *NETWORK, *DEATHS, *EVENTS})
+#: Drawn after the others, so that a seed keeps those of them that it had.
+LATER = ["M15"]
+KINDS = [*sorted({kind for kind, _ in RATES.values()} | {*PEOPLE, *JOBS, *NETWORK, *DEATHS, *EVENTS}), *LATER]
 
 
 def draw_kinds(chance: random.Random) -> set[str]:

@@ -21,14 +21,14 @@ from sheetd.core.absorb import News
 from sheetd.core.effect import Effect, lane
 from sheetd.core.events import Event
 from sheetd.core.hosts_grid import HostsTab
-from sheetd.core.model import HostName, SlotName
-from sheetd.core.redaction import Redactor
+from sheetd.core.model import HostName
 from sheetd.core.state import State
-from sheetd.core.world import HostView, Identity, World
+from sheetd.core.world import Identity, World
 from sheetd.daemon import Daemon
 from sheetd.effects import Ports, carry_out
 from sheetd.errors import ConfigError, JournalError
 from sheetd.journal import SqliteJournal, lock
+from sheetd.ports import Reconfiguration
 from tests.sim.engine import Killed, Task
 from tests.sim.hosts import SimHost
 from tests.sim.jobs import SECRET
@@ -154,6 +154,9 @@ class SimLanes:
             self.service.boundary(f"after {type(effect).__name__}")
             self.service.post(outcome)
 
+    def aside(self, work: Callable[[], None]) -> None:
+        work()
+
     def close(self, patience_s: float) -> None:
         pass
 
@@ -168,7 +171,7 @@ class Service:
         #: Another after the folder was restored: what was recorded since the backup is unknown to it.
         self.lineage = f"{folder.name} {simulation.restored[folder]}"
         self.clock = SimClock(simulation, simulation.daemon_rate)
-        self.inbox: deque[News | None] = deque()
+        self.inbox: deque[News | Reconfiguration | None] = deque()
         self.tasks: list[Task] = []
         self.hosts: dict[HostName, SimHost] = {}
         self.journal: SimJournal | None = None
@@ -208,27 +211,18 @@ class Service:
         simulation = self.simulation
         self.journal = SimJournal(self)
         simulation.engine.log(f"daemon {self.number} starts with epoch {self.journal.epoch}")
-        for name in simulation.slots:
-            first = simulation.machine_of(name)
-            machine, network, loader = simulation.machines[first], simulation.networks[first], simulation.loader
-            self.hosts[HostName(name)] = SimHost(name, machine, network, loader, simulation.system, epoch=0)
+        while simulation.files.is_broken:
+            simulation.engine.sleep(3.0)  # it ends with what is wrong, and the service manager starts it again
+        found = simulation.files.configuration()
+        self.hosts.update((host.name, self.open_host(host.name)) for host in found.hosts)
         world = World(
             state=State(),
-            templates=simulation.templates,
-            limits=simulation.limits,
-            hosts={
-                HostName(name): HostView(
-                    name=HostName(name),
-                    slots=tuple(SlotName(f"{name}/{i}") for i in range(slots)),
-                    labels=frozenset({"gpu"}),
-                    looks=bool(simulation.machines[simulation.machine_of(name)].cards),
-                    cooldown_s=30.0,
-                )
-                for name, slots in simulation.slots.items()
-            },
+            templates=found.templates,
+            limits=found.limits,
+            hosts={host.name: host for host in found.hosts},
             # By its name: the number of a file, which the shipped one goes by, is not of the seed.
             identity=Identity(owner=self.folder.name, where=f"daemon {self.number} in {self.folder.name}"),
-            redactor=Redactor.of([SECRET]),
+            redactor=found.redactor,
         )
         world.hosts_tab = None if self.hosts_tab is None else HostsTab()
         ports = Ports(
@@ -239,22 +233,32 @@ class Service:
             secret=lambda _name: SECRET,
             hosts_tab=self.hosts_tab,
         )
-        daemon = self.daemon = Daemon(
-            world, ports, self.clock, SimChance(random.Random(simulation.engine.random.getrandbits(64)))
-        )
+        chance = SimChance(random.Random(simulation.engine.random.getrandbits(64)))
+        routes = simulation.files.routes(self.open_host)
+        daemon = self.daemon = Daemon(world, ports, self.clock, chance, routes)
+        daemon.post = self.post  # type: ignore[method-assign]
         daemon._lanes = SimLanes(self, lambda effect: carry_out(effect, ports))  # type: ignore[assignment]
         daemon.recover()
         for host in self.hosts.values():
-            host.keep(self.post)
-            if host.task is not None:
-                self.tasks.append(host.task)
+            daemon._keep(host)
         simulation.checker.recovered(self)
         wake = daemon.turn(())
         while True:
             wake = daemon.turn(self.wait(wake))
             simulation.checker.turned(self)
 
-    def wait(self, wake: float) -> list[News]:
+    def open_host(self, name: str) -> SimHost:
+        simulation, first = self.simulation, self.simulation.machine_of(name)
+        machine, network = simulation.machines[first], simulation.networks[first]
+        return SimHost(name, machine, network, simulation.loader, simulation.system, epoch=0)
+
+    def reload(self) -> None:
+        """The files are looked at, and have no mistake."""
+        if self.daemon is not None:
+            files = self.simulation.files
+            self.post(Reconfiguration(configuration=files.configuration(), routes=files.routes(self.open_host)))
+
+    def wait(self, wake: float) -> list[News | Reconfiguration]:
         engine = self.simulation.engine
         while self.is_suspended or (not self.inbox and self.clock.monotonic_s() < wake):
             engine.wait(1.0 if self.is_suspended else max(1e-4, (wake - self.clock.monotonic_s()) / self.clock.rate))
@@ -263,7 +267,7 @@ class Service:
         self.inbox.clear()
         return arrived
 
-    def post(self, news: News | None) -> None:
+    def post(self, news: News | Reconfiguration | None) -> None:
         if not self.is_dead:
             self.inbox.append(news)
             self.simulation.engine.wake(self.task)

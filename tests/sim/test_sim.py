@@ -143,6 +143,7 @@ def test_every_injector_of_the_catalogue_exists() -> None:
     rooms: dict[str, object] = {
         "Cards": simulation.cards,
         "Connection": Connection,
+        "Files": simulation.files,
         "Machine": simulation.machines["alpha"],
         "Nemesis": simulation.nemesis,
         "Network": simulation.networks["alpha"],

@@ -23,6 +23,7 @@ from tests.sim.checker import Checker, Violation
 from tests.sim.ending import Ending
 from tests.sim.engine import Engine
 from tests.sim.faults import RATES, Nemesis, draw_kinds
+from tests.sim.files import Files
 from tests.sim.hosts import REFUSALS, Network, ready_machine
 from tests.sim.hosts_tab import HostsTab
 from tests.sim.jobs import Fate, run_job
@@ -154,8 +155,8 @@ class Simulation:
         #: Further names in the configuration, and to which machine each leads.
         self.second_names = self._second_names(names[0])
         self.slots.update({name: self.slots[first] for name, first in self.second_names.items()})
+        self.files, self.count = Files(self), 0
         self.services: list[Service] = []
-        self.count = 0
         self.service = self.start_daemon(self.folder)
         self.nemesis = Nemesis(self)
         self.cards.operator_comes()
