@@ -28,6 +28,7 @@ from sheetd.core.why import Strategy
 from sheetd.core.world import HostView, Limits
 from sheetd.errors import ConfigError
 from sheetd.ports import Host, Reconfiguration, Route
+from sheetd.sheets.quota import READS_A_MINUTE
 from sheetd.templates import Loaded, load_templates
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ LOOK_EVERY_S = 2.0
 #: A file that has changed is looked at again after so long.
 SAME_FOR_S = 0.3
 _PATIENCE_S = 5.0
+#: As often as the quota allows in the long run: whoever asks more often waits before each request.
+GOOGLE_POLL_S = 60.0 / READS_A_MINUTE
 #: Google counts requests per minute; the built-in sheet does not, so a person sees a change sooner.
 BUILTIN_WRITE_GAP_S = 0.25
 HOSTS_TAB_EVERY_S, BUILTIN_HOSTS_TAB_EVERY_S = 15.0, 10.0
@@ -51,11 +54,12 @@ def configuration_of(settings: Settings, templates: Mapping[str, Template]) -> C
     """The files as the core knows them."""
     sheet = settings.sheet
     is_google = sheet.kind == "google"
+    poll_s = max(sheet.poll_s, GOOGLE_POLL_S) if is_google else sheet.poll_s
     limits = Limits(
-        poll_s=sheet.poll_s,
+        poll_s=poll_s,
         settle_s=sheet.settle_s,
         explicit_only=sheet.ready == "explicit",
-        write_gap_s=sheet.poll_s if is_google else BUILTIN_WRITE_GAP_S,
+        write_gap_s=poll_s if is_google else BUILTIN_WRITE_GAP_S,
         fresh_s=min(0.5, sheet.poll_s),
         hosts_tab_every_s=HOSTS_TAB_EVERY_S if is_google else BUILTIN_HOSTS_TAB_EVERY_S,
         deleted_row_grace_s=sheet.deleted_row_grace_s,

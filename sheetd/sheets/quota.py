@@ -1,15 +1,17 @@
 """How often we may ask: a token bucket, kept under half of what Google grants.
 
 Google allows 60 reads and 60 writes a minute per user and project (developers.google.com/workspace/sheets/api/limits);
-the other half is left to people's scripts under the same account. Pure: the time is an argument, so a test needs no
-clock. Weak: one process knows nothing of another daemon under the same account; then Google's 429 decides.
+the other half is left to people's scripts under the same account. Any one minute holds at most what a full bucket lets
+through at once and what trickles in meanwhile: both together are less than that half. Pure: the time is an argument,
+so a test needs no clock. Weak: one process knows nothing of another daemon under the same account; then Google's 429
+decides.
 """
 
 from __future__ import annotations
 
-READS_A_MINUTE = 30.0
-WRITES_A_MINUTE = 30.0
-BURST = 10
+READS_A_MINUTE = 24.0
+WRITES_A_MINUTE = 24.0
+BURST = 5
 
 
 class TokenBucket:
