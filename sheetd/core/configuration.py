@@ -29,7 +29,7 @@ class Configuration:
     limits: Limits
     hosts: tuple[HostView, ...]
     #: It knows the secrets that the templates name.
-    redactor: Redactor = field(default_factory=Redactor)
+    redactor: Redactor = field(default_factory=Redactor, repr=False)
 
 
 def reconfigure(world: World, found: Configuration, renewed: Collection[HostName], now_s: float) -> None:
@@ -52,7 +52,9 @@ def reconfigure(world: World, found: Configuration, renewed: Collection[HostName
     if world.hosts.keys() - known.keys():
         # Before anything begins there, the claim has to name them: whoever takes over has to ask them too.
         world.has_claimed = False
-    world.limits, world.redactor = found.limits, found.redactor
+    world.limits = found.limits
+    # What runs may still print a secret that no template names any more.
+    world.redactor = Redactor.of((*world.redactor.values, *found.redactor.values))
     if found.templates != world.templates:
         _use_templates(world, found.templates, now_s)
     world.version += 1

@@ -47,10 +47,9 @@ class Operator:
         self.save_template("train", TEMPLATE)
         self.posted: list[Reconfiguration] = []
         settings = load_settings(self.config)
-        self.reloader = Reloader(
-            settings, load_templates(settings.daemon.templates), NotImplemented, self.posted.append
-        )
-        self.reloader.start()()
+        templates = load_templates(settings.daemon.templates)
+        self.reloader = Reloader(settings, templates, open_nothing, self.posted.append)
+        self.reloader.start()()  # and ended at once: from here on the test looks
         self.look()
 
     def save(self, text: str) -> None:
@@ -215,6 +214,16 @@ def test_env_is_another_way_to_a_host_and_root_another_place(operator: Operator)
     assert (slots.place, slots.way) == (env.place, slots.way)
     assert slots.way != env.way
     assert slots.place != root.place
+
+
+def test_the_secrets_of_an_edited_template_are_known_before_a_job_can_print_them(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "like nothing else")
+    operator.save_template("train", f'secrets = ["TOKEN"]\n{TEMPLATE}')
+    operator.look()
+    assert operator.newest.configuration.redactor.text("it is like nothing else") == "it is [redacted]"
+    assert "like nothing else" not in repr(operator.newest)
 
 
 # --- who only looks or asks --------------------------------------------------------------------------------------

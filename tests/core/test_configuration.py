@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sheetd.core import effect as fx
+from sheetd.core.configuration import reconfigure
 from sheetd.core.events import AttemptEnded, LaunchIntended, RowAccepted
 from sheetd.core.model import AttemptId, ExperimentId, HostName, MetricRule, Phase, Proof, Reason
 from sheetd.core.observation import AttemptSeen, Exit, HostRequested, Seen
 from sheetd.core.ownership import host_digests, hosts_in_use
+from sheetd.core.redaction import Redactor
 from sheetd.core.template import Param, ParamType
 from sheetd.core.world import Limits
 from tests.core.story import TRAIN, Line, Story
@@ -321,6 +323,14 @@ def test_times_are_those_of_the_file():
     assert [event.reason for event in story.told(AttemptEnded) if isinstance(event, AttemptEnded)] == [
         Reason.STOPPED_BY_USER
     ]
+
+
+def test_secrets_stay_known_for_what_runs_and_those_of_an_edited_template_are_known_too():
+    story = Story()
+    for value in ("former secret", "later secret"):
+        found = replace(story.configuration(), redactor=Redactor.of([value]))
+        reconfigure(story.world, found, (), story.now_s)
+    assert story.world.redactor.text("former secret, later secret") == "[redacted], [redacted]"
 
 
 def test_the_same_files_change_nothing():
