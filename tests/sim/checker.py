@@ -16,6 +16,7 @@ from sheetd.core import effect as fx
 from sheetd.core import events as ev
 from sheetd.core.grid import CellValue
 from sheetd.core.model import Afterwards, AttemptId, ExperimentId, HostName, Proof, Reason, Spec, experiment_of
+from sheetd.core.settlement import BEGUN_WORDS, ENDED_WORDS
 from tests.sim.jobs import SECRET
 from tests.sim.machine import Process
 from tests.sim.people import Order
@@ -92,6 +93,8 @@ class Checker:
         self.unexecuted: set[str] = set()
         #: Begun by a journal whose end nobody but an unreachable host knew of, when a backup of it intended them again.
         self.unwitnessed: set[ExperimentId] = set()
+        #: The rows, by seed, that have shown at any time that they were begun.
+        self.shown_begun: set[int] = set()
         #: What the nemesis killed of an attempt, by role, or "machine" where it switched its host off.
         self.harmed: defaultdict[str, set[str]] = defaultdict(set)
         self.turns = 0
@@ -210,8 +213,7 @@ class Checker:
         attempt = event.attempt
         if attempt in books.intents:
             self.blame("I5", f"{attempt} was intended twice")
-        if books.is_unwitnessed:
-            self._excuse(service, books, experiment_of(attempt))
+        self._excuse(service, books, experiment_of(attempt))
         self.simulation.cards.given(event, books.intents, books.ended)
         books.intents[attempt] = event
         self.intents[attempt].append(event)
@@ -229,7 +231,12 @@ class Checker:
                 self._nothing_lives(other, f"I4: its slot was given to {attempt}", event.machine)
 
     def _excuse(self, service: Service, books: Books, id_: ExperimentId) -> None:
-        """What the lost end of a journal began on a host that has not answered since: nothing is left that knows."""
+        """What the lost end of a journal began: nothing is left that knows.
+
+        Neither the sheet, of which the claim or the row would show it, nor the host, which is silent or another.
+        """
+        if not books.is_unwitnessed and any(order.seed in self.shown_begun for order in self.orders(id_)):
+            return
         seen = self._machines_seen(service)
         for attempt, runs in self.executions.items():
             is_lost = experiment_of(AttemptId(attempt)) == id_ and attempt not in books.intents
@@ -518,6 +525,8 @@ class Checker:
         for line, column, value in simulation.tab.written:
             if column is simulation.tab.column("id"):
                 self._id_written(line, value)
+            if column is simulation.tab.column("status") and value in BEGUN_WORDS | ENDED_WORDS:
+                self.shown_begun |= {order.seed for at, order in simulation.people.orders.items() if at is line}
             if isinstance(value, str) and (
                 value[:1] in ("=", "+", "@")
                 or SECRET in value
