@@ -61,6 +61,8 @@ class SheetSettings(Section):
     settle_s: Seconds = 3.0
     #: For how long the job of a deleted row runs on, so that undo brings it back unharmed.
     deleted_row_grace_s: Seconds = 600.0
+    #: A row that stands for more runs than this starts only when its action says run.
+    sweep_max: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 100
 
     @property
     def kind(self) -> Literal["builtin", "server", "google"]:

@@ -59,6 +59,7 @@ def configuration_of(settings: Settings, templates: Mapping[str, Template]) -> C
         poll_s=poll_s,
         settle_s=sheet.settle_s,
         explicit_only=sheet.ready == "explicit",
+        sweep_max=sheet.sweep_max,
         write_gap_s=poll_s if is_google else BUILTIN_WRITE_GAP_S,
         fresh_s=min(0.5, sheet.poll_s),
         hosts_tab_every_s=HOSTS_TAB_EVERY_S if is_google else BUILTIN_HOSTS_TAB_EVERY_S,

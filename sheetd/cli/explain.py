@@ -20,8 +20,8 @@ from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_to_look,
 from sheetd.core import events as ev
 from sheetd.core.hostwords import quarantine_text
 from sheetd.core.model import Attempt, Experiment, Phase
-from sheetd.core.render import duration_text, wall_text
 from sheetd.core.text import clean_line
+from sheetd.core.times import duration_text, wall_text
 from sheetd.core.why import Block, HostWhy, Need, Why, host_words
 
 

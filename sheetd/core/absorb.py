@@ -12,7 +12,7 @@ from sheetd.core import effect as fx
 from sheetd.core import observation as obs
 from sheetd.core.hosts_cycle import note_done, note_failed
 from sheetd.core.metrics import add_points
-from sheetd.core.model import AttemptId, HostName, experiment_of
+from sheetd.core.model import AttemptId, HostName, experiment_of, row_of
 from sheetd.core.observation import AttemptSeen, Observation, Seen
 from sheetd.core.probing import learn, someone_came_first
 from sheetd.core.reachability import close_second_names, note_seen, note_vanished
@@ -123,6 +123,7 @@ def _metrics_reported(world: World, news: obs.MetricsReported, _now_s: float) ->
     world.metrics_offset[news.attempt] = max(known, news.end)
     world.metrics[news.attempt] = add_points(world.metrics.get(news.attempt, {}), news.points)
     world.metrics_changed.add(news.attempt)
+    world.at_rest.pop(row_of(experiment_of(news.attempt)), None)  # a group shows the numbers of its members
 
 
 def _host_answered(world: World, news: fx.HostAnswered, now_s: float) -> None:

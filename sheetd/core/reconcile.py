@@ -19,7 +19,7 @@ from sheetd.core.hosts_cycle import note_event, plan_answer, plan_read
 from sheetd.core.hosts_tab import decide_host_words
 from sheetd.core.intake import decide_requests, decide_rows, plan_pins
 from sheetd.core.invariants import misassigned
-from sheetd.core.model import AttemptId, ExperimentId, Phase, experiment_of
+from sheetd.core.model import AttemptId, ExperimentId, Phase, experiment_of, row_of
 from sheetd.core.ownership import claim_change, decide_ownership, decide_restored_words, is_owner, needs_proof
 from sheetd.core.plan import Chance, Now, Plan
 from sheetd.core.probing import give_back, probe_moments
@@ -63,7 +63,7 @@ def record(world: World, event: ev.Event, now: Now) -> None:
     match event:
         case ev.LaunchIntended():
             world.misassigned += misassigned(world, event)
-        case ev.RowAccepted(experiment=id_) | ev.ExperimentReopened(experiment=id_):
+        case ev.RowAccepted(experiment=id_) | ev.SweepExpanded(experiment=id_) | ev.ExperimentReopened(experiment=id_):
             _forget_row(world, id_)
         case ev.IdWithdrawn(experiment=id_):
             _forget_row(world, id_)
@@ -75,7 +75,7 @@ def record(world: World, event: ev.Event, now: Now) -> None:
             if isinstance(event, ev.AttemptEnded):
                 _forget_attempt(world, attempt, now)
         case ev.AttemptAdopted(attempt=attempt, host=host):
-            _forget_row(world, experiment_of(attempt))
+            _forget_row(world, row_of(experiment_of(attempt)))
             adopt(world, attempt, host, now.s)
         case ev.TakeoverBegun():
             world.must_doubt = False

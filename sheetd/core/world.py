@@ -30,6 +30,8 @@ class Limits:
     poll_s: float = 2.0
     settle_s: float = 3.0
     explicit_only: bool = False
+    #: A row that makes more runs than this is held back until somebody types run.
+    sweep_max: int = 100
     #: A write is made from a view no older than this; an older one is read again first.
     fresh_s: float = 0.5
     write_gap_s: float = 2.0
