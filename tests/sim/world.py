@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sheetd.core.model import MetricRule, Restarts
+from sheetd.core.model import MetricRule, Restarts, row_of
 from sheetd.core.template import Param, ParamType, Template
 from sheetd.core.world import Limits
 from tests.sim import kernel, posix
@@ -357,7 +357,9 @@ class Simulation:
             state, is_on_another = service.daemon.world.state, service.daemon.world.is_on_another
             live = [state.experiments[id_] for id_ in state.live.values()]
             gone = [one for one in live if one.attempt is not None and is_on_another(one.attempt)]
-            for experiment in [one for one in gone if one.missing_since_s is not None and not one.stop_by_person]:
+            for experiment in gone:
+                if state.experiments[row_of(experiment.id)].missing_since_s is None or experiment.stop_by_person:
+                    continue
                 # Its row is deleted too: there is only the command line.
                 self.cli_stopped.add(experiment.id)
                 service.journal.real.add_request("stop", experiment.id)
