@@ -88,8 +88,8 @@ def test_a_row_of_several_runs_counts_sums_up_and_is_filled_in(lab: Project, per
     person.tab.update([["1..4", "", "run"]], "A2", raw=True)
     person.tab.update([["run"]], "C3", raw=True)
     wait_for(lambda: [one["status"] for one in person.rows()] == ["succeeded"] * 2, "all have run", within_s=60)
-    assert row()["message"].startswith("4 of 4 done")
-    assert row(1)["message"].startswith("6 of 6 done")
+    assert row()["message"].endswith("4 of 4 done")
+    assert row(1)["message"].endswith("6 of 6 done")
     runs = [one for one in json.loads(lab.command("export", "--json")) if one["id"].startswith(id_)]
     assert [one["attempt"] for one in runs] == [1, 2, 1, 1]
     other = row(1)["id"]
