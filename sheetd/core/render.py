@@ -170,8 +170,7 @@ def row_cells(world: World, view: SheetView, row: Row, id_: ExperimentId, now: N
     cells["host"] = attempt.host
     cells["attempt"] = float(attempt.number)
     cells["started"] = wall_text(experiment.started_wall_s) if attempt.started else ""
-    runtime_s = _runtime_s(world, experiment, now)
-    cells["runtime"] = "" if runtime_s is None else duration_text(runtime_s)
+    cells["runtime"] = runtime_text(world, experiment, now)
     part = progress(summaries)
     if part is not None:
         cells["progress"] = f"{part:.0%}"
@@ -362,6 +361,11 @@ def _times(count: int) -> str:
 
 
 # --- times -------------------------------------------------------------------------------------------------------
+
+
+def runtime_text(world: World, experiment: Experiment, now: Now) -> str:
+    runtime_s = _runtime_s(world, experiment, now)
+    return "" if runtime_s is None else duration_text(runtime_s)
 
 
 def _runtime_s(world: World, experiment: Experiment, now: Now) -> float | None:
