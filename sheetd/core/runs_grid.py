@@ -31,8 +31,9 @@ class RunsView:
     #: By canonical header, the first of that text.
     columns: Mapping[str, int] = field(default_factory=dict)
     problem: str = ""
-    #: The first line that names a run; a second one is a copy that somebody made.
+    #: The first line that names a run; others are copies, which a person made or an answer that was cut short.
     by_run: Mapping[str, int] = field(default_factory=dict)
+    copies: tuple[tuple[str, int], ...] = ()
     read_at_s: float = 0.0
     #: It came with an answer: what is wrong in it is mended from a read, so that no two writes follow at once.
     is_answer: bool = False
@@ -74,8 +75,10 @@ def read_runs(grid: Grid, now_s: float) -> RunsView:
         )
         return view
     lines: dict[str, int] = {}
-    for row in range(1, len(grid.rows)):
-        lines.setdefault(str(grid.cell(row, columns["run"]).value or "").strip(), row)
-    lines.pop("", None)
+    named = [(str(grid.cell(row, columns["run"]).value or "").strip(), row) for row in range(1, len(grid.rows))]
+    for run, row in named:
+        if run:
+            lines.setdefault(run, row)
     view.by_run = lines
+    view.copies = tuple((run, row) for run, row in named if run and lines[run] != row)
     return view

@@ -1,8 +1,9 @@
 """The tab of runs: one line for each run of a row that stands for several, and when it is read and written.
 
 Nobody is asked anything here, so it needs no claim: a line is found by the id of its run, and one that names none of
-ours is left alone, be it a person's or another daemon's. People may sort it and add columns; the lines come back where
-somebody deletes them, or the tab. It is looked at only when it would say something new, and seldom otherwise.
+ours is left alone, be it a person's or another daemon's. People may sort it and add columns; lines come back where
+somebody deletes them, or the tab, and a second line of a run is emptied. It is looked at only when it would say
+something new, and seldom otherwise.
 """
 
 from __future__ import annotations
@@ -89,10 +90,12 @@ def write_of(view: RunsView, lines: Lines) -> SheetWrite | None:
             columns[canonical(header)] = width
             width += 1
     free = max(1, len(view.grid.rows))
-    for id_, cells in lines.items():
-        row = view.by_run.get(id_)
-        if row is None:
-            row, free = free, free + 1
+    placed = {id_: view.by_run.get(id_) for id_ in lines}
+    rows: list[tuple[int, Mapping[str, CellValue]]] = [(row, {}) for run, row in view.copies if run in lines]
+    for id_, row in placed.items():
+        rows.append((free if row is None else row, lines[id_]))
+        free += row is None
+    for row, cells in rows:
         for header in wanted:
             position, value = columns[canonical(header)], cells.get(header)
             held = view.grid.cell(row, position)

@@ -256,3 +256,14 @@ def test_a_parameter_that_is_called_like_a_column_has_one_of_its_own():
     story.table.type(run="1..2")
     story.wait(SOON_S)
     assert [line["value run"] for line in table.lines] == [1.0, 2.0]
+
+
+def test_a_second_line_of_a_run_is_emptied():
+    story, table = lab()
+    id_ = swept(story)
+    table.copy(table.lines[0], at=0)
+    story.exits(f"{id_}-1.1", rc=0)
+    story.wait(SOON_S)
+    story.wait(SOON_S)
+    assert table.of(f"{id_}-1")["status"] == "succeeded"
+    assert len(table.lines) == 3

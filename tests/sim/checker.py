@@ -518,6 +518,7 @@ class Checker:
         if simulation.tab.blame:
             self.blame("I7", simulation.tab.blame[0])
         simulation.hosts_tab.step()
+        simulation.runs_tab.step()
         if simulation.api.blame:
             self.blame("I16", simulation.api.blame[0])
         for machine in simulation.machines.values():

@@ -29,6 +29,7 @@ from tests.sim.hosts_tab import HostsTab
 from tests.sim.jobs import Fate, run_job
 from tests.sim.machine import Machine, Process
 from tests.sim.people import People
+from tests.sim.runs_tab import RunsTab
 from tests.sim.service import Service, apart
 from tests.sim.sheet import OWNED_HEADERS, USER_HEADERS, SimSheet, Tab
 
@@ -138,7 +139,7 @@ class Simulation:
         names = HOSTS[: hosts if setting.hosts is None else setting.hosts]
         self.slots = {name: engine.stream(f"slots {name}").randrange(1, 4) for name in names}
         self.cards = Cards(self)
-        self.hosts_tab = HostsTab(self)
+        self.hosts_tab, self.runs_tab = HostsTab(self), RunsTab(self)
         self.templates = self.cards.templates(self._templates())
         self.folder = Path(tempfile.mkdtemp(prefix="sheetd-sim-", dir=MEMORY if MEMORY.is_dir() else None)) / "state"
         headers = list(USER_HEADERS + OWNED_HEADERS)
@@ -159,9 +160,9 @@ class Simulation:
         self.services: list[Service] = []
         self.service = self.start_daemon(self.folder)
         self.nemesis = Nemesis(self)
-        self.cards.operator_comes()
-        self.hosts_tab.people_come()
-        self.cards.somebody_is_there()
+        come_in_turn = (self.cards.operator_comes, self.hosts_tab.people_come, self.runs_tab.people_come)
+        for come in (*come_in_turn, self.cards.somebody_is_there):
+            come()
         engine.check = self.checker.step
 
     def swap(self, name: str, machine: Machine) -> None:
