@@ -93,4 +93,16 @@ def test_a_row_of_several_runs_counts_sums_up_and_is_filled_in(lab: Project, per
     runs = [one for one in json.loads(lab.command("export", "--json")) if one["id"].startswith(id_)]
     assert [one["attempt"] for one in runs] == [1, 2, 1, 1]
     other = row(1)["id"]
+
+    def listed() -> list[list[str]]:
+        header, *lines = person.spreadsheet.worksheet("Runs").get_all_values()
+        names = ("run", "status", "lr", "repeat", "loss")
+        if not set(names) <= set(header):
+            return []  # the last values have not arrived
+        columns = [header.index(name) for name in names]
+        return [[line[column] for column in columns] for line in lines if any(line)]
+
+    wanted = [[f"{id_}-{n}", "succeeded", str(n), "", str(n)] for n in range(1, 5)]
+    wanted += [[f"{other}-{n}", "succeeded", lr, str((n - 1) % 3 + 1), lr] for n, lr in enumerate("555666", start=1)]
+    wait_for(lambda: sorted(listed()) == sorted(wanted), "each run has its line", within_s=40)
     assert lab.command("logs", f"{other}-6") == f"{other}-6 6 3\n"
