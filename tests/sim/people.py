@@ -153,6 +153,26 @@ class People:
         if chance.random() < 0.2:
             lr, repeat = draw_values(chance)
             self.put(order.line, lr=lr, repeat=repeat)
+            if "S12" in self.kinds and chance.random() < 0.8:
+                self.engine.at(chance.uniform(10.0, 100.0), lambda: self.ask_for_others(order))
+
+    def ask_for_others(self, order: Order) -> None:
+        """What else should be run: some of it is there, and some is not asked for any more."""
+        chance = self.engine.stream("sweeps")
+        if self.simulation.is_calm[0] or order.is_deleted or not self.has_columns():
+            return
+        self.engine.fault("S12 asks for other runs")
+        lr, repeat = draw_values(chance)
+        self.put(order.line, lr=lr, repeat=repeat)
+        self.mark(order, "it was edited")
+        word = chance.choice(["run", "run", "run", "rerun"])
+
+        def ask() -> None:
+            if not self.simulation.is_calm[0] and not order.is_deleted and self.has_columns():
+                self.choose(order, word)
+
+        self.choose(order, "")
+        self.engine.at(chance.uniform(1.0, 20.0), ask)
 
     def run_after(self, order: Order) -> None:
         """Some rows wait for others, of which some never succeed."""

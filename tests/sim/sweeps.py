@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sheetd.core import events as ev
 from sheetd.core.grid import CellValue
-from sheetd.core.model import AttemptId, Experiment, ExperimentId, Phase, Spec, experiment_of, row_of
+from sheetd.core.model import AttemptId, Experiment, ExperimentId, Phase, Spec, experiment_of, group_of, row_of
 
 if TYPE_CHECKING:
     from tests.sim.checker import Books, Checker
@@ -55,7 +55,11 @@ class Sweeps:
         checker, id_ = self.checker, event.experiment
         if id_ not in books.accepted:
             checker.accepted(books, id_, event.spec)
-        runs = [run_of(checker.ledgers[member].specs[-1]) for member in event.members if member in checker.ledgers]
+        known = [member for member in books.accepted if group_of(member) == id_]
+        runs = {
+            (checker.ledgers[member].specs[-1].params["seed"], run_of(checker.ledgers[member].specs[-1]))
+            for member in known
+        }
         for member in event.begun:
             if member.id in books.accepted:
                 checker.blame("I8", f"{member.id} was begun twice")
@@ -63,9 +67,10 @@ class Sweeps:
             checker.ledger_of(member.id).specs.append(member.spec)
             if row_of(member.id) != id_:
                 checker.blame("I11", f"{member.id} is begun for the row {id_}")
-            if run_of(member.spec) in runs:
-                checker.blame("I1", f"{member.id} is what another run of {id_} is: {run_of(member.spec)}")
-            runs.append(run_of(member.spec))
+            run = member.spec.params["seed"], run_of(member.spec)
+            if run in runs:
+                checker.blame("I1", f"{member.id} is what another run of {id_} is: {run}")
+            runs.add(run)
         self.expansions[id_].append(event.members)
         asked = sum(order.asked[word] for order in checker.orders(id_) for word in ("run", "rerun"))
         if len(self.expansions[id_]) > 1 + asked and not checker.is_doubtful(id_):
