@@ -49,7 +49,8 @@ class SheetSettings(Section):
     tab: Annotated[str, Field(min_length=1, max_length=100)] = "Experiments"
     #: The tab that shows the hosts, created if there is none. "": no such tab.
     hosts_tab: Annotated[str, Field(max_length=100)] = "Hosts"
-    #: The tab that lists the runs of rows that stand for several, created when there are some. "": no such tab.
+    #: The tab that lists the runs of rows that stand for several, created when there are some. "": no such tab; nor
+    #: is there one while another tab of ours is called "Runs" and this is left as it is.
     runs_tab: Annotated[str, Field(max_length=100)] = "Runs"
     #: Key and token of a built-in sheet that runs already; only with such a url.
     key: str | None = None
@@ -100,6 +101,8 @@ class SheetSettings(Section):
             if name == info.field_name:
                 break
             if title and title.strip().casefold() == str(info.data.get(name)).strip().casefold():
+                if title == "Runs":
+                    return ""  # nobody who calls a tab so has to name another one for something new
                 own = str(info.field_name).removesuffix("_tab")
                 raise ValueError(f'is the tab of the {what}: name another one, or "" to have no tab of {own}')
         return title

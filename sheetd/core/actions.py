@@ -60,7 +60,7 @@ def _obey_for_all(state: State, group: Experiment, word: str) -> Iterator[ev.Eve
         yield from stop_all(state, group, "stopped by its action cell", Afterwards.END, by_person=True)
     elif word == "rerun":
         why = "its action cell asks for a fresh start"
-        for member in state.members(group.id)[:1]:
+        for member in state.members(group.id):
             if member.phase is Phase.WAITING:
                 yield ev.ExperimentWithdrawn(experiment=member.id, why=why)
             else:
