@@ -43,7 +43,7 @@ GOOGLE_POLL_S = 60.0 / READS_A_MINUTE
 BUILTIN_WRITE_GAP_S = 0.25
 HOSTS_TAB_EVERY_S, BUILTIN_HOSTS_TAB_EVERY_S = 15.0, 10.0
 #: Of [sheet], what the connection to it is made from.
-CONNECTED_BY = ("url", "tab", "hosts_tab", "key", "token", "credentials")
+CONNECTED_BY = ("url", "tab", "hosts_tab", "runs_tab", "key", "token", "credentials")
 
 #: Of each file: when it was changed, how large it is, and which file it is.
 Look: TypeAlias = Mapping[Path, tuple[int, int, int]]
