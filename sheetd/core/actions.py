@@ -66,15 +66,23 @@ def _obey_for_all(state: State, group: Experiment, word: str) -> Iterator[ev.Eve
             else:
                 yield from stop(member, why, Afterwards.RERUN, by_person=True)
     elif word == "restart":
-        asked_for = [state.experiments[id_] for id_ in state.sweeps[group.id].members]
-        if any(member.phase is Phase.STOPPING and member.stop_by_person for member in asked_for):
-            return  # obeyed when they have stopped
-        yield _consume(group, word)
-        for member in asked_for:
-            if member.phase is not Phase.ENDED:
-                yield from stop(member, "restarted by its action cell", Afterwards.RESTART, by_person=True)
-            elif not is_done(member):
-                yield ev.ExperimentReopened(experiment=member.id, resume=True)
+        yield from _restart_all(state, group)
+
+
+def _restart_all(state: State, group: Experiment) -> Iterator[ev.Event]:
+    """Those that have not succeeded. What the row does not ask for any more is stopped, now by a person's word."""
+    members = state.sweeps[group.id].members
+    asked_for = [state.experiments[id_] for id_ in members]
+    if any(member.phase is Phase.STOPPING and member.stop_by_person for member in asked_for):
+        return  # obeyed when they have stopped
+    yield _consume(group, "restart")
+    for member in asked_for:
+        if member.phase is not Phase.ENDED:
+            yield from stop(member, "restarted by its action cell", Afterwards.RESTART, by_person=True)
+        elif not is_done(member):
+            yield ev.ExperimentReopened(experiment=member.id, resume=True)
+    for id_ in sorted(state.sweeps[group.id].open.difference(members)):
+        yield from stop(state.experiments[id_], "its row was restarted without it", Afterwards.END, by_person=True)
 
 
 def _consume(experiment: Experiment, action: str) -> ev.Event:

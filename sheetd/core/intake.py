@@ -244,7 +244,7 @@ def _expansion(world: World, id_: ExperimentId, row: Row, verdict: Accepted, now
         yield ev.ActionConsumed(experiment=id_, action=word)
     for left_out in made.left_out:
         why = "its row does not ask for it any more"
-        yield from stop(state.experiments[left_out], why, Afterwards.END, by_person=True)
+        yield from stop(state.experiments[left_out], why, Afterwards.END)  # nobody has vouched for it by that
     yield ev.SweepExpanded(
         experiment=id_,
         spec=group_spec(verdict.spec, verdict.axes),

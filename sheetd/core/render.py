@@ -299,8 +299,7 @@ def _why_out_of_sight(world: World, experiment: Experiment, attempt: Attempt) ->
 def _story(world: World, experiment: Experiment, now: Now) -> str:
     attempt = experiment.attempt
     if experiment.id in world.state.sweeps:
-        runs = _runs(world, experiment.id)
-        return counts([Told(run.id, status_word(world, run), _story(world, run, now)) for run in runs])
+        return _group_story(world, experiment.id, now)
     if experiment.phase is Phase.WAITING:
         return _why_waiting(world, experiment, attempt, now)
     if experiment.phase is Phase.ENDED:
@@ -320,6 +319,17 @@ def _story(world: World, experiment: Experiment, now: Now) -> str:
     if seen is not None and seen.unkillable:
         return _unkillable_words(attempt, seen)
     return _running_words(seen)
+
+
+def _group_story(world: World, group: ExperimentId, now: Now) -> str:
+    told = counts([Told(run.id, status_word(world, run), _story(world, run, now)) for run in _runs(world, group)])
+    asked_for = set(world.state.sweeps[group].members)
+    left = sorted(world.state.sweeps[group].open - asked_for)
+    if not left:
+        return told
+    more = f" and {len(left) - 1} more are" if len(left) > 1 else " is"
+    why = _story(world, world.state.experiments[left[0]], now)
+    return f"{told}; {left[0]}{more} not asked for any more: {why}"
 
 
 def _unkillable_words(attempt: Attempt, seen: AttemptSeen) -> str:

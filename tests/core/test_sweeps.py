@@ -430,3 +430,22 @@ def test_a_running_experiment_does_not_become_several():
     event = ev.SweepExpanded(experiment=id_, spec=spec, members=(), begun=(), fingerprint="f", wall_s=0.0)
     with pytest.raises(IllegalTransition, match="cannot become several"):
         story.world.state.apply(event, 0.0)
+
+
+def test_a_run_that_is_left_out_is_not_given_up_where_nobody_sees_it():
+    """Seed 86: a value that is taken out of a cell says nothing of a machine that went away (H20)."""
+    story = story_of()
+    story.hosts[HostName("alpha")].machine = "first"
+    story.cut_off("alpha")
+    story.back("alpha")
+    line = typed(story, lr="{0.1 | 0.2}")
+    story.hosts[HostName("alpha")].machine = "second"
+    story.cut_off("alpha")
+    story.back("alpha")
+    story.table.type(line, lr="{0.2 | 0.3}")
+    act(story, line, "run")
+    member = story.experiment_by(f"{line['id']}-1")
+    assert member.phase is Phase.STOPPING
+    assert f"{member.id} is not asked for any more: another machine answers as alpha" in str(line["message"])
+    act(story, line, "restart")
+    assert story.experiment_by(member.id).phase is Phase.ENDED
