@@ -170,6 +170,7 @@ def _is_due(world: World, tab: RunsTab, now: Now) -> bool:
         return False
     if tab.shown is not None and lines_of(world, now) == tab.shown:
         tab.compared = world.version
+        tab.next_look_s = now.s + world.limits.hosts_tab_every_s  # to compare them costs, and may be in vain again
         return False
     return True
 
