@@ -18,6 +18,7 @@ from sheetd.clock import SystemChance, SystemClock
 from sheetd.config import HostSettings, Settings
 from sheetd.core.hosts_grid import HostsTab
 from sheetd.core.model import HostName
+from sheetd.core.runs_grid import RunsTab
 from sheetd.core.state import State
 from sheetd.core.template import Template
 from sheetd.core.world import Identity, World
@@ -92,6 +93,7 @@ def build(settings: Settings, *, port: int = 0, take_over: bool = False) -> Serv
             snapshots=CodeStore(settings.daemon.state_dir / SNAPSHOTS_NAME),
             secret=secret_of,
             hosts_tab=sheet.beside(settings.sheet.hosts_tab) if settings.sheet.hosts_tab else None,
+            runs_tab=sheet.beside(settings.sheet.runs_tab) if settings.sheet.runs_tab else None,
         )
         daemon = Daemon(world, ports, SystemClock(), SystemChance(), routes)
         stack.callback(sheet.close)
@@ -193,6 +195,7 @@ def make_world(settings: Settings, templates: Mapping[str, Template]) -> World:
         limits=found.limits,
         hosts={host.name: host for host in found.hosts},
         hosts_tab=HostsTab() if settings.sheet.hosts_tab else None,
+        runs_tab=RunsTab() if settings.sheet.runs_tab else None,
         redactor=found.redactor,
     )
 

@@ -49,6 +49,9 @@ class SheetSettings(Section):
     tab: Annotated[str, Field(min_length=1, max_length=100)] = "Experiments"
     #: The tab that shows the hosts, created if there is none. "": no such tab.
     hosts_tab: Annotated[str, Field(max_length=100)] = "Hosts"
+    #: The tab that lists the runs of rows that stand for several, created when there are some. "": no such tab; nor
+    #: is there one while another tab of ours is called "Runs" and this is left as it is.
+    runs_tab: Annotated[str, Field(max_length=100)] = "Runs"
     #: Key and token of a built-in sheet that runs already; only with such a url.
     key: str | None = None
     token: str | None = None
@@ -61,6 +64,8 @@ class SheetSettings(Section):
     settle_s: Seconds = 3.0
     #: For how long the job of a deleted row runs on, so that undo brings it back unharmed.
     deleted_row_grace_s: Seconds = 600.0
+    #: A row that stands for more runs than this starts only when its action says run.
+    sweep_max: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 100
 
     @property
     def kind(self) -> Literal["builtin", "server", "google"]:
@@ -88,12 +93,19 @@ class SheetSettings(Section):
             " (https://docs.google.com/spreadsheets/d/...), or http://127.0.0.1:PORT of a running built-in sheet"
         )
 
-    @field_validator("hosts_tab")
+    @field_validator("hosts_tab", "runs_tab")
     @classmethod
-    def _a_tab_of_its_own(cls, hosts_tab: str, info: ValidationInfo) -> str:
-        if hosts_tab and hosts_tab.strip().casefold() == str(info.data.get("tab")).strip().casefold():
-            raise ValueError('is the tab of the experiments: name another one, or "" to have no tab of hosts')
-        return hosts_tab
+    def _a_tab_of_its_own(cls, title: str, info: ValidationInfo) -> str:
+        whose = {"tab": "experiments", "hosts_tab": "hosts"}
+        for name, what in whose.items():
+            if name == info.field_name:
+                break
+            if title and title.strip().casefold() == str(info.data.get(name)).strip().casefold():
+                if title == "Runs":
+                    return ""  # nobody who calls a tab so has to name another one for something new
+                own = str(info.field_name).removesuffix("_tab")
+                raise ValueError(f'is the tab of the {what}: name another one, or "" to have no tab of {own}')
+        return title
 
     @field_validator("key", "token")
     @classmethod

@@ -75,7 +75,7 @@ class Daemon:
         self._trouble = ""
         self._unclear = ""
         self._halted = ""
-        self._hosts_trouble = ""
+        self._tab_troubles: dict[str, str] = {}
         #: How each host was reached last, those too that are not configured any more.
         self._routes = dict(routes or {})
         self._reconfiguration: Reconfiguration | None = None
@@ -153,7 +153,7 @@ class Daemon:
             self._start(effect, now)
         self._keep_views(force=False)
         self._say_unclear_sheet()
-        self._say_trouble_with_hosts_tab()
+        self._say_trouble_with_tabs()
         return min(plan.wake_s, now.s + self._watchdog.interval_s)
 
     def _decide(self, now: Now) -> Plan:
@@ -225,12 +225,12 @@ class Daemon:
             log.warning("the sheet is left alone: %s", unclear) if unclear else log.warning("the sheet is clear again")
         self._unclear = unclear
 
-    def _say_trouble_with_hosts_tab(self) -> None:
-        tab = self.world.hosts_tab
-        trouble = "" if tab is None else tab.trouble
-        if trouble and trouble != self._hosts_trouble:
-            log.warning("the tab of hosts is left alone for now: %s", trouble)
-        self._hosts_trouble = trouble
+    def _say_trouble_with_tabs(self) -> None:
+        for what, tab in (("hosts", self.world.hosts_tab), ("runs", self.world.runs_tab)):
+            trouble = "" if tab is None else tab.trouble
+            if trouble and trouble != self._tab_troubles.get(what):
+                log.warning("the tab of %s is left alone for now: %s", what, trouble)
+            self._tab_troubles[what] = trouble
 
     def _halt(self, why: str) -> None:
         self.world.halted = why

@@ -17,7 +17,7 @@ from sheetd.core.grid import Grid
 from sheetd.core.model import HostName
 from sheetd.core.observation import SheetSeen
 from sheetd.errors import ConfigError, HostError, HostRefused, SheetError, SheetRefused
-from sheetd.ports import Host, HostsSheet, Journal, LaunchOrder, Sheet, Snapshots
+from sheetd.ports import Host, HostsSheet, Journal, LaunchOrder, RunsSheet, Sheet, Snapshots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,8 @@ class Ports:
     secret: Callable[[str], str]
     #: None where no tab of hosts is wanted.
     hosts_tab: HostsSheet | None = None
+    #: Likewise of runs.
+    runs_tab: RunsSheet | None = None
 
 
 def carry_out(effect: fx.Effect, ports: Ports) -> News:
@@ -88,6 +90,37 @@ def _with_hosts_tab(effect: fx.TabEffect, ports: Ports, ask: Callable[[HostsShee
         return fx.HostsTabDone(effect=effect, grid=ask(tab))
     except SheetError as error:
         return fx.HostsTabFailed(effect=effect, why=str(error), lasting=isinstance(error, SheetRefused))
+
+
+def _read_runs_tab(effect: fx.ReadRunsTab, ports: Ports) -> News:
+    def read(tab: RunsSheet) -> Grid:
+        if effect.creates:
+            tab.create_tab_if_missing()
+        if effect.rows or effect.columns:
+            tab.make_room(effect.rows, effect.columns)
+        return tab.read()
+
+    return _with_runs_tab(effect, ports, read)
+
+
+def _write_runs_tab(effect: fx.WriteRunsTab, ports: Ports) -> News:
+    return _with_runs_tab(effect, ports, lambda tab: tab.write(effect.write))
+
+
+def _dress_runs_tab(effect: fx.DressRunsTab, ports: Ports) -> News:
+    def dress(tab: RunsSheet) -> None:
+        tab.dress(effect.dress)
+
+    return _with_runs_tab(effect, ports, dress)
+
+
+def _with_runs_tab(effect: fx.RunsEffect, ports: Ports, ask: Callable[[RunsSheet], Grid | None]) -> News:
+    tab = ports.runs_tab
+    assert tab is not None  # noqa: S101 - as for the tab of hosts
+    try:
+        return fx.RunsTabDone(effect=effect, grid=ask(tab))
+    except SheetError as error:
+        return fx.RunsTabFailed(effect=effect, why=str(error), lasting=isinstance(error, SheetRefused))
 
 
 def _sheet_failed(effect: fx.ReadSheet | fx.WriteSheet | fx.DressSheet, error: SheetError) -> News:
@@ -175,6 +208,9 @@ _CARRY: Mapping[type, Callable[[Any, Ports], News]] = {
     fx.ReadHostsTab: _read_hosts_tab,
     fx.WriteHostsTab: _write_hosts_tab,
     fx.DressHostsTab: _dress_hosts_tab,
+    fx.ReadRunsTab: _read_runs_tab,
+    fx.WriteRunsTab: _write_runs_tab,
+    fx.DressRunsTab: _dress_runs_tab,
     fx.PinCode: _pin_code,
     fx.Launch: _launch,
     fx.Stop: _stop,

@@ -66,6 +66,14 @@ class HostsSheet(Sheet, Protocol):
         ...
 
 
+class RunsSheet(HostsSheet, Protocol):
+    """The tab of runs: it grows with what is run."""
+
+    def make_room(self, rows: int, columns: int) -> None:
+        """Make its grid at least so large. Nothing in it changes."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchOrder:
     """Everything a host needs to start an attempt. Secrets are values here, and only here, on their way to a child."""

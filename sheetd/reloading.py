@@ -43,7 +43,7 @@ GOOGLE_POLL_S = 60.0 / READS_A_MINUTE
 BUILTIN_WRITE_GAP_S = 0.25
 HOSTS_TAB_EVERY_S, BUILTIN_HOSTS_TAB_EVERY_S = 15.0, 10.0
 #: Of [sheet], what the connection to it is made from.
-CONNECTED_BY = ("url", "tab", "hosts_tab", "key", "token", "credentials")
+CONNECTED_BY = ("url", "tab", "hosts_tab", "runs_tab", "key", "token", "credentials")
 
 #: Of each file: when it was changed, how large it is, and which file it is.
 Look: TypeAlias = Mapping[Path, tuple[int, int, int]]
@@ -59,6 +59,7 @@ def configuration_of(settings: Settings, templates: Mapping[str, Template]) -> C
         poll_s=poll_s,
         settle_s=sheet.settle_s,
         explicit_only=sheet.ready == "explicit",
+        sweep_max=sheet.sweep_max,
         write_gap_s=poll_s if is_google else BUILTIN_WRITE_GAP_S,
         fresh_s=min(0.5, sheet.poll_s),
         hosts_tab_every_s=HOSTS_TAB_EVERY_S if is_google else BUILTIN_HOSTS_TAB_EVERY_S,

@@ -29,9 +29,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from sheetd.build import open_sheet, starter_header, usable_templates
 from sheetd.config import Settings, default_config_path, load_settings
-from sheetd.core.events import AttemptAdopted, IdAssigned, RowAccepted
+from sheetd.core.events import AttemptAdopted, Event, IdAssigned, RowAccepted, SweepExpanded
 from sheetd.core.grid import Grid
-from sheetd.core.model import ExperimentId, Value
+from sheetd.core.model import ExperimentId, Value, experiment_of, row_of
 from sheetd.core.proposal import Proposal, propose
 from sheetd.core.validation import Refused
 from sheetd.door import KEY_NAME, knock, sheet_address
@@ -135,8 +135,9 @@ class Lab:
         Raises SheetdError when none of this id was accepted.
         """
         reader = self._reader()
-        recorded = () if reader is None else reader.events(experiment=ExperimentId(id_))
-        if not any(isinstance(one.event, RowAccepted | AttemptAdopted) for one in recorded):
+        own, row = ExperimentId(id_), row_of(ExperimentId(id_))
+        recorded = () if reader is None else (*reader.events(experiment=own), *reader.events(experiment=row))
+        if not any(_brings(one.event, own) for one in recorded):
             raise SheetdError(f"there is no experiment {id_} to be stopped: see `sheetd ls`")
         requests = RequestStore(self.settings.daemon.state_dir)
         try:
@@ -204,7 +205,9 @@ class Lab:
             if isinstance(event, IdAssigned) and left[event.fingerprint] > 0:
                 named[str(event.experiment)] = event.fingerprint
                 left[event.fingerprint] -= 1
-            elif isinstance(event, RowAccepted) and named.get(str(event.experiment)) == event.fingerprint:
+            elif (
+                isinstance(event, RowAccepted | SweepExpanded) and named.get(str(event.experiment)) == event.fingerprint
+            ):
                 accepted[str(event.experiment)] = event.fingerprint
         return named, accepted
 
@@ -213,6 +216,19 @@ class Lab:
         view = None if reader is None else reader.view("sheet")
         drafts = {} if view is None else view.value.get("drafts", {})
         return [f"{id_}: {draft['message']}" for id_, draft in drafts.items() if id_ in ids]
+
+
+def _brings(event: Event, id_: ExperimentId) -> bool:
+    """Whether from this event on there is something with this id, a row's or that of one of its runs."""
+    match event:
+        case RowAccepted(experiment=known):
+            return known == id_
+        case SweepExpanded(experiment=known, begun=begun):
+            return id_ in (known, *(member.id for member in begun))
+        case AttemptAdopted(attempt=attempt):
+            return id_ in (experiment_of(attempt), row_of(experiment_of(attempt)))
+        case _:
+            return False
 
 
 def _type(sheet: GoogleSheet, grid: Grid, proposal: Proposal) -> None:

@@ -20,8 +20,9 @@ from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_to_look,
 from sheetd.core import events as ev
 from sheetd.core.hostwords import quarantine_text
 from sheetd.core.model import Attempt, Experiment, Phase
-from sheetd.core.render import duration_text, wall_text
+from sheetd.core.template import as_argument
 from sheetd.core.text import clean_line
+from sheetd.core.times import duration_text, wall_text
 from sheetd.core.why import Block, HostWhy, Need, Why, host_words
 
 
@@ -32,7 +33,7 @@ def explain(
 ) -> None:
     """Say why a row waits, or what it does: each host's answer, each attempt and how it ended.
 
-    [dim]Examples:[/]  sheetd explain k7f2qm   sheetd explain k7f2qm --json
+    [dim]Examples:[/]  sheetd explain k7f2qm   sheetd explain k7f2qm-3 --json
     """
     picture = take_picture(settings_to_look(config))
     draft = picture.drafts().get(id_)
@@ -48,6 +49,9 @@ def explain(
     if data["waits"]:
         out.print(Text(f"\nneeds {data['waits']['words']}" + _asked(data)))
         out.print(_hosts_table(data["waits"]["hosts"]))
+    if data.get("runs"):
+        out.print()
+        out.print(_runs_table(data["runs"]))
     if data["attempts"]:
         out.print()
         out.print(_attempts_table(data["attempts"]))
@@ -68,6 +72,19 @@ def _hosts_table(hosts: list[dict[str, Any]]) -> Table:
     return table
 
 
+def _runs_table(runs: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", "status", "params", "message"):
+        table.add_column(name, overflow="fold")
+    for one in runs:
+        params = " ".join(f"{name}={as_argument(value)}" for name, value in one["params"].items())
+        message = clean_line(str(one["message"]), MESSAGE_MAX)
+        table.add_row(
+            one["id"], Text(one["status"], status_style(one["status"])), Text(clean_line(params)), Text(message)
+        )
+    return table
+
+
 def _attempts_table(attempts: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("attempt", "host", "started", "ran", "restarts", "how it is or ended", "proof"):
@@ -84,6 +101,8 @@ def _attempts_table(attempts: list[dict[str, Any]]) -> Table:
 def as_data(picture: Picture, experiment: Experiment) -> dict[str, Any]:
     """Everything there is to say, as plain JSON."""
     spec = experiment.spec
+    state = picture.world.state
+    members = state.members(experiment.id) if experiment.id in state.sweeps else []
     why = picture.world.whys.get(experiment.id) if experiment.phase is Phase.WAITING else None
     return {
         **picture.row(experiment),
@@ -91,6 +110,7 @@ def as_data(picture: Picture, experiment: Experiment) -> dict[str, Any]:
         "where": spec.where,
         "priority": spec.priority,
         "after": list(spec.after),
+        "runs": [picture.row(run) for run in members],
         "waits": None if why is None else _waits(picture, why, why.need),
         "attempts": list(_attempts(picture, experiment)),
     }

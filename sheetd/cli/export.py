@@ -53,6 +53,8 @@ def export(
 ) -> None:
     """Write every experiment with its parameters and metrics as CSV, for pandas or a spreadsheet, or as JSON.
 
+    Of a row that stands for several runs, each of them, such as k7f2qm-1 and k7f2qm-2.
+
     In CSV a text that a spreadsheet would take for a formula begins with an apostrophe. Metrics are those of the newest
     attempt: `loss` is the last value; `loss:min`, `loss:max` and `loss:mean` are what they say.
 
@@ -61,7 +63,8 @@ def export(
     if output is not None and output.suffix not in (".csv", ".json"):
         raise SheetdError(f"cannot tell the format from {output.name}: name it .csv or .json")
     picture = take_picture(settings_to_look(config))
-    everything = (as_row(picture, experiment) for experiment in picture.world.state.experiments.values())
+    sweeps = picture.world.state.sweeps  # their runs have the numbers
+    everything = (as_row(picture, one) for one in picture.experiments() if one.id not in sweeps)
     rows = [
         row
         for row in everything

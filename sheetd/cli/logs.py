@@ -30,11 +30,13 @@ def logs(
 ) -> None:
     """Print the newest attempt's output. Works on any host, with or without a running daemon.
 
-    [dim]Examples:[/]  sheetd logs k7f2qm   sheetd logs -f k7f2qm
+    [dim]Examples:[/]  sheetd logs k7f2qm   sheetd logs -f k7f2qm   sheetd logs k7f2qm-3
     """
     settings = settings_to_look(config)
     picture = take_picture(settings)
     experiment = picture.experiment(id_)
+    if (sweep := picture.world.state.sweeps.get(experiment.id)) is not None:
+        raise SheetdError(f"{id_} stands for {len(sweep.members)} runs: name one, as in `sheetd logs {id_}-1`")
     if experiment.attempt is None:
         raise SheetdError(f"{id_} was not launched yet: `sheetd status` says why it waits")
     host = _host_of(settings, experiment.attempt)

@@ -46,6 +46,7 @@ def rows_of(picture: Picture) -> list[dict[str, Any]]:
     """Experiments, and behind them the rows that were not accepted, of which no template and no values are known."""
     drafts = picture.drafts().items()
     nothing: dict[str, Any] = {
+        "group": None,
         "template": None,
         "params": {},
         "host": None,

@@ -13,7 +13,7 @@ from typing import Any
 
 from sheetd.clock import SystemClock
 from sheetd.config import Settings
-from sheetd.core.model import Experiment, ExperimentId, Phase
+from sheetd.core.model import Experiment, ExperimentId, Phase, group_of
 from sheetd.core.plan import Now
 from sheetd.core.render import message_of, status_word
 from sheetd.core.state import State
@@ -45,15 +45,24 @@ class Picture:
     pending_stops: frozenset[ExperimentId] = frozenset()
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One plain mapping per experiment, in the order in which they were accepted."""
-        for experiment in self.world.state.experiments.values():
+        """One plain mapping per experiment, in the order in which they were accepted; runs behind their row."""
+        for experiment in self.experiments():
             yield self.row(experiment)
+
+    def experiments(self) -> Iterator[Experiment]:
+        state = self.world.state
+        for experiment in state.experiments.values():
+            if group_of(experiment.id) is None:
+                yield experiment
+            if experiment.id in state.sweeps:
+                yield from state.members(experiment.id)
 
     def row(self, experiment: Experiment) -> dict[str, Any]:
         attempt = experiment.attempt
         metrics = {} if attempt is None else self.reader.metrics(attempt.id)
         return {
             "id": experiment.id,
+            "group": group_of(experiment.id),
             "template": experiment.spec.template,
             "params": dict(experiment.spec.params),
             "status": status_word(self.world, experiment),

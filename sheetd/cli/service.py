@@ -28,7 +28,7 @@ from sheetd.cli.service_manager import ServiceManager, Systemd, file_of, manager
 from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of
 from sheetd.cli.unit import Unit, environment_for, is_secret, unit_name
 from sheetd.config import Settings, default_config_path, load_settings
-from sheetd.core.render import duration_text
+from sheetd.core.times import duration_text
 from sheetd.door import sheet_address
 from sheetd.errors import SheetdError
 

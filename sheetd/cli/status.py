@@ -43,7 +43,8 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     rows = [*picture.rows(), *({"id": id_, **draft} for id_, draft in picture.drafts().items())]
     if rows:
         _print_rows(rows)
-        counts = Counter(row["status"] for row in rows)
+        groups = {row.get("group") for row in rows}
+        counts = Counter(row["status"] for row in rows if row["id"] not in groups)
         out.print("  ".join(f"{word} {count}" for word, count in counts.items()))
     else:
         out.print("No row was accepted yet: type one into the sheet.")

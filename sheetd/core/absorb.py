@@ -12,11 +12,12 @@ from sheetd.core import effect as fx
 from sheetd.core import observation as obs
 from sheetd.core.hosts_cycle import note_done, note_failed
 from sheetd.core.metrics import add_points
-from sheetd.core.model import AttemptId, HostName, experiment_of
+from sheetd.core.model import AttemptId, HostName, experiment_of, row_of
 from sheetd.core.observation import AttemptSeen, Observation, Seen
 from sheetd.core.probing import learn, someone_came_first
 from sheetd.core.reachability import close_second_names, note_seen, note_vanished
 from sheetd.core.readings import dressed, sheet_failed, sheet_seen, sheet_unseen
+from sheetd.core.runs_tab import runs_done, runs_failed
 from sheetd.core.strangers import note_described, note_strangers
 from sheetd.core.strays import note_stray, note_strays
 from sheetd.core.world import OVER, HostView, World
@@ -29,7 +30,7 @@ HOST_FAULTS = frozenset({"disk_full", "internal", "bad_root", "bad_state_dir"})
 
 def absorb(world: World, news: News, now_s: float) -> None:
     """Fold one piece of news into the world."""
-    if not isinstance(news, obs.SheetSeen | fx.HostsTabDone):
+    if not isinstance(news, obs.SheetSeen | fx.HostsTabDone | fx.RunsTabDone):
         world.version += 1
     _ABSORB[type(news)](world, news, now_s)
 
@@ -123,6 +124,7 @@ def _metrics_reported(world: World, news: obs.MetricsReported, _now_s: float) ->
     world.metrics_offset[news.attempt] = max(known, news.end)
     world.metrics[news.attempt] = add_points(world.metrics.get(news.attempt, {}), news.points)
     world.metrics_changed.add(news.attempt)
+    world.at_rest.pop(row_of(experiment_of(news.attempt)), None)  # a group shows the numbers of its members
 
 
 def _host_answered(world: World, news: fx.HostAnswered, now_s: float) -> None:
@@ -240,6 +242,8 @@ _ABSORB: dict[type, Callable[[World, Any, float], None]] = {
     fx.Dressed: dressed,
     fx.HostsTabDone: note_done,
     fx.HostsTabFailed: note_failed,
+    fx.RunsTabDone: runs_done,
+    fx.RunsTabFailed: runs_failed,
     fx.CodePinned: _code_pinned,
     fx.PinFailed: _pin_failed,
     fx.HostAnswered: _host_answered,

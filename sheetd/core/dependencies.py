@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
-from sheetd.core.model import Experiment, ExperimentId, HostName, Phase, Reason
+from sheetd.core.model import Experiment, ExperimentId, HostName, Phase, Reason, row_of
 from sheetd.core.rows import Row, SheetView, canonical
+from sheetd.core.state import State
 from sheetd.core.world import World
 
 PREVIOUS = "previous"
@@ -42,7 +43,7 @@ def parents_of(world: World, view: SheetView, row: Row, named: tuple[str, ...], 
             return Parents(problem=problem)
         ids.update(dict.fromkeys(found))
     own = ExperimentId(row.id)
-    if own in ids:
+    if own in map(row_of, ids):
         return Parents(problem="after names its own row: name another one, or empty it")
     circle = _way_to(world, own, tuple(ids), fresh)
     if circle:
@@ -96,9 +97,9 @@ def _way_to(world: World, target: ExperimentId, start: tuple[ExperimentId, ...],
     while ways:
         way = ways.pop()
         experiment = world.state.experiments.get(way[-1])
-        after = () if experiment is None or is_done(experiment) else experiment.spec.after
+        after = () if experiment is None or _is_done(world, experiment) else experiment.spec.after
         for parent in fresh.get(way[-1], after):
-            if parent == target:
+            if row_of(parent) == target:
                 return [*way, parent]
             if parent not in seen:
                 seen.add(parent)
@@ -109,6 +110,16 @@ def _way_to(world: World, target: ExperimentId, start: tuple[ExperimentId, ...],
 def is_done(experiment: Experiment) -> bool:
     attempt = experiment.attempt
     return experiment.phase is Phase.ENDED and attempt is not None and attempt.reason is Reason.SUCCEEDED
+
+
+def ran_as(state: State, id_: ExperimentId) -> tuple[ExperimentId, ...]:
+    """What is executed for it: itself, or the runs that its row stands for."""
+    return state.sweeps[id_].members if id_ in state.sweeps else (id_,)
+
+
+def _is_done(world: World, experiment: Experiment) -> bool:
+    """A group is done when every run of it has succeeded."""
+    return all(is_done(world.state.experiments[id_]) for id_ in ran_as(world.state, experiment.id))
 
 
 def what_it_waits_for(world: World, experiment: Experiment) -> str:
@@ -125,14 +136,16 @@ def _left(world: World, experiment: Experiment) -> Iterator[str]:
         parent = world.state.experiments.get(id_)
         if parent is None:
             yield f"{id_}, {'which is a draft' if id_ in world.state.drafts else 'whose row is gone'}"
-        elif not is_done(parent) and parent.phase is Phase.ENDED:
+        elif _is_done(world, parent):
+            continue
+        elif parent.phase is Phase.ENDED:
             yield f"{id_}, which did not succeed (choose rerun there, or stop here)"
-        elif not is_done(parent):
+        else:
             yield f"{id_} ({parent.phase.value})"
 
 
 def places_for(world: World, experiment: Experiment) -> frozenset[HostName]:
     """The hosts on which something that its parents wrote lies. None where it has no parents."""
-    parents = (world.state.experiments.get(id_) for id_ in experiment.spec.after)
+    parents = (world.state.experiments.get(id_) for row in experiment.spec.after for id_ in ran_as(world.state, row))
     attempts = (parent.attempt for parent in parents if parent is not None)
     return frozenset(attempt.host for attempt in attempts if attempt is not None)

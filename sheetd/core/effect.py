@@ -79,6 +79,37 @@ class DressHostsTab:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRunsTab:
+    """Read the tab of runs; `creates` it first where there is none, and makes its grid at least so large."""
+
+    creates: bool = False
+    rows: int = 0
+    columns: int = 0
+
+    @property
+    def key(self) -> EffectKey:
+        return (SHEET_LANE, "runs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteRunsTab:
+    write: SheetWrite
+
+    @property
+    def key(self) -> EffectKey:
+        return (SHEET_LANE, "runs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DressRunsTab:
+    dress: Dress
+
+    @property
+    def key(self) -> EffectKey:
+        return (SHEET_LANE, "runs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PinCode:
     """Snapshot a folder for the rows that are about to be accepted, each with the cells that it was judged by.
 
@@ -176,7 +207,9 @@ class Probe:
 HostEffect: TypeAlias = Launch | Stop | Watch | TakeOver | Describe | Probe
 #: What is done with the tab of hosts.
 TabEffect: TypeAlias = ReadHostsTab | WriteHostsTab | DressHostsTab
-Effect: TypeAlias = ReadSheet | WriteSheet | DressSheet | TabEffect | PinCode | HostEffect
+#: What is done with the tab of runs.
+RunsEffect: TypeAlias = ReadRunsTab | WriteRunsTab | DressRunsTab
+Effect: TypeAlias = ReadSheet | WriteSheet | DressSheet | TabEffect | RunsEffect | PinCode | HostEffect
 
 
 # --- outcomes ----------------------------------------------------------------------------------------------------
@@ -279,6 +312,23 @@ class HostsTabFailed:
     lasting: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunsTabDone:
+    """As `HostsTabDone`, for the tab of runs."""
+
+    effect: RunsEffect
+    grid: Grid | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunsTabFailed:
+    """As `SheetFailed`, for the tab of runs."""
+
+    effect: RunsEffect
+    why: str
+    lasting: bool
+
+
 Outcome: TypeAlias = (
     CodePinned
     | PinFailed
@@ -293,6 +343,8 @@ Outcome: TypeAlias = (
     | SheetFailed
     | HostsTabDone
     | HostsTabFailed
+    | RunsTabDone
+    | RunsTabFailed
 )
 
 

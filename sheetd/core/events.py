@@ -19,6 +19,7 @@ from sheetd.core.model import (
     Reason,
     SlotName,
     Spec,
+    SweepMember,
 )
 
 
@@ -79,6 +80,22 @@ class RowAccepted:
     fingerprint: str
     wall_s: float
     kind: Literal["RowAccepted"] = "RowAccepted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepExpanded:
+    """The row stands for several runs: for `members`, in this order. Those in `begun` are new, and begin.
+
+    The others stay as they are. `spec` is what all have in common.
+    """
+
+    experiment: ExperimentId
+    spec: Spec
+    members: tuple[ExperimentId, ...]
+    begun: tuple[SweepMember, ...]
+    fingerprint: str
+    wall_s: float
+    kind: Literal["SweepExpanded"] = "SweepExpanded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +322,7 @@ Event: TypeAlias = (
     | IdAssigned
     | IdWithdrawn
     | RowAccepted
+    | SweepExpanded
     | LaunchIntended
     | AttemptAdopted
     | AttemptStarted

@@ -28,8 +28,8 @@ from sheetd.core.model import AttemptId, HostName, SlotName
 from sheetd.core.ownership import may_begin
 from sheetd.core.plan import Now
 from sheetd.core.quarantine import HOST_ACTIONS, obey
-from sheetd.core.render import wall_text
 from sheetd.core.text import cell_text
+from sheetd.core.times import wall_text
 from sheetd.core.views import held_slots, hosts_view
 from sheetd.core.why import OF_HOST, Block
 from sheetd.core.world import HostView, World

@@ -10,14 +10,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sheetd.core import events as ev
+from sheetd.core.actions import obey, stop, stop_all
 from sheetd.core.binding import Binding, bind, nameless, original_of
 from sheetd.core.colours import ACTIONS
-from sheetd.core.dependencies import Parents, parents_of
+from sheetd.core.dependencies import Parents, is_done, parents_of
 from sheetd.core.effect import PinCode
 from sheetd.core.model import Afterwards, Experiment, ExperimentId, Phase
 from sheetd.core.ownership import may_begin
 from sheetd.core.plan import Chance, Now
 from sheetd.core.rows import Row, SheetView
+from sheetd.core.sweep_cells import members, preview
+from sheetd.core.sweeps import expand, group_spec
 from sheetd.core.validation import Accepted, Refused, judge
 from sheetd.core.world import World
 
@@ -43,7 +46,8 @@ def decide_requests(world: World) -> Iterator[ev.Event]:
     for id_ in world.stop_requests:
         experiment = world.state.experiments.get(id_)
         if experiment is not None:
-            yield from stop(experiment, "stopped from the command line", Afterwards.END, by_person=True)
+            why = "stopped from the command line"
+            yield from stop_all(world.state, experiment, why, Afterwards.END, by_person=True)
 
 
 def _edits(world: World, view: SheetView) -> Iterator[ev.Event]:
@@ -100,7 +104,7 @@ def judgement(world: World, view: SheetView, id_: ExperimentId, row: Row) -> Acc
     return known[1]
 
 
-def held_back(world: World, id_: ExperimentId, row: Row) -> str:
+def held_back(world: World, id_: ExperimentId, row: Row, verdict: Accepted) -> str:
     """Why a valid, settled draft is not accepted by itself, as a sentence for the row; empty if it is."""
     is_consumed = _is_consumed(world, row)
     if row.action == "run" and not is_consumed:
@@ -115,8 +119,11 @@ def held_back(world: World, id_: ExperimentId, row: Row) -> str:
                 f"ended before as {draft.copied_from}, under another daemon: change a value, or {choose} to do it again"
             )
         return f"a copy of {draft.copied_from}: change a value, or {choose} to do the same again"
+    several = f"this row makes {verdict.runs:,} runs ({preview(verdict.axes, verdict.repeat)})"
+    if verdict.runs > world.limits.sweep_max:
+        return f"{several}, more than sweep_max = {world.limits.sweep_max:,}: {choose} to start them all"
     if world.limits.explicit_only:
-        return f"{choose} to start it"
+        return f"{several}: {choose} to start them" if verdict.runs > 1 else f"{choose} to start it"
     return ""
 
 
@@ -135,12 +142,12 @@ def _candidates(world: World, view: SheetView) -> Iterator[tuple[ExperimentId, R
         if not _is_settled(world, view, row):
             continue
         verdict = judgement(world, view, id_, row)
-        if isinstance(verdict, Accepted) and not held_back(world, id_, row):
+        if isinstance(verdict, Accepted) and not held_back(world, id_, row, verdict):
             whole = _with_parents(world, view, row, verdict, fresh)
             if whole is not None:
                 yield id_, row, whole
     for experiment, row in _asking(world, view):
-        if row.action == "rerun" and experiment.phase is Phase.ENDED:
+        if (row.action == "rerun" and experiment.phase is Phase.ENDED) or _is_fill(world, experiment, row):
             rerun = _rerun_verdict(world, view, row)
             if isinstance(rerun, Accepted):
                 whole = _with_parents(world, view, row, rerun, fresh)
@@ -173,8 +180,15 @@ def _asking(world: World, view: SheetView) -> Iterator[tuple[Experiment, Row]]:
             yield experiment, row
 
 
+def _is_fill(world: World, experiment: Experiment, row: Row) -> bool:
+    """Whether a group is to be given what is missing of it. While something of it stops, that is not known."""
+    if row.action != "run" or experiment.id not in world.state.sweeps or experiment.is_live:
+        return False
+    return all(member.phase is not Phase.STOPPING for member in world.state.members(experiment.id))
+
+
 def _rerun_verdict(world: World, view: SheetView, row: Row) -> Accepted | Refused | None:
-    """What a fresh start would be. None while the row is being typed in."""
+    """What would be begun. None while the row is being typed in."""
     return judgement(world, view, ExperimentId(row.id), row) if _is_settled(world, view, row) else None
 
 
@@ -182,14 +196,18 @@ def plan_pins(world: World, view: SheetView) -> Iterator[PinCode]:
     """A snapshot of each folder that rows which are about to be accepted take their code from."""
     folders: dict[str, list[tuple[ExperimentId, str]]] = {}
     for id_, row, verdict in _candidates(world, view):
-        if verdict.code is not None and _pinned(world, id_, row) is None:
+        if verdict.code is not None and _pinned(world, id_, row, verdict) is None:
             folders.setdefault(verdict.code, []).append((id_, row.fingerprint))
     for code, rows in folders.items():
         yield PinCode(code=code, rows=tuple(rows))
 
 
-def _pinned(world: World, id_: ExperimentId, row: Row) -> str | None:
-    """The hash of the code that was taken for the row as it stands."""
+def _pinned(world: World, id_: ExperimentId, row: Row, verdict: Accepted) -> str | None:
+    """The hash of the code that was taken for the row as it stands. What is missing of a group gets the group's."""
+    if row.action == "run" and id_ in world.state.sweeps:
+        group = world.state.experiments[id_].spec
+        if group.code is not None and group.template == verdict.spec.template:
+            return group.code
     fingerprint, sha = world.pinned.get(id_, ("", ""))
     return sha if sha and fingerprint == row.fingerprint else None
 
@@ -198,10 +216,13 @@ def _acceptances(world: World, view: SheetView, now: Now) -> Iterator[ev.Event]:
     for id_, row, verdict in _candidates(world, view):
         spec = verdict.spec
         if verdict.code is not None:
-            sha = _pinned(world, id_, row)
+            sha = _pinned(world, id_, row, verdict)
             if sha is None:
                 continue
             spec = replace(spec, code=sha)
+        if verdict.runs > 1 or id_ in world.state.sweeps:
+            yield from _expansion(world, id_, row, replace(verdict, spec=spec), now)
+            continue
         if id_ in world.state.experiments:
             yield ev.ActionConsumed(experiment=id_, action="rerun")
             yield ev.ExperimentReopened(experiment=id_, resume=False, spec=spec, fingerprint=row.fingerprint)
@@ -209,6 +230,35 @@ def _acceptances(world: World, view: SheetView, now: Now) -> Iterator[ev.Event]:
         if row.action == "run" and not _is_consumed(world, row):
             yield ev.ActionConsumed(experiment=id_, action="run")
         yield ev.RowAccepted(experiment=id_, spec=spec, fingerprint=row.fingerprint, wall_s=now.wall_s)
+
+
+def _expansion(world: World, id_: ExperimentId, row: Row, verdict: Accepted, now: Now) -> Iterator[ev.Event]:
+    """The row's runs: all of them for a new row and for rerun; for run those that are missing or did not succeed."""
+    state = world.state
+    word = row.action if row.action == "run" or id_ in state.experiments else ""
+    sweep = state.sweeps.get(id_)
+    known = [] if sweep is None else state.members(id_)
+    specs = members(verdict.spec, verdict.axes, verdict.repeat, world.templates[verdict.spec.template])
+    made = expand(id_, sweep, known, specs)
+    if word and not _is_consumed(world, row):
+        yield ev.ActionConsumed(experiment=id_, action=word)
+    for left_out in made.left_out:
+        why = "its row does not ask for it any more"
+        yield from stop(state.experiments[left_out], why, Afterwards.END)  # nobody has vouched for it by that
+    yield ev.SweepExpanded(
+        experiment=id_,
+        spec=group_spec(verdict.spec, verdict.axes),
+        members=made.members,
+        begun=made.begun,
+        fingerprint=row.fingerprint,
+        wall_s=now.wall_s,
+    )
+    for member in made.kept:
+        experiment = state.experiments[member.id]
+        if word == "rerun":
+            yield ev.ExperimentReopened(experiment=member.id, resume=False, spec=member.spec)
+        elif experiment.phase is Phase.ENDED and not is_done(experiment):
+            yield ev.ExperimentReopened(experiment=member.id, resume=True)
 
 
 # --- actions -----------------------------------------------------------------------------------------------------
@@ -237,65 +287,7 @@ def _actions(world: World, view: SheetView) -> Iterator[ev.Event]:
     for experiment, row in _asking(world, view):
         if row.action == "rerun" and not isinstance(_rerun_verdict(world, view, row), Accepted):
             continue  # what runs is not stopped for something that cannot be started
-        if row.action in _OBEY:
-            yield from _OBEY[row.action](experiment)
-
-
-def stop(experiment: Experiment, why: str, then: Afterwards, *, by_person: bool = False) -> Iterator[ev.Event]:
-    """The event that stops an experiment, wherever it is. None when there is nothing to stop.
-
-    A person's wish overrules a relaunch that is under way, and a plain stop overrules every other one.
-    """
-    if experiment.phase is Phase.WAITING:
-        if then is Afterwards.END:
-            yield ev.ExperimentWithdrawn(experiment=experiment.id, why=why)
-        return
-    if then is Afterwards.END:
-        is_overruled = experiment.afterwards is not Afterwards.END
-    else:
-        is_overruled = experiment.afterwards is Afterwards.RELAUNCH and then is not Afterwards.RELAUNCH
-    is_new_wish = by_person and not experiment.stop_by_person
-    is_stoppable = experiment.phase is not Phase.STOPPING or is_overruled or is_new_wish
-    if experiment.is_live and experiment.attempt is not None and is_stoppable:
-        yield ev.StopIntended(attempt=experiment.attempt.id, why=why, then=then, by_person=by_person)
-
-
-def _consume(experiment: Experiment, action: str) -> ev.Event:
-    return ev.ActionConsumed(experiment=experiment.id, action=action)
-
-
-def _obey_stop(experiment: Experiment) -> Iterator[ev.Event]:
-    yield _consume(experiment, "stop")
-    yield from stop(experiment, "stopped by its action cell", Afterwards.END, by_person=True)
-
-
-def _obey_restart(experiment: Experiment) -> Iterator[ev.Event]:
-    if experiment.phase is Phase.STOPPING and experiment.stop_by_person:
-        return  # obeyed when it has stopped
-    yield _consume(experiment, "restart")
-    if experiment.phase is Phase.ENDED:
-        yield ev.ExperimentReopened(experiment=experiment.id, resume=True)
-    else:
-        yield from stop(experiment, "restarted by its action cell", Afterwards.RESTART, by_person=True)
-
-
-def _obey_run(experiment: Experiment) -> Iterator[ev.Event]:
-    if experiment.phase is Phase.STOPPING:
-        return
-    yield _consume(experiment, "run")
-    if experiment.phase is Phase.ENDED:
-        yield ev.ExperimentReopened(experiment=experiment.id, resume=True)
-
-
-def _obey_rerun(experiment: Experiment) -> Iterator[ev.Event]:
-    """Not consumed before the fresh start is recorded (`_acceptances`), so a crash in between forgets nothing."""
-    if experiment.phase is Phase.WAITING:
-        yield ev.ExperimentWithdrawn(experiment=experiment.id, why="its action cell asks for a fresh start")
-    else:
-        yield from stop(experiment, "its action cell asks for a fresh start", Afterwards.RERUN, by_person=True)
-
-
-_OBEY = {"run": _obey_run, "stop": _obey_stop, "restart": _obey_restart, "rerun": _obey_rerun}
+        yield from obey(world.state, experiment, row.action)
 
 
 # --- vanished rows -----------------------------------------------------------------------------------------------
@@ -321,7 +313,7 @@ def _absences(world: World, view: SheetView, now: Now) -> Iterator[ev.Event]:
             yield ev.RowVanished(experiment=id_)
         # By reads, not by the clock: while the sheet cannot be read, nobody can bring the row back before our eyes.
         elif reads >= 2 * reads_needed and view.read_at_s - experiment.missing_since_s >= limits.deleted_row_grace_s:
-            yield from stop(experiment, "its row was deleted", Afterwards.END)
+            yield from stop_all(world.state, experiment, "its row was deleted", Afterwards.END)
     for id_ in world.state.open:
         experiment = world.state.experiments[id_]
         if experiment.missing_since_s is not None and id_ in view.by_id:

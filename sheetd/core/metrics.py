@@ -63,6 +63,11 @@ def _with(old: MetricSummary | None, step: float | None, value: float) -> Metric
     )
 
 
+def shown_number(number: float) -> float:
+    """Six digits are what a person compares; the exact values are on the host."""
+    return float(f"{number:.6g}")
+
+
 def progress(summaries: Mapping[str, MetricSummary]) -> float | None:
     """How far the job says it is, from 0 to 1: its own `progress`, or its step out of `total_steps`."""
     own = summaries.get("progress")

@@ -189,6 +189,14 @@ class Experiment:
         return self.phase in LIVE
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepMember:
+    """One run of a row that stands for several (`sweeps`)."""
+
+    id: ExperimentId
+    spec: Spec
+
+
 class Takeover(NamedTuple):
     """From whom the tab is being taken."""
 
@@ -203,3 +211,14 @@ def attempt_id(experiment: ExperimentId, number: int) -> AttemptId:
 
 def experiment_of(attempt: AttemptId) -> ExperimentId:
     return ExperimentId(attempt.rsplit(".", 1)[0])
+
+
+def group_of(experiment: str) -> ExperimentId | None:
+    """The group that a member belongs to, by its id. None for whatever has a row of its own."""
+    group, dash, _ = experiment.rpartition("-")
+    return ExperimentId(group) if dash else None
+
+
+def row_of(experiment: ExperimentId) -> ExperimentId:
+    """The id in the row that the experiment comes from."""
+    return group_of(experiment) or experiment

@@ -19,8 +19,8 @@ from sheetd.core.template import Param, ParamType, Template, as_argument
 from sheetd.core.validation import NUMBER, Refused, judge, layout_by
 
 #: What a program may fill in beside parameters. Of the actions only `run`: the others are about a row that is there.
-CONTROLS = ("template", "where", "gpus", "priority", "after", "action")
-_NUMBERS = ("gpus", "priority")
+CONTROLS = ("template", "where", "gpus", "priority", "after", "repeat", "action")
+_NUMBERS = ("gpus", "priority", "repeat")
 #: More rows at once are a mistake, or a sheet that no person reads any more.
 ROWS_MAX = 5_000
 

@@ -9,7 +9,7 @@ from sheetd.core import effect as fx
 from sheetd.core import observation as obs
 from sheetd.core.binding import bind, misplaced, print_of
 from sheetd.core.grid import Grid, SheetWrite
-from sheetd.core.model import ExperimentId
+from sheetd.core.model import ExperimentId, group_of
 from sheetd.core.ownership import is_newest, is_old, is_own, is_owner, judge_claim
 from sheetd.core.rows import SheetView, view_grid, without
 from sheetd.core.validation import layout_by
@@ -148,6 +148,8 @@ def _settle_copies(world: World, view: SheetView) -> None:
 def _count_missing(world: World, view: SheetView, now_s: float) -> None:
     missing: dict[ExperimentId, tuple[float, int]] = {}
     for id_ in (*world.state.open, *world.state.drafts):
+        if group_of(id_) is not None:
+            continue  # it has no row; its group has
         row = view.by_id.get(id_)
         if row is None or (row.is_blank and id_ in world.state.drafts):
             since, reads = world.missing.get(id_, (now_s, 0))

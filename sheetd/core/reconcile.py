@@ -19,13 +19,14 @@ from sheetd.core.hosts_cycle import note_event, plan_answer, plan_read
 from sheetd.core.hosts_tab import decide_host_words
 from sheetd.core.intake import decide_requests, decide_rows, plan_pins
 from sheetd.core.invariants import misassigned
-from sheetd.core.model import AttemptId, ExperimentId, Phase, experiment_of
+from sheetd.core.model import AttemptId, ExperimentId, Phase, experiment_of, row_of
 from sheetd.core.ownership import claim_change, decide_ownership, decide_restored_words, is_owner, needs_proof
 from sheetd.core.plan import Chance, Now, Plan
 from sheetd.core.probing import give_back, probe_moments
 from sheetd.core.quarantine import decide_health, decide_host_requests, health_moments
 from sheetd.core.render import plan_write
 from sheetd.core.rows import Layout, SheetView
+from sheetd.core.runs_tab import plan_runs, plan_runs_read, runs_moments
 from sheetd.core.strangers import forget_strangers
 from sheetd.core.supervision import decide_attempts, decide_launches, plan_hosts
 from sheetd.core.world import World
@@ -63,7 +64,7 @@ def record(world: World, event: ev.Event, now: Now) -> None:
     match event:
         case ev.LaunchIntended():
             world.misassigned += misassigned(world, event)
-        case ev.RowAccepted(experiment=id_) | ev.ExperimentReopened(experiment=id_):
+        case ev.RowAccepted(experiment=id_) | ev.SweepExpanded(experiment=id_) | ev.ExperimentReopened(experiment=id_):
             _forget_row(world, id_)
         case ev.IdWithdrawn(experiment=id_):
             _forget_row(world, id_)
@@ -75,7 +76,7 @@ def record(world: World, event: ev.Event, now: Now) -> None:
             if isinstance(event, ev.AttemptEnded):
                 _forget_attempt(world, attempt, now)
         case ev.AttemptAdopted(attempt=attempt, host=host):
-            _forget_row(world, experiment_of(attempt))
+            _forget_row(world, row_of(experiment_of(attempt)))
             adopt(world, attempt, host, now.s)
         case ev.TakeoverBegun():
             world.must_doubt = False
@@ -156,12 +157,15 @@ def _plan_sheet(world: World, now: Now) -> Iterator[Effect]:
     if not is_owner(world):
         yield from _plan_claim(world, view, now)
         return
-    answer = plan_answer(world, now)
+    answer = plan_answer(world, now) or plan_runs(world, now)
     if answer is not None:
         yield answer
         return
-    # A busy sheet would never come to the hosts: what is overdue does not wait.
+    # A busy sheet would never come to the other tabs: what is overdue does not wait.
+    reading: Effect | None
     reading, is_overdue = plan_read(world, now)
+    if reading is None:
+        reading, is_overdue = plan_runs_read(world, now)
     rows = tuple(_plan_rows(world, view, now)) if reading is None or not is_overdue else ()
     if rows or reading is None:
         yield from rows
@@ -234,6 +238,7 @@ def _wake(world: World, now: Now) -> float:
     moments += [*health_moments(world), *probe_moments(world)]
     if world.hosts_tab is not None:
         moments.append(world.hosts_tab.next_read_s)
+    moments += runs_moments(world)
     for ended_s in world.ended_at_s.values():
         moments += [ended_s + world.limits.linger_s, ended_s + world.limits.told_within_s]
     return min((moment for moment in moments if moment > now.s), default=now.s + world.limits.poll_s)

@@ -7,21 +7,22 @@ by the next comparison. Only the daemon's columns are ever touched. Status is de
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
 
 from sheetd.core.binding import Binding, bind
 from sheetd.core.colours import ACTIONS
 from sheetd.core.curve import Curve, curve_of
 from sheetd.core.grid import Cell, CellUpdate, Replacement, SheetWrite, Shown
 from sheetd.core.intake import held_back, judgement, parents
-from sheetd.core.metrics import MetricSummary, progress
+from sheetd.core.metrics import MetricSummary, progress, shown_number
 from sheetd.core.model import Attempt, Experiment, ExperimentId, Phase, Reason
 from sheetd.core.observation import AttemptSeen, Seen
 from sheetd.core.plan import Now
 from sheetd.core.reachability import why_down
 from sheetd.core.rows import ColumnKind, Row, SheetView
 from sheetd.core.settlement import is_testimony
+from sheetd.core.sweep_words import Told, counts, group_cells, group_status
 from sheetd.core.text import cell_text
+from sheetd.core.times import duration_text, wall_text
 from sheetd.core.validation import Refused
 from sheetd.core.world import Rest, World
 
@@ -160,13 +161,16 @@ def row_cells(world: World, view: SheetView, row: Row, id_: ExperimentId, now: N
         "message": cell_text(message_of(world, experiment, row, now)),
         "code": (experiment.spec.code or "")[:10],
     }
+    if id_ in world.state.sweeps:
+        told = {member.id: (status_word(world, member), _runtime_s(world, member, now)) for member in _runs(world, id_)}
+        return {**cells, **group_cells(world, view.layout, told)}
     if attempt is None:
         return cells
     summaries = world.metrics.get(attempt.id, {})
     cells["host"] = attempt.host
     cells["attempt"] = float(attempt.number)
     cells["started"] = wall_text(experiment.started_wall_s) if attempt.started else ""
-    cells["runtime"] = _runtime(world, attempt, now)
+    cells["runtime"] = runtime_text(world, experiment, now)
     part = progress(summaries)
     if part is not None:
         cells["progress"] = f"{part:.0%}"
@@ -180,12 +184,7 @@ def row_cells(world: World, view: SheetView, row: Row, id_: ExperimentId, now: N
 
 
 def _metric(summary: MetricSummary, view: str) -> Shown:
-    return curve_of(summary.history) if view == "curve" else _shown_number(summary.view(view))
-
-
-def _shown_number(number: float) -> float:
-    """Six digits are what a person compares; the exact values are on the host."""
-    return float(f"{number:.6g}")
+    return curve_of(summary.history) if view == "curve" else shown_number(summary.view(view))
 
 
 def draft_words(world: World, view: SheetView, row: Row, id_: ExperimentId) -> tuple[str, str]:
@@ -195,7 +194,7 @@ def draft_words(world: World, view: SheetView, row: Row, id_: ExperimentId) -> t
         return "invalid", "; ".join(verdict.problems)
     if id_ in world.remarks:
         return "invalid", world.remarks[id_]
-    held = held_back(world, id_, row) or parents(world, view, row, verdict).problem
+    held = held_back(world, id_, row, verdict) or parents(world, view, row, verdict).problem
     return ("draft", held) if held else ("waiting", "read; starts as soon as it stays unchanged")
 
 
@@ -204,6 +203,8 @@ def draft_words(world: World, view: SheetView, row: Row, id_: ExperimentId) -> t
 
 def status_word(world: World, experiment: Experiment) -> str:
     """The one word for where an experiment is."""
+    if experiment.id in world.state.sweeps:
+        return group_status([status_word(world, member) for member in _runs(world, experiment.id)])
     attempt = experiment.attempt
     if experiment.phase is Phase.ENDED:
         if attempt is None or attempt.reason is None or attempt.number < experiment.budget_from:
@@ -220,6 +221,11 @@ def status_word(world: World, experiment: Experiment) -> str:
         seen = world.seen(attempt)
         return "restarting" if seen is not None and seen.state is Seen.RESTARTING else "running"
     return str(experiment.phase.value)
+
+
+def _runs(world: World, group: ExperimentId) -> list[Experiment]:
+    """Those that the group's row asks for."""
+    return [world.state.experiments[id_] for id_ in world.state.sweeps[group].members]
 
 
 def message_of(world: World, experiment: Experiment, row: Row | None, now: Now) -> str:
@@ -253,16 +259,20 @@ def _notice(world: World, experiment: Experiment, row: Row | None) -> str:
         return ""
     if row.action and row.action not in ACTIONS:
         return f'action "{row.action[:20]}" is not known: choose {", ".join(ACTIONS)}'
-    if row.action == "rerun" and experiment.phase is Phase.ENDED and experiment.id in world.remarks:
-        return f"cannot rerun: {world.remarks[experiment.id]}"
+    is_group = experiment.id in world.state.sweeps
+    begins = row.action == "rerun" or (row.action == "run" and is_group)
+    if begins and experiment.phase is Phase.ENDED and experiment.id in world.remarks:
+        return f"cannot {row.action}: {world.remarks[experiment.id]}"
     is_over = experiment.phase is Phase.ENDED and row.action in ("run", "restart", "rerun")
     if world.state.consumed.get(experiment.id) == row.action and experiment.id in world.state.unobeyed:
         return f"{row.action} was there before and was not done again: empty the action cell before choosing it"
     if is_over and world.state.consumed.get(experiment.id) == row.action:
         return f"{row.action} was obeyed: empty the action cell before choosing it again"
-    if row.action == "rerun" and (why_not := _why_no_rerun(world, experiment, row)):
-        return f"cannot rerun: {why_not}"
+    if begins and (why_not := _why_no_rerun(world, experiment, row)):
+        return f"cannot {row.action}: {why_not}"
     if row.fingerprint != world.state.fingerprints.get(experiment.id):
+        if is_group:
+            return "edited after it was accepted: choose run to add the runs that are missing, or rerun for all anew"
         return "edited after it was accepted: it runs the old values, choose rerun for the new ones"
     return ""
 
@@ -288,6 +298,8 @@ def _why_out_of_sight(world: World, experiment: Experiment, attempt: Attempt) ->
 
 def _story(world: World, experiment: Experiment, now: Now) -> str:
     attempt = experiment.attempt
+    if experiment.id in world.state.sweeps:
+        return _group_story(world, experiment.id, now)
     if experiment.phase is Phase.WAITING:
         return _why_waiting(world, experiment, attempt, now)
     if experiment.phase is Phase.ENDED:
@@ -307,6 +319,17 @@ def _story(world: World, experiment: Experiment, now: Now) -> str:
     if seen is not None and seen.unkillable:
         return _unkillable_words(attempt, seen)
     return _running_words(seen)
+
+
+def _group_story(world: World, group: ExperimentId, now: Now) -> str:
+    told = counts([Told(run.id, status_word(world, run), _story(world, run, now)) for run in _runs(world, group)])
+    asked_for = set(world.state.sweeps[group].members)
+    left = sorted(world.state.sweeps[group].open - asked_for)
+    if not left:
+        return told
+    more = f" and {len(left) - 1} more are" if len(left) > 1 else " is"
+    why = _story(world, world.state.experiments[left[0]], now)
+    return f"{told}; {left[0]}{more} not asked for any more: {why}"
 
 
 def _unkillable_words(attempt: Attempt, seen: AttemptSeen) -> str:
@@ -347,41 +370,21 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
-#: Ten years.
-LONGEST_S = 315_576_000.0
-
 # --- times -------------------------------------------------------------------------------------------------------
 
 
-def duration_text(seconds: float) -> str:
-    """A duration as people say it, coarser as it grows, so that a running row does not cost a write each second.
-
-    Empty where no clock could have said so: ages come from hosts, and estimates from what a job reports.
-    """
-    if not 0.0 <= seconds < LONGEST_S:
-        return "" if seconds >= LONGEST_S else "0 s"
-    whole = int(seconds)
-    if whole < 10:
-        return f"{whole} s"
-    if whole < 60:
-        return f"{whole // 10 * 10} s"
-    if whole < 3600:
-        return f"{whole // 60} min"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min" if whole < 36000 else f"{whole // 3600} h"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+def runtime_text(world: World, experiment: Experiment, now: Now) -> str:
+    runtime_s = _runtime_s(world, experiment, now)
+    return "" if runtime_s is None else duration_text(runtime_s)
 
 
-def wall_text(wall_s: float | None) -> str:
-    """A wall time for people, in UTC: the sheet is read in several time zones."""
-    return "" if wall_s is None else f"{datetime.fromtimestamp(wall_s, timezone.utc):%Y-%m-%d %H:%M} UTC"
-
-
-def _runtime(world: World, attempt: Attempt, now: Now) -> str:
-    if attempt.reason is not None:
-        return duration_text(attempt.runtime_s) if attempt.started else ""
+def _runtime_s(world: World, experiment: Experiment, now: Now) -> float | None:
+    """How long the newest attempt has run. None where nobody can say."""
+    attempt = experiment.attempt
+    if attempt is None or attempt.reason is not None:
+        return attempt.runtime_s if attempt is not None and attempt.started else None
     started_s = world.started_at_s.get(attempt.id)
-    return "" if started_s is None else duration_text(now.s - started_s)
+    return None if started_s is None else now.s - started_s
 
 
 def _eta(world: World, experiment: Experiment, attempt: Attempt, part: float, now: Now) -> str:

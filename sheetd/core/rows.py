@@ -20,6 +20,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from sheetd.core.grid import BLANK, Cell, Grid
+from sheetd.core.model import group_of
 
 CONTROL_HEADERS = ("template", "action", "where", "gpus", "priority", "after", "repeat")
 SYSTEM_HEADERS = (
@@ -269,6 +270,8 @@ class _RowReader:
         typed = {c.name: at(c.position) for c in self.meant if c.position != self.action}
         told = "" if is_blank else fingerprint(typed)
         id_ = str(at(self.id).value or "").strip()
+        if group_of(id_) is not None:
+            id_ = ""  # the members of a group have no rows: what somebody typed there is no id, like any other word
         return Row(
             index=index,
             cells=cells,

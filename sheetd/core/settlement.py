@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from sheetd.core import events as ev
+from sheetd.core.actions import parts
 from sheetd.core.binding import print_of
-from sheetd.core.model import Afterwards, Attempt, Experiment, ExperimentId, Phase, experiment_of
+from sheetd.core.model import Afterwards, Attempt, Experiment, ExperimentId, Phase, experiment_of, group_of, row_of
 from sheetd.core.plan import Chance
 from sheetd.core.rows import Row, SheetView
 from sheetd.core.world import HostView, Stranger, World
@@ -37,22 +38,32 @@ def settled(world: World, view: SheetView) -> Iterator[ev.Event]:
             yield ev.ActionConsumed(experiment=id_, action=row.action, obeyed=False)
     done_elsewhere = Counter(row.fingerprint for _, row in _done_by_another(world, view))
     for id_ in world.state.open:
+        if group_of(id_) is not None:
+            continue  # said of its group
         shown, experiment = view.by_id.get(id_), world.state.experiments[id_]
         typed = print_of(world, id_) or ""
         if shown is None and experiment.phase is Phase.WAITING and done_elsewhere[typed] > 0:
             done_elsewhere[typed] -= 1
-            why = "the daemon before this one had dealt with its row under another id"
-            yield ev.ExperimentWithdrawn(experiment=id_, why=why)
+            yield from _withdrawn(world, id_, "the daemon before this one had dealt with its row under another id")
         elif shown is None and experiment.missing_since_s is None:
             # The former owner may have done it under another id: it is not begun while nobody shows it.
             yield ev.RowVanished(experiment=id_)
-            yield from _never_begun(world, experiment)
+            for part in parts(world.state, experiment):
+                yield from _never_begun(world, part)
         elif shown is not None and experiment.phase is Phase.WAITING and _says(view, shown) in ENDED_WORDS:
-            why = "the daemon before this one had ended it: choose run to start it again"
-            yield ev.ExperimentWithdrawn(experiment=id_, why=why)
-        elif shown is not None and experiment.phase is Phase.WAITING and _begun_elsewhere(view, shown, experiment):
+            yield from _withdrawn(world, id_, "the daemon before this one had ended it: choose run to start it again")
+        elif (
+            shown is not None and experiment.phase is Phase.WAITING and _begun_elsewhere(world, view, shown, experiment)
+        ):
             why = "the daemon before this one had begun it, and no host knows of it: choose run if that is over"
-            yield ev.ExperimentWithdrawn(experiment=id_, why=why)
+            yield from _withdrawn(world, id_, why)
+
+
+def _withdrawn(world: World, id_: ExperimentId, why: str) -> Iterator[ev.Event]:
+    """What waits of a row. What is live of a group was told of by hosts, and goes on."""
+    for part in parts(world.state, world.state.experiments[id_]):
+        if part.phase is Phase.WAITING:
+            yield ev.ExperimentWithdrawn(experiment=part.id, why=why)
 
 
 def _never_begun(world: World, experiment: Experiment) -> Iterator[ev.Event]:
@@ -75,7 +86,10 @@ def ended_elsewhere(world: World, view: SheetView, chance: Chance) -> Iterator[e
 
 def _done_by_another(world: World, view: SheetView) -> Iterator[tuple[ExperimentId, Row]]:
     begun = {
-        experiment_of(one) for host in world.hosts.values() for one, told in host.strangers.items() if _has_run(told)
+        row_of(experiment_of(one))
+        for host in world.hosts.values()
+        for one, told in host.strangers.items()
+        if _has_run(told)
     }
     for known, row in view.by_id.items():
         id_ = ExperimentId(known)
@@ -92,8 +106,13 @@ def _says(view: SheetView, row: Row) -> str:
     return str(row.cell(view.layout.position("status")).value)
 
 
-def _begun_elsewhere(view: SheetView, row: Row, experiment: Experiment) -> bool:
-    """Whether the row shows an attempt that our journal has not, and that no host has told us of."""
+def _begun_elsewhere(world: World, view: SheetView, row: Row, experiment: Experiment) -> bool:
+    """Whether the row shows an attempt that our journal has not, and that no host has told us of.
+
+    Of a group it cannot be said which of its members had begun.
+    """
+    if experiment.id in world.state.sweeps:
+        return _says(view, row) in BEGUN_WORDS
     number = row.cell(view.layout.position("attempt")).value
     return _says(view, row) in BEGUN_WORDS and isinstance(number, float) and number > len(experiment.attempts)
 

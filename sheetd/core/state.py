@@ -15,6 +15,7 @@ from typing import Any
 from sheetd.core import events, health
 from sheetd.core.adoption import adopted, attempt_from
 from sheetd.core.health import UNKNOWN_HEALTH, HostHealth
+from sheetd.core.host_folds import HOST_FOLDS
 from sheetd.core.lifecycle import Move, after
 from sheetd.core.model import (
     Afterwards,
@@ -27,7 +28,10 @@ from sheetd.core.model import (
     Takeover,
     attempt_id,
     experiment_of,
+    group_of,
+    row_of,
 )
+from sheetd.core.sweeps import Sweep, group_around
 from sheetd.errors import IllegalTransition
 
 
@@ -64,6 +68,8 @@ class State:
     #: Everything that is not ENDED, in order of acceptance (a dict is the ordered set of the language).
     open: dict[ExperimentId, None] = field(default_factory=dict)
     live: dict[AttemptId, ExperimentId] = field(default_factory=dict)
+    #: The rows that stand for several runs.
+    sweeps: dict[ExperimentId, Sweep] = field(default_factory=dict)
     #: The consumed word of each host in the tab of hosts.
     host_words: dict[HostName, events.HostActionConsumed] = field(default_factory=dict)
     #: What is on record of hosts; those without an entry never gave cause for one (`health_of`).
@@ -84,12 +90,17 @@ class State:
 
     def put(self, experiment: Experiment) -> None:
         """For the folds below only: everything else changes the state through an event."""
-        kept = replace(experiment, revision=experiment.revision + 1)
+        sweep, group = self.sweeps.get(experiment.id), group_of(experiment.id)
+        phase = experiment.phase if sweep is None or experiment.is_live else sweep.phase
+        kept = replace(experiment, phase=phase, revision=experiment.revision + 1)
         self.experiments[kept.id] = kept
         if kept.phase is Phase.ENDED:
             self.open.pop(kept.id, None)
         else:
             self.open[kept.id] = None
+        if group is not None:
+            self.sweeps[group].note(kept)
+            self.put(self.experiments[group])
 
     def print_of(self, experiment: ExperimentId) -> str | None:
         """The typed cells by which the experiment's row is recognised."""
@@ -113,6 +124,10 @@ class State:
             return self.experiments[experiment]
         except KeyError:
             raise IllegalTransition(f"there is no experiment {experiment}") from None
+
+    def members(self, group: ExperimentId) -> list[Experiment]:
+        """Every run that there ever was of a row that stands for several."""
+        return [self.experiments[id_] for id_ in self.sweeps[group].known]
 
     def health_of(self, host: HostName) -> HostHealth:
         return self.health.get(host, UNKNOWN_HEALTH)
@@ -179,6 +194,30 @@ def _row_accepted(state: State, event: events.RowAccepted, now_s: float) -> None
     )
 
 
+def _sweep_expanded(state: State, event: events.SweepExpanded, now_s: float) -> None:
+    id_, known = event.experiment, state.experiments.get(event.experiment)
+    if known is not None and known.is_live:
+        raise IllegalTransition(f"{id_} is {known.phase.value} as one experiment: it cannot become several")
+    if taken := [member.id for member in event.begun if member.id in state.experiments or group_of(member.id) != id_]:
+        raise IllegalTransition(f"{taken[0]} cannot be a new member of {id_}")
+    sweep = state.sweeps.setdefault(id_, Sweep())
+    if strange := set(event.members) - sweep.known.keys() - {member.id for member in event.begun}:
+        raise IllegalTransition(f"{min(strange)} is no member of {id_}")
+    state.file_under(event.fingerprint, id_)
+    state.drafts.pop(id_, None)
+    state.fingerprints[id_] = event.fingerprint
+    state.edited.pop(id_, None)
+    group = known or Experiment(id=id_, spec=event.spec, accepted_wall_s=event.wall_s)
+    state.experiments[id_] = replace(group, spec=event.spec)
+    for member in event.begun:
+        begun = Experiment(
+            id=member.id, spec=member.spec, accepted_wall_s=event.wall_s, resume=False, waiting_since_s=now_s
+        )
+        state.put(begun)
+    sweep.members = event.members
+    state.put(state.experiments[id_])
+
+
 def _launch_intended(state: State, event: events.LaunchIntended, _now_s: float) -> None:
     experiment = state.known(experiment_of(event.attempt))
     phase = after(experiment.phase, Move.LAUNCH_INTENDED)
@@ -202,14 +241,17 @@ def _launch_intended(state: State, event: events.LaunchIntended, _now_s: float) 
 
 def _attempt_adopted(state: State, event: events.AttemptAdopted, _now_s: float) -> None:
     id_ = experiment_of(event.attempt)
-    known = state.experiments.get(id_)
+    known, row = state.experiments.get(id_), row_of(id_)
     experiment = adopted(known, event)
-    if known is None:
-        state.file_under(event.fingerprint, id_)
-        state.drafts.pop(id_, None)
-        state.fingerprints[id_] = event.fingerprint
-    elif known.attempt is not None:
+    if row not in state.experiments:
+        state.file_under(event.fingerprint, row)
+        state.drafts.pop(row, None)
+        state.fingerprints[row] = event.fingerprint
+    if known is not None and known.attempt is not None:
         state.live.pop(known.attempt.id, None)
+    if row != id_:
+        state.sweeps.setdefault(row, Sweep())
+        state.experiments.setdefault(row, group_around(experiment))
     state.put(experiment)
     state.live[event.attempt] = id_
 
@@ -330,41 +372,6 @@ def _row_returned(state: State, event: events.RowReturned, _now_s: float) -> Non
     state.put(replace(experiment, missing_since_s=None))
 
 
-# --- hosts -------------------------------------------------------------------------------------------------------
-
-
-def _accelerators_registered(state: State, event: events.AcceleratorsRegistered, _now_s: float) -> None:
-    state.health[event.host] = health.registered(state.health_of(event.host), event)
-
-
-def _host_quarantined(state: State, event: events.HostQuarantined, now_s: float) -> None:
-    state.health[event.host] = health.quarantined(state.health_of(event.host), event, now_s)
-
-
-def _host_released(state: State, event: events.HostReleased, now_s: float) -> None:
-    state.health[event.host] = health.released(state.health_of(event.host), now_s)
-
-
-def _host_trusted(state: State, event: events.HostTrusted, _now_s: float) -> None:
-    state.health[event.host] = health.trusted(state.health_of(event.host))
-
-
-def _host_drained(state: State, event: events.HostDrained, _now_s: float) -> None:
-    state.health[event.host] = health.drained(state.health_of(event.host), event.by)
-
-
-def _host_resumed(state: State, event: events.HostResumed, now_s: float) -> None:
-    state.health[event.host] = health.resumed(state.health_of(event.host), now_s)
-
-
-def _host_action_consumed(state: State, event: events.HostActionConsumed, _now_s: float) -> None:
-    state.host_words[event.host] = event
-
-
-def _host_action_cleared(state: State, event: events.HostActionCleared, _now_s: float) -> None:
-    state.host_words.pop(event.host, None)
-
-
 _FOLDS: dict[type, Callable[[State, Any, float], None]] = {
     events.DaemonStarted: _daemon_started,
     events.TakeoverBegun: _takeover_begun,
@@ -372,6 +379,7 @@ _FOLDS: dict[type, Callable[[State, Any, float], None]] = {
     events.IdAssigned: _id_assigned,
     events.IdWithdrawn: _id_withdrawn,
     events.RowAccepted: _row_accepted,
+    events.SweepExpanded: _sweep_expanded,
     events.LaunchIntended: _launch_intended,
     events.AttemptAdopted: _attempt_adopted,
     events.AttemptStarted: _attempt_started,
@@ -384,12 +392,5 @@ _FOLDS: dict[type, Callable[[State, Any, float], None]] = {
     events.RowEdited: _row_edited,
     events.RowVanished: _row_vanished,
     events.RowReturned: _row_returned,
-    events.AcceleratorsRegistered: _accelerators_registered,
-    events.HostQuarantined: _host_quarantined,
-    events.HostReleased: _host_released,
-    events.HostTrusted: _host_trusted,
-    events.HostDrained: _host_drained,
-    events.HostResumed: _host_resumed,
-    events.HostActionConsumed: _host_action_consumed,
-    events.HostActionCleared: _host_action_cleared,
+    **HOST_FOLDS,
 }

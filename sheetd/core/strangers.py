@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sheetd.core.model import AttemptId, experiment_of
+from sheetd.core.model import AttemptId, experiment_of, row_of
 from sheetd.core.observation import AttemptKept, AttemptSeen
 from sheetd.core.world import HostView, Stranger, World
 
@@ -29,7 +29,7 @@ def is_unrecorded(world: World, attempt: AttemptId) -> bool:
     id_ = experiment_of(attempt)
     experiment = world.state.experiments.get(id_)
     begun = 0 if experiment is None or experiment.attempt is None else experiment.attempt.number
-    return world.state.knows(id_) and int(attempt.rpartition(".")[2]) > begun
+    return world.state.knows(row_of(id_)) and int(attempt.rpartition(".")[2]) > begun
 
 
 def note_strangers(world: World, host: HostView, attempts: Mapping[AttemptId, AttemptSeen]) -> None:

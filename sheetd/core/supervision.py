@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sheetd.core import events as ev
-from sheetd.core.dependencies import places_for, what_it_waits_for
+from sheetd.core.actions import stop
+from sheetd.core.dependencies import places_for, ran_as, what_it_waits_for
 from sheetd.core.effect import Describe, Effect, Launch, Stop, TakeOver, Watch
-from sheetd.core.intake import stop
 from sheetd.core.model import (
     Afterwards,
     Attempt,
@@ -22,7 +22,9 @@ from sheetd.core.model import (
     Phase,
     Proof,
     Reason,
+    Spec,
     attempt_id,
+    row_of,
 )
 from sheetd.core.observation import AttemptSeen, Exit, Seen
 from sheetd.core.ownership import is_owner, machine_of, may_begin, why_not_yet
@@ -200,9 +202,9 @@ def decide_launches(world: World, now: Now, chance: Chance) -> Iterator[ev.Event
     ready, later, held_back = [], {}, in_the_way(world)
     for id_ in world.state.open:
         experiment = world.state.experiments[id_]
-        if experiment.phase is not Phase.WAITING:
+        if experiment.phase is not Phase.WAITING or id_ in world.state.sweeps:
             continue
-        if experiment.missing_since_s is not None:
+        if world.state.experiments[row_of(id_)].missing_since_s is not None:
             later[id_] = "its row is gone from the sheet; it is not launched"
         elif id_ in held_back:
             later[id_] = held_back[id_]
@@ -310,15 +312,22 @@ def _request(world: World, experiment: Experiment, attempt: Attempt) -> Launch |
             host=attempt.host,
             attempt=attempt.id,
             nonce=attempt.nonce,
-            spec=experiment.spec,
+            spec=_handed_over(world, experiment.spec),
             resume=experiment.resume,
             slots=attempt.slots,
-            fingerprint=world.state.fingerprints[experiment.id],
+            fingerprint=world.state.fingerprints[row_of(experiment.id)],
             accelerators=attempt.accelerators,
         )
     if experiment.phase is Phase.STOPPING and state not in OVER:
         return Stop(host=attempt.host, attempt=attempt.id, grace_s=experiment.spec.grace_s)
     return None
+
+
+def _handed_over(world: World, spec: Spec) -> Spec:
+    """What lies on a host of a row that stands for several runs is what each of these wrote."""
+    if world.state.sweeps.keys().isdisjoint(spec.after):
+        return spec
+    return replace(spec, after=tuple(id_ for row in spec.after for id_ in ran_as(world.state, row)))
 
 
 def is_watch_due(world: World, host: HostView, watch: Watch, now: Now) -> bool:

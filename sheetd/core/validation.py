@@ -11,10 +11,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
+from typing import TypeVar
 
 from sheetd.core.grid import Cell
 from sheetd.core.model import Spec, Value
 from sheetd.core.rows import CONTROL_HEADERS, Layout, Row, canonical, read_layout
+from sheetd.core.sweep_cells import RUNS_MAX, Axis, BadSweep, alternatives, count_of, counted
 from sheetd.core.template import Param, ParamType, Template, fill, placeholders
 
 NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
@@ -23,8 +26,6 @@ INTEGER_MAX = 2**53
 WHERE_MAX = 200
 #: A row waits for at most so many others, and none has a longer name.
 AFTER_MAX, NAME_MAX = 50, 200
-#: Headers that belong to sheetd and do nothing yet: a row that fills them in must not run as if it had not.
-UNUSED_CONTROLS = ("repeat",)
 DECIMAL_COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+", re.ASCII)
 #: A number that a sheet shows as a date or a time: 46024 may look like 2026-01-02, 2.1.2026, 1/2/2026 or 2 Jan 2026.
 _MOMENT = re.compile(
@@ -42,12 +43,19 @@ _MOMENT = re.compile(
 class Accepted:
     """The row is valid. The code of the spec is still to be pinned: `code` names the folder.
 
-    `after` is what the row calls those it waits for; who that is, only the other rows tell (`dependencies`).
+    `after` is what the row calls those it waits for; who that is, only the other rows tell (`dependencies`). Where it
+    stands for several runs, `axes` are the parameters that vary, and the spec is of the first.
     """
 
     spec: Spec
     code: str | None
     after: tuple[str, ...] = ()
+    axes: tuple[Axis, ...] = ()
+    repeat: int = 1
+
+    @property
+    def runs(self) -> int:
+        return count_of(self.axes, self.repeat)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +63,9 @@ class Refused:
     """Why the row cannot be run, and what to type instead."""
 
     problems: tuple[str, ...]
+
+
+Read = TypeVar("Read")
 
 
 class _BadCell(Exception):  # noqa: N818 - carries one sentence to the row
@@ -75,30 +86,29 @@ def judge(row: Row, layout: Layout, templates: Mapping[str, Template]) -> Accept
     except _BadCell as bad:
         return Refused(problems=(str(bad),))
     problems: list[str] = []
-    values: dict[str, Value] = {}
+    no_names: tuple[str, ...] = ()
 
-    def take(name: str, read: Callable[[Cell], Value]) -> None:
+    def take(read: Callable[[Cell], Read], name: str, otherwise: Read) -> Read:
         try:
-            values[name] = read(row.cell(layout.position(name)))
+            return read(row.cell(layout.position(name)))
         except _BadCell as bad:
             problems.append(str(bad))
+            return otherwise
 
     problems += [why for name, why in layout.lost.items() if name in template.params or name in CONTROL_HEADERS]
-    for param in template.params.values():
-        take(param.name, partial(_value, param))
-    take("gpus", partial(_slots, default=template.slots))
-    take("priority", _priority)
-    slots, priority = values.pop("gpus", template.slots), values.pop("priority", 0.0)
-    try:
-        where = _where(row.cell(layout.position("where"))) or template.where
-        after = _after(row.cell(layout.position("after")))
-        _refuse_unused(row, layout)
-    except _BadCell as bad:
-        problems.append(str(bad))
+    axes = [Axis(param.name, take(partial(_values, param), param.name, ())) for param in template.params.values()]
+    slots = take(partial(_slots, default=template.slots), "gpus", 1)
+    priority = take(_priority, "priority", 0.0)
+    where = take(_where, "where", "") or template.where
+    after = take(_after, "after", no_names)
+    repeat = take(_repeat, "repeat", 1)
+    if not problems and (runs := count_of(axes, repeat)) > RUNS_MAX:
+        problems.append(f"this row makes {counted(runs)} runs, more than {RUNS_MAX:,}: shorten a list or a range")
     if not problems:
-        problems += dict.fromkeys(_leading_dashes(template, values))
+        problems += dict.fromkeys(_leading_dashes(template, axes))
     if problems:
         return Refused(problems=tuple(problems))
+    values = {axis.name: axis.values[0] for axis in axes}
     spec = Spec(
         template=template.name,
         argv=fill(template.command, values),
@@ -107,17 +117,18 @@ def judge(row: Row, layout: Layout, templates: Mapping[str, Template]) -> Accept
         env=template.env,
         secrets=template.secrets,
         cwd=template.cwd,
-        slots=int(slots),
+        slots=slots,
         memory_gb=template.memory_gb,
         share=template.share,
         where=where,
-        priority=float(priority),
+        priority=priority,
         grace_s=template.grace_s,
         restarts=template.restarts,
         relaunches=template.relaunches,
         metrics=template.metrics,
     )
-    return Accepted(spec=spec, code=template.code, after=after)
+    varying = tuple(axis for axis in axes if len(axis.values) > 1)
+    return Accepted(spec=spec, code=template.code, after=after, axes=varying, repeat=repeat)
 
 
 def _template(row: Row, layout: Layout, templates: Mapping[str, Template]) -> Template:
@@ -133,6 +144,27 @@ def _template(row: Row, layout: Layout, templates: Mapping[str, Template]) -> Te
     raise _BadCell(
         f"there is no template {_quoted(wanted)}: type one of {names} (templates are read when sheetd starts)"
     )
+
+
+def _values(param: Param, cell: Cell) -> tuple[Value, ...]:
+    """Everything that the cell stands for: nearly always one value."""
+    if not isinstance(cell.value, str) or cell.error is not None:
+        return (_value(param, cell),)
+    try:
+        texts = alternatives(cell.value, param.type)
+    except BadSweep as bad:
+        raise _BadCell(f"{param.name} {bad}") from None
+    except ArithmeticError:
+        raise _BadCell(f"{param.name} is {_quoted(cell.value)}: its numbers are too large or too small") from None
+    if texts is None:
+        return (_value(param, cell),)
+    values = tuple(_value(param, Cell(value=text, shown=text)) for text in texts)
+    seen: set[Value] = set()
+    for text, value in zip(texts, values, strict=True):
+        if value in seen:
+            raise _BadCell(f"{param.name} says {_quoted(text)} twice: a column repeat runs the same more than once")
+        seen.add(value)
+    return values
 
 
 def _value(param: Param, cell: Cell) -> Value:
@@ -246,10 +278,12 @@ def _after(cell: Cell) -> tuple[str, ...]:
     return named
 
 
-def _refuse_unused(row: Row, layout: Layout) -> None:
-    for name in UNUSED_CONTROLS:
-        if not row.cell(layout.position(name)).is_blank:
-            raise _BadCell(f"{name} cannot be used yet: empty the cell")
+def _repeat(cell: Cell) -> int:
+    if cell.is_blank:
+        return 1
+    if not isinstance(cell.value, float) or not cell.value.is_integer() or not 0 < cell.value <= RUNS_MAX:
+        raise _BadCell(f"repeat is {_quoted(cell.shown)}: type how many runs there are to be, a whole number from 1")
+    return int(cell.value)
 
 
 def _is_encodable(text: str) -> bool:
@@ -265,10 +299,14 @@ def _priority(cell: Cell) -> float:
     return cell.value
 
 
-def _leading_dashes(template: Template, values: Mapping[str, Value]) -> Iterable[str]:
+def _leading_dashes(template: Template, axes: Iterable[Axis]) -> Iterable[str]:
+    values = {axis.name: axis.values for axis in axes}
     for element in (*template.command, *template.resume_command):
         names = placeholders(element)
-        if names and not element.startswith("-") and fill((element,), values)[0].startswith("-"):
+        if not names or element.startswith("-"):
+            continue
+        filled = (dict(zip(names, some, strict=True)) for some in product(*(values[name] for name in names)))
+        if any(fill((element,), one)[0].startswith("-") for one in filled):
             yield (
                 f"{names[0]} begins with - and the program would read it as an option: "
                 f"change the value, or write --{names[0]}={element} in template {template.name}"

@@ -17,6 +17,7 @@ from sheetd.core.model import Attempt, AttemptId, Experiment, ExperimentId, Host
 from sheetd.core.observation import AcceleratorSeen, AttemptKept, AttemptSeen, HostFacts, HostRequested, Seen
 from sheetd.core.redaction import Redactor
 from sheetd.core.rows import Row, SheetView
+from sheetd.core.runs_grid import RunsTab
 from sheetd.core.state import State
 from sheetd.core.template import Template
 from sheetd.core.validation import Accepted, Refused
@@ -30,6 +31,8 @@ class Limits:
     poll_s: float = 2.0
     settle_s: float = 3.0
     explicit_only: bool = False
+    #: A row that makes more runs than this is held back until somebody types run.
+    sweep_max: int = 100
     #: A write is made from a view no older than this; an older one is read again first.
     fresh_s: float = 0.5
     write_gap_s: float = 2.0
@@ -37,7 +40,7 @@ class Limits:
     #: How long to wait before an unanswered or inconclusive request to a host is made again.
     ask_again_s: float = 5.0
     dress_every_s: float = 300.0
-    #: How often the tab of hosts is looked at, and so at most written.
+    #: How often the tab of hosts is looked at, and so at most written; that of runs too, if it has news.
     hosts_tab_every_s: float = 15.0
     #: How long an ended attempt stays watched, for the metrics it wrote last.
     linger_s: float = 5.0
@@ -155,6 +158,8 @@ class World:
     sheet: SheetView | None = None
     #: None where no tab of hosts is wanted.
     hosts_tab: HostsTab | None = None
+    #: Likewise of runs.
+    runs_tab: RunsTab | None = None
     #: Why the sheet cannot be used at the moment, and since when.
     sheet_problem: str = ""
     sheet_problem_since_s: float | None = None

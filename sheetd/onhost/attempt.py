@@ -15,7 +15,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from .judgement import Identity
 from .system import slurp
 
-ATTEMPT = re.compile(r"^([a-z0-9]{4,20})\.([0-9]{1,6})\Z")
+ATTEMPT = re.compile(r"^([a-z0-9]{4,20}(?:-[0-9]{1,6})?)\.([0-9]{1,6})\Z")
 SHA = re.compile(r"^[0-9a-f]{64}\Z")
 UNFINISHED = (".tmp", ".part", ".partial", ".incomplete", "-tmp-")  # checkpoints being written: job.py says the same
 

@@ -191,12 +191,26 @@ class GoogleSheet:
 
     def create_tab_if_missing(self, columns: int = 26) -> bool:
         """Add the tab when the spreadsheet has none of that title. True when it was added."""
-        if self._tab_id is not None or self._title in {title for _, title in self._tabs()}:
+        tabs = list(self._tabs())
+        if any(self._title == title or self._tab_id == id_ for id_, title in tabs):
             return False
+        self._tab_id, self._grid, self._digest = None, None, b""  # one of ours that somebody has deleted
         size = {"rowCount": 1000, "columnCount": max(26, columns), "frozenRowCount": 1}
         added = {"addSheet": {"properties": {"title": self._title, "gridProperties": size}}}
         self._post({"requests": [added]}, "spreadsheetId")
         return True
+
+    def make_room(self, rows: int, columns: int) -> None:
+        """Make the grid at least so large. Nothing in it changes."""
+        grid = self.read()
+        lacking = {"ROWS": rows - grid.row_count, "COLUMNS": columns - grid.column_count}
+        demands = [
+            {"appendDimension": {"sheetId": grid.tab_id, "dimension": dimension, "length": length}}
+            for dimension, length in lacking.items()
+            if length > 0
+        ]
+        if demands:
+            self._post({"requests": demands}, "spreadsheetId")
 
     def write_header(self, headers: Sequence[str]) -> bool:
         """Put these headers into row 1 of an empty tab. False, with nothing written, when anything is there."""

@@ -96,3 +96,26 @@ def test_status_says_above_the_table_why_the_sheet_is_left_alone(journal: Sqlite
     assert (headline.startswith("daemon running"), line, counts) == (True, says, "running 1")
     assert json.loads(look("status", "--json"))["sheet"]["unclear"] == why
     assert says in look("explain", story.table.lines[0]["id"]), "who asks about a row hears of it, too"
+
+
+def test_a_row_of_several_runs_is_told_with_each_of_them(journal: SqliteJournal, look: Look) -> None:
+    story = Story(hosts={"alpha": 3}, templates=[TRAIN])
+    line = story.table.type(template="train", lr="{0.1 | 0.2}")
+    story.wait(8)
+    story.exits(f"{line['id']}-2.1", rc=1)
+    story.wait(8)
+    tell(story, journal)
+    id_ = str(line["id"])
+    rows = json.loads(look("ls", "--json"))
+    assert [(row["id"], row["group"], row["status"]) for row in rows] == [
+        (id_, None, "running"),
+        (f"{id_}-1", id_, "running"),
+        (f"{id_}-2", id_, "failed"),
+    ]
+    assert rows[0]["message"] == line["message"] == f"0 of 2 done, 1 running, 1 failed; {id_}-2: exit code 1"
+    told = json.loads(look("explain", id_, "--json"))
+    assert [run["params"]["lr"] for run in told["runs"]] == [0.1, 0.2]
+    assert f"{id_}-2 failed" in " ".join(look("explain", id_).split())
+    assert json.loads(look("explain", f"{id_}-2", "--json"))["attempts"][0]["reason"] == "failed"
+    assert [row["id"] for row in json.loads(look("export", "--json"))] == [f"{id_}-1", f"{id_}-2"]
+    assert "running 1  failed 1" in look("status")

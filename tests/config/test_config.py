@@ -308,3 +308,16 @@ def test_two_configurations_never_share_a_state_folder(tmp_path: Path, monkeypat
     assert all(re.fullmatch(r"my-project-[0-9a-f]{8}", folder.name) for folder in folders)
     assert folders[0] == default_state_dir(paths[0])
     assert folders[0].parent == tmp_path / "state" / "sheetd"
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [("", "Runs"), ('tab = "Runs"', ""), ('hosts_tab = "Runs"', ""), ('runs_tab = "Sweeps"', "Sweeps")],
+)
+def test_the_tab_of_runs_gives_way_to_one_that_is_called_so(write: Write, text: str, title: str) -> None:
+    assert load_settings(write(f"{HOST}[sheet]\n{text}\n")).sheet.runs_tab == title
+
+
+def test_no_two_tabs_of_ours_have_one_title(write: Write) -> None:
+    said = complaint(write(f'{HOST}[sheet]\nhosts_tab = "Machines"\nruns_tab = "machines"\n'))
+    assert 'sheet.runs_tab: is the tab of the hosts: name another one, or "" to have no tab of runs' in said

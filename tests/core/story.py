@@ -25,11 +25,13 @@ from sheetd.core.observation import AttemptKept, AttemptSeen, Exit, HostFacts, S
 from sheetd.core.plan import Now, Plan
 from sheetd.core.reconcile import reconcile, record
 from sheetd.core.rows import Row
+from sheetd.core.runs_grid import RunsTab
 from sheetd.core.state import State
 from sheetd.core.template import Param, ParamType, Template
 from sheetd.core.world import OVER, HostView, Identity, Limits, World
+from sheetd.effects import carry_out
 from sheetd.errors import SheetError, SheetRefused
-from sheetd.ports import Sheet
+from sheetd.ports import RunsSheet, Sheet
 from tests.core.cards import Cards
 
 USER_HEADER = ("template", "lr", "seed", "action", "my notes")
@@ -234,6 +236,13 @@ class FakeHost:
         return self.attempts[attempt]
 
 
+@dataclass
+class Port:
+    """The only port that is asked for here."""
+
+    runs_tab: RunsSheet
+
+
 def effect_epoch(world: World, effect: fx.Launch | fx.Stop) -> int:
     """The epoch that goes with a request: the one that the daemon greeted the host with."""
     return world.hosts[effect.host].epoch
@@ -264,6 +273,7 @@ class Story:
         cards: Mapping[str, Cards] | None = None,
         table: Table | None = None,
         hosts_table: Sheet | None = None,
+        runs_table: RunsSheet | None = None,
         seed: int = 0,
     ) -> None:
         slots = {"alpha": 1} if hosts is None and not cards else dict(hosts or {})
@@ -271,6 +281,7 @@ class Story:
         self.table = Table() if table is None else table
         #: The tab of hosts, if there is to be one.
         self.hosts_table = hosts_table
+        self.runs_table = runs_table
         self.hosts = {HostName(name): FakeHost(name) for name in slots}
         for name, held in (cards or {}).items():
             self.hosts[HostName(name)].cards = held
@@ -343,6 +354,7 @@ class Story:
             identity=self.identity,
         )
         world.hosts_tab = None if self.hosts_table is None else HostsTab()
+        world.runs_tab = None if self.runs_table is None else RunsTab()
         self.epoch += 1
         self.journal.append((DaemonStarted(epoch=self.epoch, wall_s=1.7e9), self.now_s))
         for event, _ in self.journal:
@@ -421,12 +433,14 @@ class Story:
 
     # --- the world outside ---------------------------------------------------------------------------------------
 
-    def carry_out(self, effect: fx.Effect) -> News:
+    def carry_out(self, effect: fx.Effect) -> News:  # noqa: C901 - one kind of effect after another
         match effect:
             case fx.ReadSheet() | fx.WriteSheet() | fx.DressSheet():
                 return self._sheet(effect)
             case fx.ReadHostsTab() | fx.WriteHostsTab() | fx.DressHostsTab():
                 return self._hosts_tab(effect)
+            case fx.ReadRunsTab() | fx.WriteRunsTab() | fx.DressRunsTab():
+                return self._runs_tab(effect)
             case fx.PinCode():
                 return fx.CodePinned(effect=effect, sha="c0de" * 16)
             case fx.Watch():
@@ -483,6 +497,14 @@ class Story:
             tab.dress(effect.dress)
             return None
         return tab.read() if isinstance(effect, fx.ReadHostsTab) else tab.write(effect.write)
+
+    def _runs_tab(self, effect: fx.RunsEffect) -> News:
+        assert self.runs_table is not None, "a tab that nobody wants was asked for"
+        port = Port(runs_tab=self.runs_table)
+        done = carry_out(effect, port)  # type: ignore[arg-type]
+        if self.loses_answers and isinstance(effect, fx.WriteRunsTab):
+            return fx.RunsTabFailed(effect=effect, why="the answer was lost", lasting=False)
+        return done
 
     def _reaches(self, effect: fx.HostEffect) -> bool:
         """The connection to a host that is not configured any more is closed."""

@@ -93,7 +93,6 @@ def test_nothing_leaves_the_cell_empty(empty: str | None) -> None:
         ({"lr": 1, "LR": 2}, "lr is given twice"),
         ({"lr": 1, "stepz": 5}, "template train has no parameter stepz: did you mean steps?"),
         ({"lr": 1, "status": "done"}, "template train has no parameter status"),
-        ({"lr": 1, "repeat": 3}, "template train has no parameter repeat"),
         ({"template": "trian", "lr": 1}, "template is trian: give one of train"),
     ],
 )

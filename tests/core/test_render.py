@@ -13,7 +13,8 @@ from sheetd.core.colours import ACTIONS, ROW_COLOURS
 from sheetd.core.grid import BLANK
 from sheetd.core.model import AttemptId, HostName, MetricRule, Reason
 from sheetd.core.observation import AttemptSeen, MetricPoint, Seen
-from sheetd.core.render import STATUS_OF_REASON, duration_text, message_of, plan_write, wall_text
+from sheetd.core.render import STATUS_OF_REASON, message_of, plan_write
+from sheetd.core.times import duration_text, wall_text
 from tests.core.story import OWNED, TRAIN, Line, Story
 
 

@@ -66,6 +66,7 @@ def eventful_story() -> Story:
     story.wait(8)
     story.table.type(queue[-1], action="stop")
     story.table.type(kept, lr=0.15)
+    story.table.type(template="train", lr="{7 | 8}")
     story.wait(8)
     return story
 
@@ -105,8 +106,10 @@ def test_a_longer_journal_never_takes_an_accepted_row_away():
     state, accepted_so_far = State(), set()
     for event, now_s in story.journal:
         state.apply(event, now_s)
-        if isinstance(event, ev.RowAccepted):
+        if isinstance(event, ev.RowAccepted | ev.SweepExpanded):
             accepted_so_far.add(event.experiment)
+        if isinstance(event, ev.SweepExpanded):
+            accepted_so_far |= {member.id for member in event.begun}
         assert accepted_so_far == set(state.experiments)
 
 

@@ -421,10 +421,6 @@ def test_a_where_that_names_no_host_is_refused(typed: CellValue | Cell):
     assert problem(PLAIN, where=typed).endswith("type the name or a label of a host, or leave it empty")
 
 
-def test_a_control_that_does_nothing_yet_is_refused_rather_than_ignored():
-    assert problem(PLAIN, repeat="x") == "repeat cannot be used yet: empty the cell"
-
-
 @pytest.mark.parametrize("typed", ["x" * 201, ",".join(map(str, range(51))), "\ud800", REF])
 def test_an_after_that_can_name_no_rows_is_refused(typed: CellValue | Cell):
     assert problem(PLAIN, after=typed).endswith("or previous")

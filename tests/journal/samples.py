@@ -28,6 +28,7 @@ from sheetd.core.events import (
     RowReturned,
     RowVanished,
     StopIntended,
+    SweepExpanded,
     TakeoverBegun,
     TakeoverEnded,
 )
@@ -41,6 +42,7 @@ from sheetd.core.model import (
     Restarts,
     SlotName,
     Spec,
+    SweepMember,
 )
 
 K7 = ExperimentId("k7p2xw")
@@ -118,6 +120,17 @@ ONE_OF_EACH: tuple[Event, ...] = (
     HostResumed(host=GPU1, by="kim"),
     HostActionConsumed(host=GPU1, action="drain"),
     HostActionCleared(host=GPU1),
+    SweepExpanded(
+        experiment=ExperimentId("s4weep"),
+        spec=SPEC,
+        members=(ExperimentId("s4weep-1"), ExperimentId("s4weep-2")),
+        begun=(
+            SweepMember(id=ExperimentId("s4weep-1"), spec=SPEC),
+            SweepMember(id=ExperimentId("s4weep-2"), spec=SPEC),
+        ),
+        fingerprint="f3",
+        wall_s=1.7e9 + 95,
+    ),
 )
 #: How many of them `journal_v1.sql` holds.
 IN_VERSION_1 = 16

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 from sheetd.core import effect as fx
 from sheetd.core import events as ev
 from sheetd.core.grid import CellValue
-from sheetd.core.model import Afterwards, AttemptId, ExperimentId, HostName, Proof, Reason, Spec, experiment_of
+from sheetd.core.model import Afterwards, AttemptId, ExperimentId, HostName, Proof, Reason, Spec, experiment_of, row_of
 from sheetd.core.settlement import BEGUN_WORDS, ENDED_WORDS
 from tests.sim.jobs import SECRET
 from tests.sim.machine import Process
 from tests.sim.people import Order
 from tests.sim.sheet import Line
+from tests.sim.sweeps import Sweeps
 
 if TYPE_CHECKING:
     from tests.sim.service import Service
@@ -98,6 +99,7 @@ class Checker:
         #: What the nemesis killed of an attempt, by role, or "machine" where it switched its host off.
         self.harmed: defaultdict[str, set[str]] = defaultdict(set)
         self.turns = 0
+        self.sweeps = Sweeps(self)
 
     def blame(self, invariant: str, words: str) -> None:
         violation = Violation(f"{invariant}: {words}")
@@ -114,7 +116,9 @@ class Checker:
                 self.blame("I18", f"a secret is in {event}")
             match event:
                 case ev.RowAccepted():
-                    self._accepted(books, event.experiment, event.spec)
+                    self.accepted(books, event.experiment, event.spec)
+                case ev.SweepExpanded():
+                    self.sweeps.expanded(books, event)
                 case ev.ExperimentReopened():
                     self._reopened(event)
                 case ev.LaunchIntended():
@@ -146,7 +150,7 @@ class Checker:
         ]
         return " ".join(parts)[:160]
 
-    def _accepted(self, books: Books, id_: ExperimentId, spec: Spec) -> None:
+    def accepted(self, books: Books, id_: ExperimentId, spec: Spec) -> None:
         if id_ in books.accepted:
             self.blame("I8", f"{id_} was accepted twice")
         books.accepted.add(id_)
@@ -162,6 +166,9 @@ class Checker:
         if all(not order.is_complete or not order.is_valid for order in orders):
             self.blame("S24", f"{id_} was accepted from a row that was half typed or wrong (seed {seed})")
 
+    def ledger_of(self, id_: ExperimentId) -> Ledger:
+        return self.ledgers.setdefault(id_, Ledger())
+
     def _edited(self, service: Service, id_: ExperimentId) -> None:
         """An edit that the journal knows is no reason for doubt any more, unless it was edited again meanwhile."""
         daemon, column = service.daemon, self.simulation.tab.column("lr")
@@ -176,7 +183,7 @@ class Checker:
         seeds = {int(spec.params["seed"]) for spec in self.ledgers[id_].specs}
         return [order for order in self.simulation.people.orders.values() if order.seed in seeds]
 
-    def _is_doubtful(self, id_: ExperimentId) -> bool:
+    def is_doubtful(self, id_: ExperimentId) -> bool:
         orders = self.orders(id_)
         return not orders or any(order.is_doubtful or order.is_disputed for order in orders)
 
@@ -187,7 +194,7 @@ class Checker:
             ledger.specs.append(event.spec)
         orders = self.orders(event.experiment)
         asked = sum(order.asked[word] for order in orders for word in ("run", "restart", "rerun"))
-        if ledger.reopened > asked and not self._is_doubtful(event.experiment):
+        if ledger.reopened > asked and not self.is_doubtful(event.experiment):
             self.blame("I9", f"{event.experiment} was begun again {ledger.reopened} times and asked for {asked} times")
 
     def _consumed(self, books: Books, event: ev.ActionConsumed) -> None:
@@ -201,8 +208,8 @@ class Checker:
         books.accepted.add(ExperimentId(id_))
         books.intents[event.attempt] = event
         self.intents[event.attempt].append(event)
-        ledger = self.ledgers.setdefault(ExperimentId(id_), Ledger())
-        ledger.specs.append(event.spec)
+        books.accepted.add(row_of(ExperimentId(id_)))
+        self.ledger_of(ExperimentId(id_)).specs.append(event.spec)
         for former in (f"{id_}.{n}" for n in range(1, int(number))):
             books.ended.add(former)
             if self.ends.get(former) != GIVEN_UP:
@@ -327,7 +334,7 @@ class Checker:
     def _given_up(self, event: ev.AttemptEnded) -> None:
         id_ = experiment_of(event.attempt)
         asked = sum(order.asked[word] for order in self.orders(id_) for word in ("stop", "restart", "rerun"))
-        if not asked and not self._is_doubtful(id_):
+        if not asked and not self.is_doubtful(id_):
             self.blame("I12", f"{event.attempt} was given up ({event.detail}), and nobody wanted that")
 
     def _stop_intended(self, books: Books, event: ev.StopIntended) -> None:
@@ -335,7 +342,9 @@ class Checker:
         id_ = experiment_of(event.attempt)
         orders = self.orders(id_)
         asked = sum(order.asked[word] for order in orders for word in ("stop", "restart", "rerun"))
-        wished = asked or self._is_doubtful(id_) or id_ in self.simulation.cli_stopped
+        by_command = {id_, row_of(id_)} & self.simulation.cli_stopped
+        left_out = "does not ask for it" in event.why and any(order.asked["run"] for order in orders)
+        wished = asked or self.is_doubtful(id_) or by_command or left_out
         refused = "refused" in event.why and self.simulation.may_refuse
         lost = "no record" in event.why and self.harmed[event.attempt]
         if not (wished or refused or lost):
@@ -448,10 +457,10 @@ class Checker:
         parents = self.ledgers[experiment_of(AttemptId(attempt))].specs[-1].after
         places = set()
         for parent in parents:
-            runs = [
-                run for one, runs in self.executions.items() if experiment_of(AttemptId(one)) == parent for run in runs
-            ]
-            done = {run.host for run in runs if run.ended is not None and run.status == 0}
+            done: set[str] = set()
+            for parts in self.sweeps.parts(parent):
+                hosts = [self.sweeps.done_on(part) for part in parts]
+                done |= set().union(*hosts) if all(hosts) or self.is_doubtful(parent) else set()
             if not done:
                 self.blame("after", f"{attempt} runs after {parent}, which has not succeeded")
             places |= done
@@ -516,6 +525,7 @@ class Checker:
         if simulation.tab.blame:
             self.blame("I7", simulation.tab.blame[0])
         simulation.hosts_tab.step()
+        simulation.runs_tab.step()
         if simulation.api.blame:
             self.blame("I16", simulation.api.blame[0])
         for machine in simulation.machines.values():

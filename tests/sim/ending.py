@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sheetd.core.dependencies import is_done
-from sheetd.core.model import AttemptId, ExperimentId, Phase, experiment_of
+from sheetd.core.model import AttemptId, Experiment, ExperimentId, Phase, experiment_of
 from sheetd.core.render import plan_write, row_cells
 from tests.sim.people import Order
+from tests.sim.sweeps import run_of
 
 if TYPE_CHECKING:
     from tests.sim.checker import Checker
@@ -48,7 +49,7 @@ class Ending:
             return "the sheet has not been read as it is"
         if (write := plan_write(world, service.daemon._now())) is not None:
             return f"cells are still to be written: {write.updates[:2]} {write.replacements[:2]}"
-        return simulation.hosts_tab.pending()
+        return simulation.hosts_tab.pending() or simulation.runs_tab.pending()
 
     def waits_in_vain(self, id_: ExperimentId) -> bool:
         """Whether it runs after something that will not succeed unless somebody asks for it."""
@@ -57,8 +58,17 @@ class Ending:
         if experiment is None:
             return True
         if experiment.phase is Phase.ENDED:
-            return not is_done(experiment)
+            return not all(is_done(one) for one in self._parts(experiment))
+        if any(one.is_live for one in self._parts(experiment)):
+            return False
         return experiment.phase is Phase.WAITING and any(map(self.waits_in_vain, experiment.spec.after))
+
+    def _parts(self, experiment: Experiment) -> list[Experiment]:
+        """Those that the row asks for, if it stands for several."""
+        assert self.simulation.service.daemon is not None
+        state = self.simulation.service.daemon.world.state
+        ids = state.sweeps[experiment.id].members if experiment.id in state.sweeps else (experiment.id,)
+        return [state.experiments[id_] for id_ in ids]
 
     def _is_held(self, order: Order) -> bool:
         """Whether a word that nobody knows, or a row that it cannot wait for, keeps the row from being accepted."""
@@ -118,10 +128,16 @@ class Ending:
         if any(experiment_of(AttemptId(attempt)) in self.checker.unwitnessed for attempt in attempts):
             return
         runs = [(attempt, run) for attempt in attempts for run in self.checker.executions[attempt]]
-        done = [attempt for attempt, run in runs if run.ended is not None and run.status == 0]
         asked = sum(order.asked[word] for word in ("run", "restart", "rerun"))
-        if len(done) > 1 + asked:
-            self.blame("I9", f"row {order.seed} was done {len(done)} times ({done}) and asked for {asked} times again")
+        done: dict[object, list[str]] = {}
+        for attempt, run in runs:
+            if run.ended is not None and run.status == 0:
+                spec = self.checker.ledgers[experiment_of(AttemptId(attempt))].specs[-1]
+                done.setdefault(run_of(spec), []).append(attempt)
+        for attempts in done.values():
+            if len(attempts) > 1 + asked:
+                words = f"{len(attempts)} times ({attempts}) and asked for {asked} times again"
+                self.blame("I9", f"row {order.seed} was done {words}")
 
     def _seed_of(self, attempt: str) -> int | None:
         ledger = self.checker.ledgers.get(experiment_of(AttemptId(attempt)))
@@ -153,7 +169,11 @@ class Ending:
             self.blame("never 7", f"row {order.seed} has {wanted['status']} and does not say why")
         if experiment.phase is not Phase.ENDED and not self.waits_in_vain(experiment.id):
             self.blame("I20", f"{experiment.id} has not ended")
-        if wanted["status"] == "succeeded" and not any(
-            run.status == 0 for run in self.checker.executions[experiment.attempts[-1].id]
-        ):
+        parts, sweeps = self._parts(experiment), self.checker.sweeps
+        fingerprint = world.state.fingerprints[experiment.id]
+        if experiment.id in world.state.sweeps and view.rows[index - 1].fingerprint == fingerprint:
+            lr, repeat = (order.line.get(simulation.tab.column(name)).value for name in ("lr", "repeat"))  # type: ignore[arg-type]
+            if not any(map(self.waits_in_vain, experiment.spec.after)):
+                sweeps.final(experiment, parts, lr, repeat)
+        if wanted["status"] == "succeeded" and not all(map(sweeps.succeeded, parts)):
             self.blame("I10", f"row {order.seed} says succeeded, and no run of its last attempt was a success")

@@ -77,6 +77,18 @@ def rows_are_sorted_and_queue(simulation: Simulation) -> None:
         simulation.engine.at(second, simulation.people.sort)
 
 
+def several_runs_and_then_one_more(simulation: Simulation) -> None:
+    """A row of two runs, of which it is edited to ask for a third one."""
+    (order,) = rows(simulation, Fate(seconds=3.0))
+    simulation.people.put(order.line, lr="{0.1 | 0.2}", repeat=None, after=None)
+
+    def edit() -> None:
+        simulation.people.put(order.line, lr="{0.5|0.2 | 0.1}")
+
+    simulation.engine.at(22.0, edit)
+    later(simulation, 26.0, order, "run")
+
+
 def host_loses_power(simulation: Simulation) -> None:
     rows(simulation, Fate(seconds=40.0), Fate(seconds=2.0))
     simulation.engine.at(20.0, simulation.nemesis.cut_power)
@@ -107,6 +119,7 @@ SCENARIOS: tuple[Callable[[Simulation], None], ...] = (
     host_loses_power,
     somebody_uses_the_card,
     two_share_a_host_with_somebody,
+    several_runs_and_then_one_more,
 )
 #: How many cards the one host of a scenario has. The others have plain slots.
 CARDS = {somebody_uses_the_card: 1, two_share_a_host_with_somebody: 2}

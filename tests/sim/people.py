@@ -15,6 +15,7 @@ from sheetd.core.grid import Cell, CellValue, Claim
 from tests.core.story import cell
 from tests.sim.jobs import Fate, draw_fate
 from tests.sim.sheet import Column, Line
+from tests.sim.sweeps import draw_values
 
 if TYPE_CHECKING:
     from tests.sim.world import Simulation
@@ -142,8 +143,36 @@ class People:
             self.put(line, tag=self.chance.choice(["a b", "$(reboot)", "; rm -rf ~", "ü\u202e", "%s{lr}", "'\"`"]))
         order = self.orders[line] = Order(line, seed, is_disputed=self.simulation.is_disputed)
         self.engine.log(f"row {seed} typed")
+        self.sweep(order)
         self.run_after(order)
         self.think_again(order)
+
+    def sweep(self, order: Order) -> None:
+        """Some rows stand for several runs."""
+        chance = self.engine.stream("sweeps")
+        if chance.random() < 0.2:
+            lr, repeat = draw_values(chance)
+            self.put(order.line, lr=lr, repeat=repeat)
+            if "S12" in self.kinds and chance.random() < 0.8:
+                self.engine.at(chance.uniform(10.0, 100.0), lambda: self.ask_for_others(order))
+
+    def ask_for_others(self, order: Order) -> None:
+        """What else should be run: some of it is there, and some is not asked for any more."""
+        chance = self.engine.stream("sweeps")
+        if self.simulation.is_calm[0] or order.is_deleted or not self.has_columns():
+            return
+        self.engine.fault("S12 asks for other runs")
+        lr, repeat = draw_values(chance)
+        self.put(order.line, lr=lr, repeat=repeat)
+        self.mark(order, "it was edited")
+        word = chance.choice(["run", "run", "run", "rerun"])
+
+        def ask() -> None:
+            if not self.simulation.is_calm[0] and not order.is_deleted and self.has_columns():
+                self.choose(order, word)
+
+        self.choose(order, "")
+        self.engine.at(chance.uniform(1.0, 20.0), ask)
 
     def run_after(self, order: Order) -> None:
         """Some rows wait for others, of which some never succeed."""
@@ -261,7 +290,9 @@ class People:
     def edit(self) -> None:
         """New values in an accepted row are for a rerun; in one that was not accepted yet they are what runs."""
         if (order := self.pick()) and order.is_complete and order.is_valid:
-            self.put(order.line, lr=self.chance.choice([0.1, 0.2, 0.5]))
+            sweeps = self.engine.stream("sweeps")
+            is_several = sweeps.random() < 0.3
+            self.put(order.line, lr=draw_values(sweeps)[0] if is_several else self.chance.choice([0.1, 0.2, 0.5]))
             self.mark(order, "it was edited")
 
     def spoil_status(self) -> None:
@@ -351,7 +382,7 @@ class People:
 
         def change() -> None:
             rename("renamed")
-            if was in PARAMETERS:  # every row says something else now
+            if was in (*PARAMETERS, "repeat"):  # every row says something else now
                 for order in self.orders.values():
                     self.mark(order, "its header was renamed")
             self.later(lambda: rename(was))

@@ -22,6 +22,7 @@ from sheetd.core.effect import Effect, lane
 from sheetd.core.events import Event
 from sheetd.core.hosts_grid import HostsTab
 from sheetd.core.model import HostName
+from sheetd.core.runs_grid import RunsTab
 from sheetd.core.state import State
 from sheetd.core.world import Identity, World
 from sheetd.daemon import Daemon
@@ -189,6 +190,7 @@ class Service:
         self.sheet.outage, self.sheet.flying = simulation.api.outage, simulation.api.flying
         self.sheet.meddle, self.sheet.before_read = simulation.api.meddle, simulation.api.before_read
         self.hosts_tab = simulation.hosts_tab.sheet_for(self.sheet)
+        self.runs_tab = simulation.runs_tab.sheet_for(self.sheet)
         self.task = self.task_of("daemon", self.run)
 
     def task_of(self, name: str, body: Callable[[], Any]) -> Task:
@@ -225,6 +227,7 @@ class Service:
             redactor=found.redactor,
         )
         world.hosts_tab = None if self.hosts_tab is None else HostsTab()
+        world.runs_tab = None if self.runs_tab is None else RunsTab()
         ports = Ports(
             sheet=self.sheet,
             hosts=self.hosts,
@@ -232,6 +235,7 @@ class Service:
             snapshots=SimSnapshots(simulation),
             secret=lambda _name: SECRET,
             hosts_tab=self.hosts_tab,
+            runs_tab=self.runs_tab,
         )
         chance = SimChance(random.Random(simulation.engine.random.getrandbits(64)))
         routes = simulation.files.routes(self.open_host)

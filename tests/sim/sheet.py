@@ -31,7 +31,7 @@ OWNED_HEADERS = (
     "loss:curve",
     "id",
 )
-USER_HEADERS = ("template", "lr", "seed", "tag", "where", "action", "after", "my notes")
+USER_HEADERS = ("template", "lr", "seed", "tag", "where", "action", "after", "repeat", "my notes")
 
 
 class Column:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sheetd.core.model import MetricRule, Restarts
+from sheetd.core.model import MetricRule, Restarts, row_of
 from sheetd.core.template import Param, ParamType, Template
 from sheetd.core.world import Limits
 from tests.sim import kernel, posix
@@ -29,6 +29,7 @@ from tests.sim.hosts_tab import HostsTab
 from tests.sim.jobs import Fate, run_job
 from tests.sim.machine import Machine, Process
 from tests.sim.people import People
+from tests.sim.runs_tab import RunsTab
 from tests.sim.service import Service, apart
 from tests.sim.sheet import OWNED_HEADERS, USER_HEADERS, SimSheet, Tab
 
@@ -138,7 +139,7 @@ class Simulation:
         names = HOSTS[: hosts if setting.hosts is None else setting.hosts]
         self.slots = {name: engine.stream(f"slots {name}").randrange(1, 4) for name in names}
         self.cards = Cards(self)
-        self.hosts_tab = HostsTab(self)
+        self.hosts_tab, self.runs_tab = HostsTab(self), RunsTab(self)
         self.templates = self.cards.templates(self._templates())
         self.folder = Path(tempfile.mkdtemp(prefix="sheetd-sim-", dir=MEMORY if MEMORY.is_dir() else None)) / "state"
         headers = list(USER_HEADERS + OWNED_HEADERS)
@@ -159,9 +160,9 @@ class Simulation:
         self.services: list[Service] = []
         self.service = self.start_daemon(self.folder)
         self.nemesis = Nemesis(self)
-        self.cards.operator_comes()
-        self.hosts_tab.people_come()
-        self.cards.somebody_is_there()
+        come_in_turn = (self.cards.operator_comes, self.hosts_tab.people_come, self.runs_tab.people_come)
+        for come in (*come_in_turn, self.cards.somebody_is_there):
+            come()
         engine.check = self.checker.step
 
     def swap(self, name: str, machine: Machine) -> None:
@@ -357,7 +358,9 @@ class Simulation:
             state, is_on_another = service.daemon.world.state, service.daemon.world.is_on_another
             live = [state.experiments[id_] for id_ in state.live.values()]
             gone = [one for one in live if one.attempt is not None and is_on_another(one.attempt)]
-            for experiment in [one for one in gone if one.missing_since_s is not None and not one.stop_by_person]:
+            for experiment in gone:
+                if state.experiments[row_of(experiment.id)].missing_since_s is None or experiment.stop_by_person:
+                    continue
                 # Its row is deleted too: there is only the command line.
                 self.cli_stopped.add(experiment.id)
                 service.journal.real.add_request("stop", experiment.id)
