@@ -24,6 +24,8 @@ from sheetd.core.world import OVER, HostView, World
 
 News: TypeAlias = Observation | fx.Outcome
 
+#: Refusals after which the same launch is asked for again.
+PASSING_REFUSALS = frozenset({"ticket_expired", "wrong_boot", "no_code", "busy"})
 #: Refusals of a launch that say something of the host, and not of what was to be launched.
 HOST_FAULTS = frozenset({"disk_full", "internal", "bad_root", "bad_state_dir"})
 
@@ -149,7 +151,7 @@ def _host_refused(world: World, news: fx.HostRefusedEffect, now_s: float) -> Non
         if news.code == "revoked":  # by a journal that ours does not know; said as a look would say it
             revoked = AttemptSeen(state=Seen.REVOKED)
             _remember(world, world.hosts[news.effect.host], news.effect.attempt, revoked, now_s)
-        elif news.code not in ("ticket_expired", "wrong_boot", "no_code"):
+        elif news.code not in PASSING_REFUSALS:
             world.refusals[news.effect.attempt] = f"{news.effect.host} refused it: {news.why}"
         if news.code in HOST_FAULTS:
             world.host_faults[news.effect.attempt] = news.why

@@ -56,7 +56,7 @@ def reconcile(world: World, now: Now, chance: Chance) -> Plan:
     return Plan(effects=effects, wake_s=_wake(world, now))
 
 
-def record(world: World, event: ev.Event, now: Now) -> None:
+def record(world: World, event: ev.Event, now: Now) -> None:  # noqa: C901 - one kind of event after another
     """Apply an event that is durable now, and drop what it makes obsolete. Raises IllegalTransition."""
     world.state.apply(event, now.s)
     world.version += 1
@@ -80,6 +80,8 @@ def record(world: World, event: ev.Event, now: Now) -> None:
             adopt(world, attempt, host, now.s)
         case ev.TakeoverBegun():
             world.must_doubt = False
+        case ev.ActionConsumed(experiment=id_) | ev.ActionCleared(experiment=id_):
+            world.at_rest.pop(id_, None)  # what is said of a word that changed nothing
         case ev.TakeoverEnded():
             forget_strangers(world)
         case ev.RowEdited(experiment=id_):

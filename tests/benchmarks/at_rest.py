@@ -127,8 +127,13 @@ def measure_jobs(folder: Path, jobs: int, seconds: float) -> dict[str, Idle]:
         for attempt in attempts:
             warm.host.launch(order(attempt, "sleep", "1000"))
         warm.host.watch(dict.fromkeys(attempts, 0))
-        groups = {name: named(warm.root, f"sheetd-{name}"[:15]) for name in ("agent", "supervisor", "shim")}
-        assert [len(pids) for pids in groups.values()] == [1, jobs, jobs], groups
+
+        def at_rest() -> dict[str, list[int]] | None:
+            """None while somebody is still what it was forked from."""
+            found = {name: named(warm.root, f"sheetd-{name}"[:15]) for name in ("agent", "supervisor", "shim")}
+            return found if [len(pids) for pids in found.values()] == [1, jobs, jobs] else None
+
+        groups = wait_for(at_rest, "each job has a supervisor and a shim, and no more")
         groups["python3"] = [stack.enter_context(waiting(["python3", "-I", "-S", "-c", WAITS]))]
         if program("runsv"):
             groups["runsv"] = [stack.enter_context(runsv(folder))]

@@ -106,6 +106,21 @@ def test_a_launch_that_a_host_refuses_is_revoked_there_and_made_elsewhere():
     assert line["status"] == "running"
 
 
+def test_a_launch_that_finds_its_host_busy_is_asked_for_again():
+    """Seed 82663 of the simulator: another agent held the lock for a moment, and the attempt was given up."""
+    story = Story(hosts={"alpha": 1, "beta": 1})
+    story.hosts[HostName("alpha")].refusal = ("busy", "another agent on this host holds host.lock: retry")
+    story.hosts[HostName("beta")].refusal = ("busy", "another agent on this host holds host.lock: retry")
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(20)
+    assert story.experiment(line).phase is Phase.LAUNCHING
+    for host in story.hosts.values():
+        host.refusal = None
+    story.wait(10)
+    assert line["status"] == "running"
+    assert story.told(ev.StopIntended) == []
+
+
 def test_a_host_that_always_refuses_is_tried_with_growing_pauses_until_the_budget_is_spent():
     story = Story()
     story.hosts[HostName("alpha")].refusal = ("disk_full", "no space left: delete something")

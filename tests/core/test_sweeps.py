@@ -308,6 +308,18 @@ def test_restart_resumes_what_runs_or_has_failed():
     assert story.experiment_by(f"{line['id']}-3").resume is True
 
 
+def test_a_word_that_changes_nothing_is_answered_all_the_same():
+    """Seed 82595 of the simulator: nothing was left to restart, and the row did not say that it had been asked."""
+    story = story_of()
+    line = typed(story, lr="{0.1 | 0.2}")
+    ends(story, line, 1, 2)
+    story.wait(30)
+    act(story, line, "restart")
+    assert line["message"] == "restart was obeyed: empty the action cell before choosing it again; 2 of 2 done"
+    act(story, line, None)
+    assert line["message"] == "2 of 2 done"
+
+
 def test_a_word_is_obeyed_once_through_a_restart_of_the_daemon():
     story = story_of()
     line = typed(story, lr="{0.1 | 0.2}")

@@ -43,6 +43,11 @@ def run_of(spec: Spec) -> tuple[float, str]:
     return float(spec.params["lr"]), spec.env.get("SHEETD_REPEAT", "1")
 
 
+def work_of(spec: Spec) -> tuple[CellValue, ...]:
+    """What makes two runs of a row the same work. Another tag does not: a template's default may have been edited."""
+    return (*run_of(spec), str(spec.params["tag"]), spec.params["seed"])
+
+
 class Sweeps:
     """The part of the checker that knows of groups."""
 
@@ -56,10 +61,7 @@ class Sweeps:
         if id_ not in books.accepted:
             checker.accepted(books, id_, event.spec)
         known = [member for member in books.accepted if group_of(member) == id_]
-        runs = {
-            (checker.ledgers[member].specs[-1].params["seed"], run_of(checker.ledgers[member].specs[-1]))
-            for member in known
-        }
+        runs = {work_of(checker.ledgers[member].specs[-1]) for member in known}
         for member in event.begun:
             if member.id in books.accepted:
                 checker.blame("I8", f"{member.id} was begun twice")
@@ -67,7 +69,7 @@ class Sweeps:
             checker.ledger_of(member.id).specs.append(member.spec)
             if row_of(member.id) != id_:
                 checker.blame("I11", f"{member.id} is begun for the row {id_}")
-            run = member.spec.params["seed"], run_of(member.spec)
+            run = work_of(member.spec)
             if run in runs:
                 checker.blame("I1", f"{member.id} is what another run of {id_} is: {run}")
             runs.add(run)

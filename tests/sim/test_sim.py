@@ -68,6 +68,7 @@ def test_a_host_that_cannot_be_reached_for_a_day_costs_nothing() -> None:
         people, engine = simulation.people, simulation.engine
         simulation.tab.lines.clear()
         people.type_row()
+        people.put(next(iter(people.orders)), lr=0.1, repeat=None, after=None)  # one run, whatever was drawn
         people.fates[1] = Fate(seconds=19 * 3600.0)
         network = simulation.networks[next(iter(simulation.networks))]
         networks = list(simulation.networks.values())
@@ -104,6 +105,7 @@ def test_when_every_host_vanishes_at_once_the_rows_put_it_down_to_our_own_networ
         people, engine = simulation.people, simulation.engine
         simulation.tab.lines.clear()
         people.type_row()
+        people.put(next(iter(people.orders)), lr=0.1, repeat=None, after=None)  # one run, whatever was drawn
         people.fates[1] = Fate(seconds=4000.0)
 
         def look() -> None:
