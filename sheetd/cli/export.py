@@ -124,7 +124,7 @@ def as_csv(rows: Iterable[dict[str, Any]]) -> str:
     flat = [dict(_flat(row)) for row in rows]
     names = list(dict.fromkeys(name for row in flat for name in row if name not in FIXED))
     written = io.StringIO()
-    table = csv.writer(written, lineterminator="\n")
+    table = csv.writer(written)  # RFC 4180: lines end with CRLF, so that a text with either sign is quoted
     table.writerow([_cell(name) for name in (*FIXED, *names)])
     for row in flat:
         table.writerow([_cell(row.get(name)) for name in (*FIXED, *names)])
