@@ -19,6 +19,8 @@ from tests.builtin.page_client import Page
 #: Columns that belong to people. What stands in `notes` names a row for good; `remark` is edited all the time.
 PEOPLE = ("token", "seconds", "ending", "notes", "remark")
 KEPT_ROWS = 3
+#: Of one script: more than that is not a sheet that people work in.
+COPIES_MAX = 40
 
 
 @dataclass
@@ -205,18 +207,22 @@ class ScriptPerson:
         self.tab.spreadsheet.batch_update({"requests": [{"sortRange": {"range": rows, "sortSpecs": [spec]}}]})
 
     def append_a_copy(self) -> None:
-        """With the id of what was copied, its status and all; every other time with another value."""
+        """Of a row that has run, with its id, its status and all; every other time with another value."""
         header, *rows = self.tab.get_all_values()
-        rows = [row for row in rows if row[header.index("token")]]
-        if rows:
-            copy = list(self.chance.choice(rows))
-            self.count += 1
-            original = copy[header.index("notes")]
-            key = copy[header.index("notes")] = f"script {self.count}"
-            if self.count % 2:
-                self.book.pinned.add(original)
-                copy[header.index("token")] = self.book.wanted[key] = f"c-{self.count}"
-            else:
-                self.book.copied.add(copy[header.index("token")])
-            self.tab.append_rows([copy], value_input_option="RAW", table_range="A1")
-            self.book.made(dict(zip(header, copy, strict=True)))
+        shown = [dict(zip(header, row, strict=False)) for row in rows]
+        is_changed, book = self.count % 2 == 1, self.book
+        avoided = book.copied if is_changed else {book.cells[key]["token"] for key in book.pinned}
+        fit = [row for row in shown if row["notes"] in book.wanted and row["status"] and row["token"] not in avoided]
+        if not fit or self.count >= COPIES_MAX:
+            return
+        copy = dict(self.chance.choice(fit))
+        self.count += 1
+        original, key = copy["notes"], f"script {self.count}"
+        copy["notes"] = key
+        if is_changed:
+            book.pinned.add(original)
+            copy["token"] = book.wanted[key] = f"c-{self.count}"
+        else:
+            book.copied.add(copy["token"])
+        self.tab.append_rows([[copy[name] for name in header]], value_input_option="RAW", table_range="A1")
+        book.made(copy)
