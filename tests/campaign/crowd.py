@@ -19,8 +19,6 @@ from tests.builtin.page_client import Page
 #: Columns that belong to people. What stands in `notes` names a row for good; `remark` is edited all the time.
 PEOPLE = ("token", "seconds", "ending", "notes", "remark")
 KEPT_ROWS = 3
-#: Of one script: more than that is not a sheet that people work in.
-COPIES_MAX = 40
 
 
 @dataclass
@@ -185,8 +183,8 @@ class PagePerson:
 class ScriptPerson:
     """One with a script over the API: sorts the whole tab, and appends copies of rows with everything in them."""
 
-    def __init__(self, tab: Any, book: Book, chance: random.Random) -> None:
-        self.tab, self.book, self.chance = tab, book, chance
+    def __init__(self, tab: Any, book: Book, chance: random.Random, copies: int) -> None:
+        self.tab, self.book, self.chance, self.copies = tab, book, chance, copies
         self.count = 0
 
     def act(self, _may_type: bool) -> None:
@@ -213,7 +211,7 @@ class ScriptPerson:
         is_changed, book = self.count % 2 == 1, self.book
         avoided = book.copied if is_changed else {book.cells[key]["token"] for key in book.pinned}
         fit = [row for row in shown if row["notes"] in book.wanted and row["status"] and row["token"] not in avoided]
-        if not fit or self.count >= COPIES_MAX:
+        if not fit or self.count >= self.copies:
             return
         copy = dict(self.chance.choice(fit))
         self.count += 1

@@ -50,6 +50,8 @@ class Storm:
     seed: int = 1
     experiments: int = 200
     slots: int = 4
+    #: Rows that the script copies with their ids. More than that is not a sheet that people work in.
+    copies: int = 40
     #: Between two acts of one person, in the mean.
     pause_s: float = 0.4
     rest_s: float = 180.0
@@ -125,7 +127,7 @@ class Weather:
         self.people: list[PagePerson | ScriptPerson] = [
             PagePerson(self.server, key, name, self.book, random.Random(f"{storm.seed} {name}")) for name in "ab"
         ]
-        self.people.append(ScriptPerson(self.person.tab, self.book, random.Random(f"{storm.seed} c")))
+        self.people.append(ScriptPerson(self.person.tab, self.book, random.Random(f"{storm.seed} c"), storm.copies))
         for one in self.people:
             undo.callback(one.close)
 
@@ -275,6 +277,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=Storm.minutes)
     parser.add_argument("--seed", type=int, default=Storm.seed)
     parser.add_argument("--experiments", type=int, default=Storm.experiments)
+    parser.add_argument("--copies", type=int, default=Storm.copies, help="rows that the script copies with their ids")
     parser.add_argument("--slots", type=int, default=Storm.slots, help="of each of the two hosts")
     parser.add_argument("--pause-s", type=float, default=Storm.pause_s, help="mean time between acts of a person")
     parser.add_argument("--rest-s", type=float, default=Storm.rest_s, help="after this long at rest a row is stuck")
