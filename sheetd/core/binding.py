@@ -11,6 +11,7 @@ is taken for a new one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -53,17 +54,21 @@ def nameless(world: World, view: SheetView) -> list[Row]:
     return view.nameless[1]
 
 
-def misplaced(world: World, view: SheetView) -> set[ExperimentId]:
+def misplaced(world: World, view: SheetView, before: SheetView | None) -> set[ExperimentId]:
     """The ids that a write of ours put beside the wrong cells.
 
     A new id that is not beside the cells it was made for is one. An older id is only doubted where we wrote it again,
-    or when nobody watched (the first read), and then only on evidence: its own cells stand elsewhere without an id, or
-    those beside it belong to another. Otherwise a person has edited the row, which moves nothing.
+    where several rows had it, or when nobody watched (the first read), and then only on evidence: its own cells stand
+    elsewhere without an id, or those beside it belong to another: to a known id, or to a row that had none when we
+    wrote (`before` is the view that was planned from). Otherwise a person has edited the row, which moves nothing.
     """
+    newcomers = set() if before is None else {row.fingerprint for row in nameless(world, before)}
     homeless = {row.fingerprint for row in nameless(world, view)}
     found: set[ExperimentId] = set()
     while more := {
-        id_ for id_ in _doubtful(world, view) if id_ not in found and _stands_wrongly(world, view, id_, homeless)
+        id_
+        for id_ in (*_doubtful(world, view, before), *_held_by_a_copy(world, view, found))
+        if id_ not in found and _stands_wrongly(world, view, id_, homeless, newcomers)
     }:
         found |= more
         # The rows that these ids overwrote are without their own, which may prove that others stand wrongly too.
@@ -71,34 +76,57 @@ def misplaced(world: World, view: SheetView) -> set[ExperimentId]:
     return found
 
 
-def _stands_wrongly(world: World, view: SheetView, id_: ExperimentId, homeless: set[str]) -> bool:
+def _stands_wrongly(world: World, view: SheetView, id_: ExperimentId, homeless: set[str], newcomers: set[str]) -> bool:
     row = view.by_id[id_]
     own = {world.prints.get(id_), world.state.print_of(id_)}
     if row.fingerprint in own:
         return False
     is_new = id_ in world.state.drafts and id_ not in world.confirmed
     is_elsewhere = not own.isdisjoint(homeless)
-    return is_new or is_elsewhere or (id_ in world.rewritten and (row.is_blank or _is_of_another(world, view, row)))
+    if is_new or is_elsewhere:
+        return True
+    is_of_newcomer = row.fingerprint in newcomers
+    return id_ in world.rewritten and (row.is_blank or is_of_newcomer or _is_of_another(world, view, row))
 
 
-def _doubtful(world: World, view: SheetView) -> Iterator[ExperimentId]:
+def _doubtful(world: World, view: SheetView, before: SheetView | None) -> Iterator[ExperimentId]:
     if world.shown is None:
         yield from (ExperimentId(id_) for id_ in view.by_id if world.state.knows(id_))
         return
-    known = world.rewritten | world.misplaced  # what was found and could not be mended yet, too
+    # What was found and could not be mended yet, too; and where one of several rows with an id has lost it, those left
+    # may be its copies.
+    copied = () if before is None else (ExperimentId(row.id) for row in before.copies)
+    known = {*world.rewritten, *world.misplaced, *copied}
     for id_ in {*world.state.drafts, *known}:
-        if id_ in view.by_id and (id_ in known or id_ not in world.confirmed):
+        if id_ in view.by_id and world.state.knows(id_) and (id_ in known or id_ not in world.confirmed):
+            yield id_
+
+
+def _held_by_a_copy(world: World, view: SheetView, found: set[ExperimentId]) -> Iterator[ExperimentId]:
+    """Ids whose own cells an id in the wrong place has overwritten: where they stand now is a copy of their row.
+
+    Where an id is missing that was beside such cells, it is that one which was overwritten.
+    """
+    victims = Counter(view.by_id[id_].fingerprint for id_ in found if not view.by_id[id_].is_blank)
+    for typed, count in victims.items():
+        belonging = {id_ for id_ in _said(world, typed) if _may_return(world, id_)}
+        held = {id_ for id_ in belonging if id_ in view.by_id}
+        if count > len(belonging) - len(held):
+            yield from (id_ for id_ in held if view.by_id[id_].fingerprint != typed)
+
+
+def _said(world: World, typed: str) -> Iterator[ExperimentId]:
+    """The ids whose rows said this when they were last seen where they belong."""
+    for id_ in (*world.state.by_fingerprint.get(typed, ()), *world.prints):
+        if print_of(world, id_) == typed:
             yield id_
 
 
 def _is_of_another(world: World, view: SheetView, row: Row) -> bool:
     """Whether an id that is not beside its own cells belongs to these: it was lost, or stands wrongly itself."""
-    alike = [*world.state.by_fingerprint.get(row.fingerprint, ()), *world.prints]
     return any(
-        print_of(world, id_) == row.fingerprint
-        and (id_ not in view.by_id or view.by_id[id_].fingerprint != row.fingerprint)
-        and _may_return(world, id_)
-        for id_ in alike
+        (id_ not in view.by_id or view.by_id[id_].fingerprint != row.fingerprint) and _may_return(world, id_)
+        for id_ in _said(world, row.fingerprint)
     )
 
 

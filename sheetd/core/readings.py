@@ -76,7 +76,7 @@ def _understand(
     if layout.problems:
         return view
     _settle_copies(world, view)
-    world.misplaced = misplaced(world, view)
+    world.misplaced = misplaced(world, view, before)
     _settle_ids(world, view)
     if not is_own(world, grid.claim):
         return view  # ids are doubted until there is a view that something can be done about

@@ -200,6 +200,58 @@ def test_a_daemon_that_died_between_the_write_and_its_answer_finds_out():
     assert len(story.attempts_started()) == 2
 
 
+def test_a_new_id_that_overwrites_a_row_of_which_a_changed_copy_has_the_id_too_is_taken_back():
+    """The copy was once taken for the row, edited; and the row ran again under a new id."""
+    story, (row,) = sheet_of(0.1)
+    before = row["id"]
+    copy = story.table.copy(row)
+    story.table.type(copy, lr=0.9)
+    story.wait(1)
+
+    def swap(effect: fx.Effect) -> None:
+        ids = {update.value for update in getattr(effect, "write", fx.SheetWrite(tab_id=7)).updates}
+        if ids & set(story.world.state.drafts):
+            story.table.lines.reverse()
+            story.table.changed()
+            story.meddle = lambda _effect: None
+
+    story.meddle = swap
+    story.wait(15)
+    assert (row["id"], row["message"]) == (before, None)
+    assert copy["status"] == "running"
+    assert len(story.attempts_started()) == 2
+
+
+def test_an_id_cell_that_a_write_of_ours_empties_gets_its_id_back_though_a_changed_copy_has_it():
+    story, (row, other) = sheet_of(0.1, 0.2)
+    before = row["id"]
+    copy = story.table.copy(row)
+    story.table.type(copy, lr=0.9)
+    while not (story.world.sheet and story.world.sheet.copies):
+        story.wait(0.5)
+    story.table.type(row, id=None)
+    story.wait(15)
+    assert (row["id"], row["message"]) == (before, None)
+    assert copy["id"] not in (before, other["id"])
+    assert len(story.attempts_started()) == 3
+
+
+def test_an_id_that_comes_home_to_a_row_which_is_gone_is_taken_back_from_the_new_row_it_lands_on():
+    """That row once counted as the old one, edited, and was never run."""
+    story, (done,) = sheet_of(0.1)
+    story.exits(f"{done['id']}.1")
+    story.wait(5)
+    before = done["id"]
+    new = story.table.type(template="train", lr=0.3)
+    story.wait(0.5)
+    story.table.type(done, id=None)
+    at_the_next_write(story, lambda: story.table.delete(done), writes_id=str(before))
+    story.wait(15)
+    assert new["id"] != before
+    assert (new["status"], new["message"]) == ("running", None)
+    assert story.attempts_started() == [f"{before}.1", f"{new['id']}.1"]
+
+
 def test_identical_rows_share_their_ids_out_among_them():
     story, lines = sheet_of(0.1, 0.1, 0.1)
     before = set(ids(lines))
