@@ -75,7 +75,7 @@ class Picture:
 
     def _message(self, experiment: Experiment) -> str:
         message = message_of(self.world, experiment, None, self.now)
-        if experiment.id not in self.pending_stops or experiment.phase is Phase.ENDED:
+        if experiment.id not in self.pending_stops or (experiment.phase is Phase.ENDED and not experiment.is_paused):
             return message
         return "; ".join(part for part in (message, "will be stopped when the daemon runs") if part)
 

@@ -8,6 +8,7 @@ import typer
 
 from sheetd.cli.picture import refuse_if_halted, take_picture
 from sheetd.cli.terminal import ConfigOption, out, settings_to_look
+from sheetd.core.actions import parts
 from sheetd.core.model import Phase
 from sheetd.door import knock
 from sheetd.journal.requests import RequestStore
@@ -28,7 +29,9 @@ def stop(
     requests = RequestStore(settings.daemon.state_dir)
     try:
         for experiment in experiments:
-            if experiment.phase is Phase.ENDED:
+            if experiment.phase is Phase.ENDED and not any(
+                one.is_paused for one in parts(picture.world.state, experiment)
+            ):
                 out.print(f"{experiment.id} has ended already")
             else:
                 requests.add("stop", experiment.id)

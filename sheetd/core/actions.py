@@ -12,6 +12,17 @@ from sheetd.core.dependencies import is_done
 from sheetd.core.model import Afterwards, Experiment, Phase
 from sheetd.core.state import State
 
+#: The stops that are under way, by what follows them, which another one changes.
+_OVERRULED = {
+    Afterwards.END: frozenset(Afterwards) - {Afterwards.END},
+    Afterwards.PAUSE: frozenset(Afterwards) - {Afterwards.END, Afterwards.PAUSE},
+    Afterwards.RESTART: frozenset({Afterwards.RELAUNCH}),
+    Afterwards.RERUN: frozenset({Afterwards.RELAUNCH}),
+    Afterwards.RELAUNCH: frozenset[Afterwards](),
+}
+PAUSED_WHY = "paused by its action cell"
+NOT_PAUSED = "resume was not done: nothing was paused here (restart goes on from the newest checkpoint)"
+
 
 def parts(state: State, experiment: Experiment) -> list[Experiment]:
     """What is executed for a row: the experiment itself, or the members of the group that it is."""
@@ -29,16 +40,14 @@ def stop_all(
 def stop(experiment: Experiment, why: str, then: Afterwards, *, by_person: bool = False) -> Iterator[ev.Event]:
     """The event that stops an experiment, wherever it is. None when there is nothing to stop.
 
-    A person's wish overrules a relaunch that is under way, and a plain stop overrules every other one.
+    A person's wish overrules a relaunch that is under way, a plain stop overrules every other one, and a pause every
+    other one but that. What is paused can only be stopped.
     """
-    if experiment.phase is Phase.WAITING:
-        if then is Afterwards.END:
-            yield ev.ExperimentWithdrawn(experiment=experiment.id, why=why)
+    if experiment.phase is Phase.WAITING or experiment.is_paused:
+        if then is Afterwards.END or (then is Afterwards.PAUSE and not experiment.is_paused):
+            yield ev.ExperimentWithdrawn(experiment=experiment.id, why=why, pauses=then is Afterwards.PAUSE)
         return
-    if then is Afterwards.END:
-        is_overruled = experiment.afterwards is not Afterwards.END
-    else:
-        is_overruled = experiment.afterwards is Afterwards.RELAUNCH and then is not Afterwards.RELAUNCH
+    is_overruled = experiment.afterwards in _OVERRULED[then]
     is_new_wish = by_person and not experiment.stop_by_person
     is_stoppable = experiment.phase is not Phase.STOPPING or is_overruled or is_new_wish
     if experiment.is_live and experiment.attempt is not None and is_stoppable:
@@ -65,8 +74,8 @@ def _obey_for_all(state: State, group: Experiment, word: str) -> Iterator[ev.Eve
                 yield ev.ExperimentWithdrawn(experiment=member.id, why=why)
             else:
                 yield from stop(member, why, Afterwards.RERUN, by_person=True)
-    elif word == "restart":
-        yield from _restart_all(state, group)
+    elif word in _OBEY_FOR_ALL:
+        yield from _OBEY_FOR_ALL[word](state, group)
 
 
 def _restart_all(state: State, group: Experiment) -> Iterator[ev.Event]:
@@ -80,13 +89,58 @@ def _restart_all(state: State, group: Experiment) -> Iterator[ev.Event]:
         if member.phase is not Phase.ENDED:
             yield from stop(member, "restarted by its action cell", Afterwards.RESTART, by_person=True)
         elif not is_done(member):
-            yield ev.ExperimentReopened(experiment=member.id, resume=True)
-    for id_ in sorted(state.sweeps[group.id].open.difference(members)):
-        yield from stop(state.experiments[id_], "its row was restarted without it", Afterwards.END, by_person=True)
+            yield reopened(member)
+    yield from _stop_left_out(state, group, "its row was restarted without it")
 
 
-def _consume(experiment: Experiment, action: str) -> ev.Event:
-    return ev.ActionConsumed(experiment=experiment.id, action=action)
+def _stop_left_out(state: State, group: Experiment, why: str) -> Iterator[ev.Event]:
+    for id_ in sorted(state.sweeps[group.id].open.difference(state.sweeps[group.id].members)):
+        yield from stop(state.experiments[id_], why, Afterwards.END, by_person=True)
+
+
+def _pause_all(state: State, group: Experiment) -> Iterator[ev.Event]:
+    """Those that have not ended. What the row does not ask for any more is stopped, now by a person's word."""
+    asked_for = [state.experiments[id_] for id_ in state.sweeps[group.id].members]
+    pausing = [event for member in asked_for for event in stop(member, PAUSED_WHY, Afterwards.PAUSE, by_person=True)]
+    is_vain = not pausing and not any(_is_paused_or_will_be(member) for member in asked_for)
+    yield _consume(group, "pause", "pause was not done: every run had ended" if is_vain else "")
+    yield from pausing
+    yield from _stop_left_out(state, group, "its row was paused without it")
+
+
+def _resume_all(state: State, group: Experiment) -> Iterator[ev.Event]:
+    asked_for = [state.experiments[id_] for id_ in state.sweeps[group.id].members]
+    if any(_is_pausing(member) for member in asked_for):
+        return  # obeyed when they have stopped
+    paused = [member for member in asked_for if member.is_paused]
+    yield _consume(group, "resume", "" if paused else NOT_PAUSED)
+    for member in paused:
+        yield reopened(member)
+
+
+_OBEY_FOR_ALL: dict[str, Callable[[State, Experiment], Iterator[ev.Event]]] = {
+    "restart": _restart_all,
+    "pause": _pause_all,
+    "resume": _resume_all,
+}
+
+
+def _consume(experiment: Experiment, action: str, why_not: str = "") -> ev.Event:
+    return ev.ActionConsumed(experiment=experiment.id, action=action, obeyed=not why_not, why_not=why_not)
+
+
+def reopened(experiment: Experiment) -> ev.Event:
+    """It goes on from its newest checkpoint; what was paused before it began begins as it would have."""
+    resume = experiment.resume if experiment.is_paused else True
+    return ev.ExperimentReopened(experiment=experiment.id, resume=resume)
+
+
+def _is_pausing(experiment: Experiment) -> bool:
+    return experiment.phase is Phase.STOPPING and experiment.afterwards is Afterwards.PAUSE
+
+
+def _is_paused_or_will_be(experiment: Experiment) -> bool:
+    return experiment.is_paused or _is_pausing(experiment)
 
 
 def _obey_stop(experiment: Experiment) -> Iterator[ev.Event]:
@@ -99,7 +153,7 @@ def _obey_restart(experiment: Experiment) -> Iterator[ev.Event]:
         return  # obeyed when it has stopped
     yield _consume(experiment, "restart")
     if experiment.phase is Phase.ENDED:
-        yield ev.ExperimentReopened(experiment=experiment.id, resume=True)
+        yield reopened(experiment)
     else:
         yield from stop(experiment, "restarted by its action cell", Afterwards.RESTART, by_person=True)
 
@@ -109,7 +163,7 @@ def _obey_run(experiment: Experiment) -> Iterator[ev.Event]:
         return
     yield _consume(experiment, "run")
     if experiment.phase is Phase.ENDED:
-        yield ev.ExperimentReopened(experiment=experiment.id, resume=True)
+        yield reopened(experiment)
 
 
 def _obey_rerun(experiment: Experiment) -> Iterator[ev.Event]:
@@ -120,9 +174,27 @@ def _obey_rerun(experiment: Experiment) -> Iterator[ev.Event]:
         yield from stop(experiment, "its action cell asks for a fresh start", Afterwards.RERUN, by_person=True)
 
 
+def _obey_pause(experiment: Experiment) -> Iterator[ev.Event]:
+    pausing = list(stop(experiment, PAUSED_WHY, Afterwards.PAUSE, by_person=True))
+    is_vain = not pausing and not _is_paused_or_will_be(experiment)
+    how = "had ended" if experiment.phase is Phase.ENDED else "was being stopped"
+    yield _consume(experiment, "pause", f"pause was not done: it {how} already" if is_vain else "")
+    yield from pausing
+
+
+def _obey_resume(experiment: Experiment) -> Iterator[ev.Event]:
+    if _is_pausing(experiment):
+        return  # obeyed when it has stopped
+    yield _consume(experiment, "resume", "" if experiment.is_paused else NOT_PAUSED)
+    if experiment.is_paused:
+        yield reopened(experiment)
+
+
 _OBEY: dict[str, Callable[[Experiment], Iterator[ev.Event]]] = {
     "run": _obey_run,
     "stop": _obey_stop,
     "restart": _obey_restart,
     "rerun": _obey_rerun,
+    "pause": _obey_pause,
+    "resume": _obey_resume,
 }

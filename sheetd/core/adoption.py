@@ -46,6 +46,7 @@ def adopted(known: Experiment | None, event: AttemptAdopted) -> Experiment:
         afterwards=Afterwards.END,
         stop_reason="",
         stop_by_person=False,
+        is_paused=False,
         missing_since_s=None,
     )
 

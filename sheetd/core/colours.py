@@ -26,6 +26,7 @@ ROW_COLOURS: dict[str, Rgb] = {
     "unreachable": _rgb("fed7aa"),
     "stopping": _rgb("e5e7eb"),
     "stopped": _rgb("d1d5db"),
+    "paused": _rgb("c7d2fe"),
     "succeeded": _rgb("86efac"),
     "failed": _rgb("fca5a5"),
     "invalid": _rgb("e9d5ff"),
@@ -42,7 +43,7 @@ HOST_COLOURS: dict[str, Rgb] = {
     "unknown": _rgb("e9d5ff"),
 }
 
-ACTIONS = ("run", "stop", "restart", "rerun")
+ACTIONS = ("run", "stop", "restart", "rerun", "pause", "resume")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

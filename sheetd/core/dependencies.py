@@ -138,6 +138,8 @@ def _left(world: World, experiment: Experiment) -> Iterator[str]:
             yield f"{id_}, {'which is a draft' if id_ in world.state.drafts else 'whose row is gone'}"
         elif _is_done(world, parent):
             continue
+        elif any(world.state.experiments[part].is_paused for part in ran_as(world.state, id_)):
+            yield f"{id_}, which is paused (choose resume there)"
         elif parent.phase is Phase.ENDED:
             yield f"{id_}, which did not succeed (choose rerun there, or stop here)"
         else:

@@ -170,10 +170,15 @@ class AttemptEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentWithdrawn:
-    """A waiting experiment will not be launched: a person stopped it or deleted its row."""
+    """A waiting experiment will not be launched: a person stopped it, paused it or deleted its row.
+
+    So does one that was paused and is stopped now.
+    """
 
     experiment: ExperimentId
     why: str
+    #: Only until a person says that it goes on.
+    pauses: bool = False
     kind: Literal["ExperimentWithdrawn"] = "ExperimentWithdrawn"
 
 
@@ -192,12 +197,14 @@ class ExperimentReopened:
 class ActionConsumed:
     """The word in the action cell was obeyed, once. The same word counts again only after the cell has held another.
 
-    One that is not `obeyed` was found there at a takeover, or came back with an older version of the sheet.
+    One that is not `obeyed` was found there at a takeover, or came back with an older version of the sheet, or asks
+    for what makes no sense there: then `why_not` tells why, as a sentence for the row.
     """
 
     experiment: ExperimentId
     action: str
     obeyed: bool = True
+    why_not: str = ""
     kind: Literal["ActionConsumed"] = "ActionConsumed"
 
 
@@ -216,6 +223,16 @@ class RowEdited:
     experiment: ExperimentId
     fingerprint: str
     kind: Literal["RowEdited"] = "RowEdited"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowRevised:
+    """A row that was accepted and had not begun says something else now, and that is what will run."""
+
+    experiment: ExperimentId
+    spec: Spec
+    fingerprint: str
+    kind: Literal["RowRevised"] = "RowRevised"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,6 +350,7 @@ Event: TypeAlias = (
     | ActionConsumed
     | ActionCleared
     | RowEdited
+    | RowRevised
     | RowVanished
     | RowReturned
     | AcceleratorsRegistered

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sheetd.core import events as ev
-from sheetd.core.actions import obey, stop, stop_all
+from sheetd.core.actions import obey, reopened, stop, stop_all
 from sheetd.core.binding import Binding, bind, nameless, original_of
 from sheetd.core.colours import ACTIONS
 from sheetd.core.dependencies import Parents, is_done, parents_of
@@ -146,13 +146,31 @@ def _candidates(world: World, view: SheetView) -> Iterator[tuple[ExperimentId, R
             whole = _with_parents(world, view, row, verdict, fresh)
             if whole is not None:
                 yield id_, row, whole
+    for id_, row in _begun_anew(world, view):
+        verdict_now = _rerun_verdict(world, view, row)
+        if isinstance(verdict_now, Accepted) and (verdict_now.runs == 1 or not _is_revision(world, id_, row)):
+            whole = _with_parents(world, view, row, verdict_now, fresh)
+            if whole is not None:
+                yield id_, row, whole
+
+
+def _begun_anew(world: World, view: SheetView) -> Iterator[tuple[ExperimentId, Row]]:
+    """Accepted rows that are taken as they read now: for rerun, for what is missing of a group, or edited in time."""
     for experiment, row in _asking(world, view):
         if (row.action == "rerun" and experiment.phase is Phase.ENDED) or _is_fill(world, experiment, row):
-            rerun = _rerun_verdict(world, view, row)
-            if isinstance(rerun, Accepted):
-                whole = _with_parents(world, view, row, rerun, fresh)
-                if whole is not None:
-                    yield experiment.id, row, whole
+            yield experiment.id, row
+    for id_, typed in world.state.edited.items():
+        edited = view.by_id.get(id_)
+        if edited is not None and edited.fingerprint == typed and _is_revision(world, id_, edited):
+            yield id_, edited
+
+
+def _is_revision(world: World, id_: ExperimentId, row: Row) -> bool:
+    """Whether an accepted row has not begun, so that what it says now is what will run."""
+    experiment = world.state.experiments.get(id_)
+    if experiment is None or id_ in world.state.sweeps or id_ in world.misplaced or row.is_blank:
+        return False
+    return experiment.is_to_begin and (row.action != "rerun" or _is_consumed(world, row))
 
 
 def _with_parents(
@@ -203,11 +221,14 @@ def plan_pins(world: World, view: SheetView) -> Iterator[PinCode]:
 
 
 def _pinned(world: World, id_: ExperimentId, row: Row, verdict: Accepted) -> str | None:
-    """The hash of the code that was taken for the row as it stands. What is missing of a group gets the group's."""
-    if row.action == "run" and id_ in world.state.sweeps:
-        group = world.state.experiments[id_].spec
-        if group.code is not None and group.template == verdict.spec.template:
-            return group.code
+    """The hash of the code that was taken for the row as it stands.
+
+    What is missing of a group gets the group's, and a row that was edited before it began keeps its own.
+    """
+    if (row.action == "run" and id_ in world.state.sweeps) or _is_revision(world, id_, row):
+        known = world.state.experiments[id_].spec
+        if known.code is not None and known.template == verdict.spec.template:
+            return known.code
     fingerprint, sha = world.pinned.get(id_, ("", ""))
     return sha if sha and fingerprint == row.fingerprint else None
 
@@ -222,6 +243,9 @@ def _acceptances(world: World, view: SheetView, now: Now) -> Iterator[ev.Event]:
             spec = replace(spec, code=sha)
         if verdict.runs > 1 or id_ in world.state.sweeps:
             yield from _expansion(world, id_, row, replace(verdict, spec=spec), now)
+            continue
+        if _is_revision(world, id_, row):
+            yield ev.RowRevised(experiment=id_, spec=spec, fingerprint=row.fingerprint)
             continue
         if id_ in world.state.experiments:
             yield ev.ActionConsumed(experiment=id_, action="rerun")
@@ -258,7 +282,7 @@ def _expansion(world: World, id_: ExperimentId, row: Row, verdict: Accepted, now
         if word == "rerun":
             yield ev.ExperimentReopened(experiment=member.id, resume=False, spec=member.spec)
         elif experiment.phase is Phase.ENDED and not is_done(experiment):
-            yield ev.ExperimentReopened(experiment=member.id, resume=True)
+            yield reopened(experiment)
 
 
 # --- actions -----------------------------------------------------------------------------------------------------

@@ -77,12 +77,16 @@ class Proof(str, Enum):
 
 
 class Afterwards(str, Enum):
-    """What follows a stop: nothing, the next attempt from the last checkpoint, one elsewhere, or a fresh start."""
+    """What follows a stop: nothing, the next attempt from the last checkpoint, one elsewhere, or a fresh start.
+
+    Or nothing until a person says that it goes on.
+    """
 
     END = "end"
     RESTART = "restart"
     RELAUNCH = "relaunch"
     RERUN = "rerun"
+    PAUSE = "pause"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +176,8 @@ class Experiment:
     resume: bool = True
     stop_reason: str = ""
     stop_by_person: bool = False
+    #: It has ended for the time being only: `resume` goes on with it.
+    is_paused: bool = False
     afterwards: Afterwards = Afterwards.END
     #: The first attempt of the present execution: those before a `rerun` burn no budget of this one.
     budget_from: int = 1
@@ -187,6 +193,12 @@ class Experiment:
     @property
     def is_live(self) -> bool:
         return self.phase in LIVE
+
+    @property
+    def is_to_begin(self) -> bool:
+        """Whether it is queued or paused, and no attempt of its present execution was ever intended."""
+        waits = self.phase is Phase.WAITING or self.is_paused
+        return waits and (self.attempt is None or (self.attempt.number < self.budget_from and not self.resume))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,12 @@ def record(world: World, event: ev.Event, now: Now) -> None:  # noqa: C901 - one
     match event:
         case ev.LaunchIntended():
             world.misassigned += misassigned(world, event)
-        case ev.RowAccepted(experiment=id_) | ev.SweepExpanded(experiment=id_) | ev.ExperimentReopened(experiment=id_):
+        case (
+            ev.RowAccepted(experiment=id_)
+            | ev.RowRevised(experiment=id_)
+            | ev.SweepExpanded(experiment=id_)
+            | ev.ExperimentReopened(experiment=id_)
+        ):
             _forget_row(world, id_)
         case ev.IdWithdrawn(experiment=id_):
             _forget_row(world, id_)

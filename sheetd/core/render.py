@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from sheetd.core.binding import Binding, bind
-from sheetd.core.colours import ACTIONS
 from sheetd.core.curve import Curve, curve_of
 from sheetd.core.grid import Cell, CellUpdate, Replacement, SheetWrite, Shown
 from sheetd.core.intake import held_back, judgement, parents
 from sheetd.core.metrics import MetricSummary, progress, shown_number
 from sheetd.core.model import Attempt, Experiment, ExperimentId, Phase, Reason
+from sheetd.core.notices import halt, notice
 from sheetd.core.observation import AttemptSeen, Seen
 from sheetd.core.plan import Now
 from sheetd.core.reachability import why_down
@@ -92,8 +92,8 @@ def _rest(world: World, view: SheetView, row: Row, binding: Binding) -> Rest | N
     if _id_for(view, row, binding) != row.id:
         return None
     experiment = world.state.experiments.get(ExperimentId(row.id))
-    # Whether a rerun would be accepted is remembered apart from these.
-    if experiment is None or experiment.phase is not Phase.ENDED or row.action == "rerun":
+    # Whether a rerun or an edit would be accepted is remembered apart from these.
+    if experiment is None or experiment.phase is not Phase.ENDED or row.action == "rerun" or experiment.is_to_begin:
         return None
     summaries = None if experiment.attempt is None else world.metrics.get(experiment.attempt.id)
     return Rest(row=row, experiment=experiment, summaries=summaries)
@@ -206,6 +206,8 @@ def status_word(world: World, experiment: Experiment) -> str:
     if experiment.id in world.state.sweeps:
         return group_status([status_word(world, member) for member in _runs(world, experiment.id)])
     attempt = experiment.attempt
+    if experiment.is_paused:
+        return "paused"
     if experiment.phase is Phase.ENDED:
         if attempt is None or attempt.reason is None or attempt.number < experiment.budget_from:
             return "stopped"
@@ -230,51 +232,8 @@ def _runs(world: World, group: ExperimentId) -> list[Experiment]:
 
 def message_of(world: World, experiment: Experiment, row: Row | None, now: Now) -> str:
     """Why the row is where it is and what happens next. Never empty while something waits, fails or restarts."""
-    parts = [_halt(world, experiment), _notice(world, experiment, row), _story(world, experiment, now)]
+    parts = [halt(world, experiment), notice(world, experiment, row), _story(world, experiment, now)]
     return "; ".join(part for part in parts if part)
-
-
-def _halt(world: World, experiment: Experiment) -> str:
-    if not world.halted or experiment.phase is Phase.ENDED:
-        return ""
-    return f"sheetd has stopped acting on hosts ({world.halted[:200]}): restart it, and report this if it comes back"
-
-
-def _why_no_rerun(world: World, experiment: Experiment, row: Row) -> str:
-    if experiment.id not in world.judged or world.sheet is None:
-        return ""
-    _, verdict = world.judged[experiment.id]
-    if isinstance(verdict, Refused):
-        return "; ".join(verdict.problems)
-    return parents(world, world.sheet, row, verdict).problem
-
-
-def _notice(world: World, experiment: Experiment, row: Row | None) -> str:
-    if experiment.missing_since_s is not None and experiment.phase is not Phase.ENDED:
-        grace_min = world.limits.deleted_row_grace_s / 60
-        return (
-            f"its row was deleted: it is stopped after {grace_min:g} min, unless the row returns or somebody stops it"
-        )
-    if row is None:
-        return ""
-    if row.action and row.action not in ACTIONS:
-        return f'action "{row.action[:20]}" is not known: choose {", ".join(ACTIONS)}'
-    is_group = experiment.id in world.state.sweeps
-    begins = row.action == "rerun" or (row.action == "run" and is_group)
-    if begins and experiment.phase is Phase.ENDED and experiment.id in world.remarks:
-        return f"cannot {row.action}: {world.remarks[experiment.id]}"
-    is_over = experiment.phase is Phase.ENDED and row.action in ("run", "restart", "rerun")
-    if world.state.consumed.get(experiment.id) == row.action and experiment.id in world.state.unobeyed:
-        return f"{row.action} was there before and was not done again: empty the action cell before choosing it"
-    if is_over and world.state.consumed.get(experiment.id) == row.action:
-        return f"{row.action} was obeyed: empty the action cell before choosing it again"
-    if begins and (why_not := _why_no_rerun(world, experiment, row)):
-        return f"cannot {row.action}: {why_not}"
-    if row.fingerprint != world.state.fingerprints.get(experiment.id):
-        if is_group:
-            return "edited after it was accepted: choose run to add the runs that are missing, or rerun for all anew"
-        return "edited after it was accepted: it runs the old values, choose rerun for the new ones"
-    return ""
 
 
 def _why_out_of_sight(world: World, experiment: Experiment, attempt: Attempt) -> str:
@@ -347,6 +306,9 @@ def _why_waiting(world: World, experiment: Experiment, attempt: Attempt | None, 
 
 
 def _why_ended(experiment: Experiment, attempt: Attempt | None) -> str:
+    if experiment.is_paused:
+        what_next = "queues it again" if experiment.is_to_begin else "goes on from its newest checkpoint"
+        return f"{experiment.stop_reason}; resume {what_next}"
     if attempt is None or attempt.reason is None or attempt.number < experiment.budget_from:
         return experiment.stop_reason
     if attempt.reason is Reason.SUCCEEDED:

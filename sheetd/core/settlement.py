@@ -17,7 +17,9 @@ from sheetd.core.plan import Chance
 from sheetd.core.rows import Row, SheetView
 from sheetd.core.world import HostView, Stranger, World
 
-ENDED_WORDS = frozenset({"stopped", "failed", "succeeded"})
+ENDED_WORDS = frozenset({"stopped", "failed", "succeeded", "paused"})
+#: They start nothing, so that they may be obeyed whoever chose them, and when.
+QUIET_WORDS = frozenset({"stop", "pause"})
 BEGUN_WORDS = frozenset({"launching", "running", "restarting", "unreachable", "stopping"})
 
 
@@ -34,7 +36,7 @@ def settled(world: World, view: SheetView) -> Iterator[ev.Event]:
     for row in view.acting:
         id_ = ExperimentId(row.id)
         known = id_ in world.state.experiments and view.by_id.get(row.id) is row
-        if known and row.action != "stop" and world.state.consumed.get(id_) != row.action:
+        if known and row.action not in QUIET_WORDS and world.state.consumed.get(id_) != row.action:
             yield ev.ActionConsumed(experiment=id_, action=row.action, obeyed=False)
     done_elsewhere = Counter(row.fingerprint for _, row in _done_by_another(world, view))
     for id_ in world.state.open:
@@ -51,7 +53,10 @@ def settled(world: World, view: SheetView) -> Iterator[ev.Event]:
             for part in parts(world.state, experiment):
                 yield from _never_begun(world, part)
         elif shown is not None and experiment.phase is Phase.WAITING and _says(view, shown) in ENDED_WORDS:
-            yield from _withdrawn(world, id_, "the daemon before this one had ended it: choose run to start it again")
+            is_paused = _says(view, shown) == "paused"
+            how = "paused" if is_paused else "ended"
+            why = f"the daemon before this one had {how} it: choose run to start it again"
+            yield from _withdrawn(world, id_, why, pauses=is_paused)
         elif (
             shown is not None and experiment.phase is Phase.WAITING and _begun_elsewhere(world, view, shown, experiment)
         ):
@@ -59,11 +64,11 @@ def settled(world: World, view: SheetView) -> Iterator[ev.Event]:
             yield from _withdrawn(world, id_, why)
 
 
-def _withdrawn(world: World, id_: ExperimentId, why: str) -> Iterator[ev.Event]:
+def _withdrawn(world: World, id_: ExperimentId, why: str, *, pauses: bool = False) -> Iterator[ev.Event]:
     """What waits of a row. What is live of a group was told of by hosts, and goes on."""
     for part in parts(world.state, world.state.experiments[id_]):
         if part.phase is Phase.WAITING:
-            yield ev.ExperimentWithdrawn(experiment=part.id, why=why)
+            yield ev.ExperimentWithdrawn(experiment=part.id, why=why, pauses=pauses)
 
 
 def _never_begun(world: World, experiment: Experiment) -> Iterator[ev.Event]:

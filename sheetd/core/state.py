@@ -25,12 +25,14 @@ from sheetd.core.model import (
     ExperimentId,
     HostName,
     Phase,
+    Reason,
     Takeover,
     attempt_id,
     experiment_of,
     group_of,
     row_of,
 )
+from sheetd.core.row_folds import ROW_FOLDS
 from sheetd.core.sweeps import Sweep, group_around
 from sheetd.errors import IllegalTransition
 
@@ -59,8 +61,8 @@ class State:
     #: The other way round. Several ids may share a fingerprint: people type the same row twice.
     by_fingerprint: dict[str, dict[ExperimentId, None]] = field(default_factory=dict)
     consumed: dict[ExperimentId, str] = field(default_factory=dict)
-    #: Those whose consumed word was not obeyed.
-    unobeyed: set[ExperimentId] = field(default_factory=set)
+    #: Those whose consumed word was not obeyed, and why if it was for what the row is (else empty).
+    unobeyed: dict[ExperimentId, str] = field(default_factory=dict)
     #: What accepted rows say that were edited since.
     edited: dict[ExperimentId, str] = field(default_factory=dict)
     #: While the tab is being taken from another daemon.
@@ -208,7 +210,7 @@ def _sweep_expanded(state: State, event: events.SweepExpanded, now_s: float) -> 
     state.fingerprints[id_] = event.fingerprint
     state.edited.pop(id_, None)
     group = known or Experiment(id=id_, spec=event.spec, accepted_wall_s=event.wall_s)
-    state.experiments[id_] = replace(group, spec=event.spec)
+    state.experiments[id_] = replace(group, spec=event.spec, is_paused=False)
     for member in event.begun:
         begun = Experiment(
             id=member.id, spec=member.spec, accepted_wall_s=event.wall_s, resume=False, waiting_since_s=now_s
@@ -287,6 +289,7 @@ def _attempt_ended(state: State, event: events.AttemptEnded, now_s: float) -> No
     phase = after(experiment.phase, move)
     # What follows is settled now; a reason why it was stopped stays only where that was somebody's wish.
     is_wish = phase is Phase.ENDED and experiment.afterwards is not Afterwards.RELAUNCH
+    is_paused = is_wish and experiment.afterwards is Afterwards.PAUSE and event.reason is not Reason.SUCCEEDED
     ended = replace(
         attempt,
         reason=event.reason,
@@ -306,6 +309,7 @@ def _attempt_ended(state: State, event: events.AttemptEnded, now_s: float) -> No
             resume=True,
             afterwards=Afterwards.END,
             stop_reason=experiment.stop_reason if is_wish else "",
+            is_paused=is_paused,
         )
     )
     state.live.pop(event.attempt, None)
@@ -316,7 +320,9 @@ def _attempt_ended(state: State, event: events.AttemptEnded, now_s: float) -> No
 
 def _experiment_withdrawn(state: State, event: events.ExperimentWithdrawn, _now_s: float) -> None:
     experiment = state.known(event.experiment)
-    state.put(replace(experiment, phase=after(experiment.phase, Move.WITHDRAWN), stop_reason=event.why))
+    is_at_rest = experiment.is_paused and not event.pauses
+    phase = experiment.phase if is_at_rest else after(experiment.phase, Move.WITHDRAWN)
+    state.put(replace(experiment, phase=phase, stop_reason=event.why, is_paused=event.pauses))
 
 
 def _experiment_reopened(state: State, event: events.ExperimentReopened, now_s: float) -> None:
@@ -329,6 +335,7 @@ def _experiment_reopened(state: State, event: events.ExperimentReopened, now_s: 
             resume=event.resume,
             afterwards=Afterwards.END,
             stop_reason="",
+            is_paused=False,
             not_before_s=0.0,
             waiting_since_s=now_s,
             budget_from=len(experiment.attempts) + 1,
@@ -339,37 +346,6 @@ def _experiment_reopened(state: State, event: events.ExperimentReopened, now_s: 
         state.file_under(event.fingerprint, event.experiment)
         state.fingerprints[event.experiment] = event.fingerprint
         state.edited.pop(event.experiment, None)
-
-
-def _action_consumed(state: State, event: events.ActionConsumed, _now_s: float) -> None:
-    state.consumed[event.experiment] = event.action
-    if event.obeyed:
-        state.unobeyed.discard(event.experiment)
-    else:
-        state.unobeyed.add(event.experiment)
-
-
-def _action_cleared(state: State, event: events.ActionCleared, _now_s: float) -> None:
-    state.consumed.pop(event.experiment, None)
-    state.unobeyed.discard(event.experiment)
-
-
-def _row_edited(state: State, event: events.RowEdited, _now_s: float) -> None:
-    state.known(event.experiment)
-    if event.fingerprint == state.fingerprints.get(event.experiment):
-        state.edited.pop(event.experiment, None)
-    else:
-        state.edited[event.experiment] = event.fingerprint
-
-
-def _row_vanished(state: State, event: events.RowVanished, now_s: float) -> None:
-    experiment = state.known(event.experiment)
-    state.put(replace(experiment, missing_since_s=now_s))
-
-
-def _row_returned(state: State, event: events.RowReturned, _now_s: float) -> None:
-    experiment = state.known(event.experiment)
-    state.put(replace(experiment, missing_since_s=None))
 
 
 _FOLDS: dict[type, Callable[[State, Any, float], None]] = {
@@ -387,10 +363,6 @@ _FOLDS: dict[type, Callable[[State, Any, float], None]] = {
     events.AttemptEnded: _attempt_ended,
     events.ExperimentWithdrawn: _experiment_withdrawn,
     events.ExperimentReopened: _experiment_reopened,
-    events.ActionConsumed: _action_consumed,
-    events.ActionCleared: _action_cleared,
-    events.RowEdited: _row_edited,
-    events.RowVanished: _row_vanished,
-    events.RowReturned: _row_returned,
+    **ROW_FOLDS,
     **HOST_FOLDS,
 }

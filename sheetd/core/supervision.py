@@ -134,7 +134,7 @@ def ended(experiment: Experiment, attempt: Attempt, seen: AttemptSeen, *, is_bea
 
 def given_up(experiment: Experiment, attempt: Attempt, why: str) -> ev.AttemptEnded:
     """A person let go of an attempt whose machine is not behind its host's name any more: nobody else can know."""
-    is_wish = experiment.afterwards in (Afterwards.END, Afterwards.RERUN)
+    is_wish = experiment.afterwards in (Afterwards.END, Afterwards.RERUN, Afterwards.PAUSE)
     reason = Reason.STOPPED_BY_USER if is_wish else Reason.HOST_LOST
     return ev.AttemptEnded(
         attempt=attempt.id,

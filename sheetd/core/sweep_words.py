@@ -17,12 +17,12 @@ from sheetd.core.world import World
 #: The first of these that a run has is the word of the group.
 _PRECEDENCE = (
     *("running", "restarting", "launching", "stopping", "unreachable", "waiting"),
-    *("failed", "stopped", "succeeded"),
+    *("failed", "paused", "stopped", "succeeded"),
 )
 _ENDED = frozenset({"succeeded", "failed", "stopped"})
 _LIVE = frozenset({"running", "restarting"})
 #: Of these one is told of with its reason.
-_TOLD = ("failed", "unreachable", "stopping", "restarting", "launching", "waiting", "stopped")
+_TOLD = ("failed", "unreachable", "stopping", "restarting", "launching", "waiting", "paused", "stopped")
 HOSTS_TOLD = 3
 
 

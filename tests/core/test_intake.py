@@ -359,7 +359,7 @@ def test_an_unknown_action_is_said_and_not_obeyed():
     story.table.type(line, action="explode")
     story.wait(8)
     assert line["status"] == "running"
-    assert line["message"] == 'action "explode" is not known: choose run, stop, restart, rerun'
+    assert line["message"] == 'action "explode" is not known: choose run, stop, restart, rerun, pause, resume'
 
 
 def test_restart_goes_on_from_the_last_checkpoint():

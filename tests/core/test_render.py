@@ -133,7 +133,7 @@ def test_a_wall_time_is_in_utc():
 def test_every_reason_has_a_status_and_every_status_of_an_end_a_colour():
     assert set(STATUS_OF_REASON) == set(Reason)
     assert set(STATUS_OF_REASON.values()) <= set(ROW_COLOURS)
-    assert ACTIONS == ("run", "stop", "restart", "rerun")
+    assert ACTIONS == ("run", "stop", "restart", "rerun", "pause", "resume")
 
 
 def test_whoever_waits_fails_or_restarts_says_why():

@@ -65,6 +65,7 @@ def eventful_story() -> Story:
     queue = [story.table.type(template="train", lr=1.0 + number) for number in range(3)]
     story.wait(8)
     story.table.type(queue[-1], action="stop")
+    story.table.type(queue[-2], lr=3.0)
     story.table.type(kept, lr=0.15)
     story.table.type(template="train", lr="{7 | 8}")
     story.wait(8)

@@ -26,6 +26,7 @@ from sheetd.core.events import (
     RowAccepted,
     RowEdited,
     RowReturned,
+    RowRevised,
     RowVanished,
     StopIntended,
     SweepExpanded,
@@ -47,6 +48,7 @@ from sheetd.core.model import (
 
 K7 = ExperimentId("k7p2xw")
 M3 = ExperimentId("m3q9az")
+S4 = ExperimentId("s4weep")
 GPU1 = HostName("gpu1")
 K7_1 = AttemptId("k7p2xw.1")
 
@@ -121,7 +123,7 @@ ONE_OF_EACH: tuple[Event, ...] = (
     HostActionConsumed(host=GPU1, action="drain"),
     HostActionCleared(host=GPU1),
     SweepExpanded(
-        experiment=ExperimentId("s4weep"),
+        experiment=S4,
         spec=SPEC,
         members=(ExperimentId("s4weep-1"), ExperimentId("s4weep-2")),
         begun=(
@@ -131,6 +133,9 @@ ONE_OF_EACH: tuple[Event, ...] = (
         fingerprint="f3",
         wall_s=1.7e9 + 95,
     ),
+    ExperimentWithdrawn(experiment=S4, why="paused by its action cell", pauses=True),
+    RowRevised(experiment=S4, spec=SPEC, fingerprint="f4"),
+    ActionConsumed(experiment=S4, action="resume", obeyed=False, why_not="nothing was paused here"),
 )
 #: How many of them `journal_v1.sql` holds.
 IN_VERSION_1 = 16

@@ -18,6 +18,7 @@ from tests.journal.samples import ONE_OF_EACH
 KINDS = get_args(Event)
 VALUES = st.text() | st.integers() | st.floats() | st.booleans()
 SPECS = st.builds(Spec, params=st.dictionaries(st.text(), VALUES), env=st.dictionaries(st.text(), st.text()))
+st.register_type_strategy(Spec, SPECS)  # the runs of a sweep too: a mapping of another kind would not come back as one
 EVENTS = st.one_of(
     [st.builds(kind, spec=SPECS) if "spec" in kind.__dataclass_fields__ else st.builds(kind) for kind in KINDS]
 )

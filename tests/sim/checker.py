@@ -63,6 +63,8 @@ class Books:
     intents: dict[str, ev.LaunchIntended | ev.AttemptAdopted] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     stops: dict[str, ev.StopIntended] = field(default_factory=dict)
+    #: A person has paused these, and nobody has said since that they go on.
+    paused: set[ExperimentId] = field(default_factory=set)
     #: The words that were obeyed and have not left their cells since.
     obeyed: dict[ExperimentId, str] = field(default_factory=dict)
     #: It was brought back from a backup, and the sheet had been told of nothing that the backup lacks.
@@ -120,7 +122,14 @@ class Checker:
                 case ev.SweepExpanded():
                     self.sweeps.expanded(books, event)
                 case ev.ExperimentReopened():
+                    books.paused.discard(event.experiment)
                     self._reopened(event)
+                case ev.RowRevised():
+                    self._revised(books, event)
+                case ev.ExperimentWithdrawn():
+                    books.paused.discard(event.experiment)
+                    if event.pauses:
+                        books.paused.add(event.experiment)
                 case ev.LaunchIntended():
                     self._intended(service, books, event)
                     self._one_name_only(service, event)
@@ -193,9 +202,21 @@ class Checker:
         if event.spec is not None:
             ledger.specs.append(event.spec)
         orders = self.orders(event.experiment)
-        asked = sum(order.asked[word] for order in orders for word in ("run", "restart", "rerun"))
+        asked = sum(order.asked[word] for order in orders for word in ("run", "restart", "rerun", "resume"))
         if ledger.reopened > asked and not self.is_doubtful(event.experiment):
             self.blame("I9", f"{event.experiment} was begun again {ledger.reopened} times and asked for {asked} times")
+
+    def _revised(self, books: Books, event: ev.RowRevised) -> None:
+        """What it said before is not to run any more, unless another journal says so too."""
+        id_ = event.experiment
+        begun = [one for one in books.intents if experiment_of(AttemptId(one)) == id_]
+        asked = any(order.asked["rerun"] for order in self.orders(id_))
+        if begun and not asked and not self.is_doubtful(id_):
+            self.blame("S12", f"{id_} gets other values, and had begun as {begun[-1]}")
+        ledger = self.ledgers[id_]
+        if not self.is_doubtful(id_) and not begun:
+            ledger.specs.clear()
+        ledger.specs.append(event.spec)
 
     def _consumed(self, books: Books, event: ev.ActionConsumed) -> None:
         if event.obeyed and books.obeyed.get(event.experiment) == event.action:
@@ -208,6 +229,7 @@ class Checker:
         books.accepted.add(ExperimentId(id_))
         books.intents[event.attempt] = event
         self.intents[event.attempt].append(event)
+        books.paused.discard(ExperimentId(id_))
         books.accepted.add(row_of(ExperimentId(id_)))
         self.ledger_of(ExperimentId(id_)).specs.append(event.spec)
         for former in (f"{id_}.{n}" for n in range(1, int(number))):
@@ -225,6 +247,8 @@ class Checker:
         books.intents[attempt] = event
         self.intents[attempt].append(event)
         id_, number = experiment_of(attempt), int(attempt.rpartition(".")[2])
+        if id_ in books.paused:
+            self.blame("paused", f"{attempt} is to be begun, and nobody has said that {id_} goes on")
         if number > 1:
             former = f"{id_}.{number - 1}"
             if former not in books.ended:
@@ -311,7 +335,9 @@ class Checker:
         self.ends[attempt] = GIVEN_UP if is_forced else len(self.intents[attempt])
         self._nothing_known_lives(service, attempt, "I10: its end was recorded")
         last_stop = books.stops.get(attempt)
-        is_wish = last_stop is not None and last_stop.by_person and last_stop.then is Afterwards.END
+        is_wish = last_stop is not None and last_stop.by_person and last_stop.then in (Afterwards.END, Afterwards.PAUSE)
+        if last_stop is not None and last_stop.then is Afterwards.PAUSE and event.reason is not Reason.SUCCEEDED:
+            books.paused.add(experiment_of(attempt))
         if is_wish and event.relaunch_delay_s is not None:
             self.blame("I9", f"{attempt} was stopped by a person, and is to be launched again")
         runs = self.executions[attempt]
@@ -333,7 +359,7 @@ class Checker:
 
     def _given_up(self, event: ev.AttemptEnded) -> None:
         id_ = experiment_of(event.attempt)
-        asked = sum(order.asked[word] for order in self.orders(id_) for word in ("stop", "restart", "rerun"))
+        asked = sum(order.asked[word] for order in self.orders(id_) for word in ("stop", "restart", "rerun", "pause"))
         if not asked and not self.is_doubtful(id_):
             self.blame("I12", f"{event.attempt} was given up ({event.detail}), and nobody wanted that")
 
@@ -341,7 +367,7 @@ class Checker:
         books.stops[event.attempt] = event
         id_ = experiment_of(event.attempt)
         orders = self.orders(id_)
-        asked = sum(order.asked[word] for order in orders for word in ("stop", "restart", "rerun"))
+        asked = sum(order.asked[word] for order in orders for word in ("stop", "restart", "rerun", "pause"))
         by_command = {id_, row_of(id_)} & self.simulation.cli_stopped
         left_out = "does not ask for it" in event.why and any(order.asked["run"] for order in orders)
         wished = asked or self.is_doubtful(id_) or by_command or left_out
@@ -376,6 +402,8 @@ class Checker:
         known = {} if service.daemon is None else service.daemon.world.state.experiments
         for id_, experiment in known.items():
             books.accepted.add(id_)
+            if experiment.is_paused:
+                books.paused.add(id_)
             for attempt in experiment.attempts:
                 books.intents[attempt.id] = ev.LaunchIntended(
                     attempt=attempt.id,

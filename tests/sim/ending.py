@@ -128,7 +128,7 @@ class Ending:
         if any(experiment_of(AttemptId(attempt)) in self.checker.unwitnessed for attempt in attempts):
             return
         runs = [(attempt, run) for attempt in attempts for run in self.checker.executions[attempt]]
-        asked = sum(order.asked[word] for word in ("run", "restart", "rerun"))
+        asked = sum(order.asked[word] for word in ("run", "restart", "rerun", "resume"))
         done: dict[object, list[str]] = {}
         for attempt, run in runs:
             if run.ended is not None and run.status == 0:
@@ -165,7 +165,7 @@ class Ending:
             said = order.line.get(simulation.tab.column(name)).value  # type: ignore[arg-type]
             if said != (wanted.get(name) or None):
                 self.blame("I20", f"{name} of row {order.seed} says {said!r}, and should say {wanted.get(name)!r}")
-        if wanted["status"] in ("failed", "stopped") and not wanted["message"]:
+        if wanted["status"] in ("failed", "stopped", "paused") and not wanted["message"]:
             self.blame("never 7", f"row {order.seed} has {wanted['status']} and does not say why")
         if experiment.phase is not Phase.ENDED and not self.waits_in_vain(experiment.id):
             self.blame("I20", f"{experiment.id} has not ended")

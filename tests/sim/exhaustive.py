@@ -55,6 +55,12 @@ def is_restarted_by_its_action(simulation: Simulation) -> None:
     later(simulation, 20.0, order, "restart")
 
 
+def is_paused_and_resumed(simulation: Simulation) -> None:
+    (order,) = rows(simulation, Fate(seconds=30.0, children=1))
+    later(simulation, 15.0, order, "pause")
+    later(simulation, 25.0, order, "resume")
+
+
 def is_run_again(simulation: Simulation) -> None:
     (order,) = rows(simulation, Fate(seconds=2.0))
     later(simulation, 25.0, order, "rerun")
@@ -120,6 +126,7 @@ SCENARIOS: tuple[Callable[[Simulation], None], ...] = (
     somebody_uses_the_card,
     two_share_a_host_with_somebody,
     several_runs_and_then_one_more,
+    is_paused_and_resumed,
 )
 #: How many cards the one host of a scenario has. The others have plain slots.
 CARDS = {somebody_uses_the_card: 1, two_share_a_host_with_somebody: 2}

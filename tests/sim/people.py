@@ -303,7 +303,23 @@ class People:
         order = self.pick()
         if order is None or not self.has_columns():
             return
-        self.choose(order, self.chance.choice(["stop", "stop", "restart", "rerun", "run", "", "", "jump"]))
+        word = self.chance.choice(["stop", "stop", "restart", "rerun", "run", "", "", "jump"])
+        if self.engine.stream("pauses").random() < 0.25:
+            self.pause(order)
+        else:
+            self.choose(order, word)
+
+    def pause(self, order: Order) -> None:
+        """Mostly what runs, to go on with it later; sometimes what cannot be paused, and sometimes for good."""
+        chance = self.engine.stream("pauses")
+        self.choose(order, chance.choice(["pause", "pause", "pause", "resume"]))
+
+        def go_on() -> None:
+            if not self.simulation.is_calm[0] and not order.is_deleted and self.has_columns():
+                self.choose(order, chance.choice(["resume", "resume", "resume", "run", "restart", "rerun"]))
+
+        if chance.random() < 0.8:
+            self.engine.at(chance.uniform(2.0, 60.0), go_on)
 
     def choose(self, order: Order, word: str) -> None:
         column = self.tab.column("action")
