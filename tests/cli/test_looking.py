@@ -90,7 +90,7 @@ def test_status_says_above_the_table_why_the_sheet_is_left_alone(journal: Sqlite
     story.table.changed()
     story.wait(8)
     journal.cache_view("sheet", sheet_view(story.world))
-    why = 'two columns are called "status": rename one of them'
+    why = 'columns F and H are both called "status": rename one of them'
     says = f"the sheet is left alone: {why}; until then no row is taken in and no cell written, and what runs goes on"
     headline, line, *_, counts = look("status").splitlines()
     assert (headline.startswith("daemon running"), line, counts) == (True, says, "running 1")
