@@ -32,7 +32,7 @@ from tenacity.wait import wait_random_exponential
 from urllib3.exceptions import NewConnectionError
 
 from sheetd.errors import SheetError, SheetRefused, SheetUnavailable
-from sheetd.sheets.quota import TokenBucket
+from sheetd.sheets.quota import ALLOWED_A_MINUTE, RequestMeter, TokenBucket
 
 #: Seconds for connecting and for each wait for bytes. Google gives a request up to 180 s, then answers with an error
 #: itself.
@@ -126,6 +126,7 @@ class SheetHTTPClient(HTTPClient):
         self.date: tuple[str, float] | None = None
         #: Requests sent, retries included, by kind: `read` and `write` have quotas of their own.
         self.requests: Counter[str] = Counter()
+        self._meter = RequestMeter()
         self._quota = quota or {}
         self._now_s = now_s
         self._closing = threading.Event()
@@ -176,6 +177,11 @@ class SheetHTTPClient(HTTPClient):
         self._closing.set()
         self.session.close()
 
+    def usage(self) -> dict[str, int]:
+        """Requests of the last minute, and how many of each kind we allow ourselves. From any thread."""
+        sent = self._meter.last_minute(self._now_s())
+        return {"reads": sent["read"], "writes": sent["write"], "allowed": ALLOWED_A_MINUTE}
+
     def note_date(self, response: requests.Response) -> None:
         """What time it is where the answer comes from: a wrong clock of ours shows by it."""
         if "Date" in response.headers:
@@ -195,6 +201,7 @@ class SheetHTTPClient(HTTPClient):
         if self._closing.is_set():
             raise SheetUnavailable("the sheet is being closed, nothing was sent")
         self.requests[kind] += 1
+        self._meter.note(kind, self._now_s())
 
     def _retrying(self, kind: str) -> Retrying:
         def is_worth_another(error: BaseException) -> bool:
@@ -249,6 +256,8 @@ class SheetHTTPClient(HTTPClient):
             return "this machine's clock is wrong: have it set over the network (`timedatectl set-ntp true`)"
         if "account not found" in text:
             return "the service account is gone: make another one with a key, and share the spreadsheet with it"
+        if "invalid_scope" in text:
+            return f"this sign-in does not cover spreadsheets: {self._renew}"
         if "invalid_grant" not in text:
             return "check the key file"
         if "Token has been expired or revoked" in text:

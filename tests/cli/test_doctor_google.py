@@ -11,7 +11,9 @@ from collections.abc import Callable
 
 import pytest
 
+from sheetd.config import load_settings
 from sheetd.errors import ConfigError
+from sheetd.sheets.google import open_google
 from tests.cli.google_rig import GoogleRig, refusal
 from tests.sheets.key_file import EMAIL
 from tests.sheets.unruly import Forward, Move, Reply
@@ -255,3 +257,13 @@ def test_that_sharing_cannot_be_seen_is_said_and_is_no_mistake(rig: GoogleRig):
     sharing = rig.doctor()[-1]
     assert sharing.ok
     assert sharing.detail.startswith("who may edit the sheet cannot be seen with this sign-in")
+
+
+def test_requests_to_google_are_counted_for_the_meter_in_status(rig: GoogleRig):
+    settings = load_settings(rig.config)
+    assert settings.sheet.credentials is not None
+    sheet = open_google(settings.sheet.url, settings.sheet.tab, settings.sheet.credentials)
+    rig.google.reads = [refusal(429, "Quota exceeded")]
+    sheet.read()
+    assert sheet.client.usage() == {"reads": 2, "writes": 0, "allowed": 30}, "those that are tried again count too"
+    sheet.close()
