@@ -41,6 +41,12 @@ _NO_HOST = (
 Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
 
+def google_key(url: str) -> str | None:
+    """The key inside the address of a Google sheet as the browser shows it; None for any other text."""
+    found = _GOOGLE.match(url)
+    return found[1] if found else None
+
+
 class SheetSettings(Section):
     """[sheet]: which spreadsheet, and when a row counts as typed to the end."""
 
@@ -78,8 +84,7 @@ class SheetSettings(Section):
     @property
     def spreadsheet_key(self) -> str | None:
         """The key inside Google's url, or the one given for a running built-in sheet; None for our own."""
-        found = _GOOGLE.match(self.url)
-        return found[1] if found else self.key
+        return google_key(self.url) or self.key
 
     @field_validator("url")
     @classmethod
@@ -369,6 +374,11 @@ def checked_key_file(path: Path) -> Path:
         raise ValueError(f"there is no file {path}: download the service account's key as JSON and put it there")
     if path.stat().st_mode & 0o077:
         raise ValueError(f"{path} can be read by others: run chmod 600 {path}")
+    return outside_git(path)
+
+
+def outside_git(path: Path) -> Path:
+    """The path of a secret. Raises ValueError for one that would be about to be published."""
     tree = next((folder for folder in path.resolve().parents if (folder / ".git").exists()), None)
     if tree is not None:
         raise ValueError(

@@ -5,7 +5,6 @@ The daemon never calls it: its sign-in does not reach that far.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,13 +51,9 @@ def share(client: SheetHTTPClient, key: str, email: str) -> None:
     _asked(client, "post", f"{DRIVE_FILES_URL}/{key}/permissions", body=body, params={"fields": "id"})
 
 
-def create_spreadsheet(client: SheetHTTPClient, title: str, tab: str, headers: Sequence[str]) -> str:
-    """A new spreadsheet with one tab and this header row; its key. Raises SheetError."""
-    sheet = {
-        "properties": {"title": tab, "gridProperties": {"rowCount": 1000, "columnCount": max(26, len(headers))}},
-        "data": [{"rowData": [{"values": [{"userEnteredValue": {"stringValue": text}} for text in headers]}]}],
-    }
-    body = {"properties": {"title": title}, "sheets": [sheet]}
+def create_spreadsheet(client: SheetHTTPClient, title: str, tab: str) -> str:
+    """A new spreadsheet with one empty tab; its key. Raises SheetError."""
+    body = {"properties": {"title": title}, "sheets": [{"properties": {"title": tab}}]}
     answer = _asked(client, "post", SPREADSHEETS_URL, body=body, params={"fields": "spreadsheetId"})
     return str(answer["spreadsheetId"])
 

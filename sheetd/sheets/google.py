@@ -166,7 +166,7 @@ class GoogleSheet:
 
     def create_tab_if_missing(self, columns: int = 26) -> bool:
         """Add the tab when the spreadsheet has none of that title. True when it was added."""
-        tabs = list(self._tabs())
+        tabs = list(self.tabs())
         if any(self._title == title or self._tab_id == id_ for id_, title in tabs):
             return False
         self._tab_id, self._grid, self._digest = None, None, b""  # one of ours that somebody has deleted
@@ -253,7 +253,7 @@ class GoogleSheet:
 
     def _title_now(self) -> str:
         """The tab's present title. Raises SheetRefused when there is no such tab."""
-        tabs = self._tabs()
+        tabs = self.tabs()
         for tab_id, title in tabs:
             if tab_id == self._tab_id or (self._tab_id is None and title == self._title):
                 return title
@@ -267,7 +267,8 @@ class GoogleSheet:
             "or restart sheetd to begin with a new one"
         )
 
-    def _tabs(self) -> list[tuple[int, str]]:
+    def tabs(self) -> list[tuple[int, str]]:
+        """Id and title of each tab, as they stand in the spreadsheet. One request."""
         document = self._document(self._get([], wire.TABS_FIELDS))
         properties = [sheet.get("properties", {}) for sheet in document.get("sheets", [])]
         return [(tab.get("sheetId", 0), tab.get("title", "")) for tab in properties]
