@@ -94,6 +94,7 @@ def build(settings: Settings, *, port: int = 0, take_over: bool = False) -> Serv
             secret=secret_of,
             hosts_tab=sheet.beside(settings.sheet.hosts_tab) if settings.sheet.hosts_tab else None,
             runs_tab=sheet.beside(settings.sheet.runs_tab) if settings.sheet.runs_tab else None,
+            usage=sheet.client.usage if settings.sheet.kind == "google" else None,
         )
         daemon = Daemon(world, ports, SystemClock(), SystemChance(), routes)
         stack.callback(sheet.close)

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, StrictBool, ValidationInfo, field_validator, model_validator
 
 from sheetd.errors import ConfigError
+from sheetd.ports import APPLICATION_DEFAULT
 from sheetd.tomlfile import Section, TomlFile
 
 CONFIG_NAME = "sheetd.toml"
@@ -40,6 +41,12 @@ _NO_HOST = (
 Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
 
+def google_key(url: str) -> str | None:
+    """The key inside the address of a Google sheet as the browser shows it; None for any other text."""
+    found = _GOOGLE.match(url)
+    return found[1] if found else None
+
+
 class SheetSettings(Section):
     """[sheet]: which spreadsheet, and when a row counts as typed to the end."""
 
@@ -55,7 +62,7 @@ class SheetSettings(Section):
     #: Key and token of a built-in sheet that runs already; only with such a url.
     key: str | None = None
     token: str | None = None
-    #: The service account's key file; needed for Google.
+    #: The key file of a service account, the file of a sign-in, or "application-default"; needed for Google.
     credentials: Path | None = None
     #: Between two looks at the sheet.
     poll_s: Annotated[float, Field(strict=True, gt=0, le=3600, allow_inf_nan=False)] = 2.0
@@ -77,8 +84,7 @@ class SheetSettings(Section):
     @property
     def spreadsheet_key(self) -> str | None:
         """The key inside Google's url, or the one given for a running built-in sheet; None for our own."""
-        found = _GOOGLE.match(self.url)
-        return found[1] if found else self.key
+        return google_key(self.url) or self.key
 
     @field_validator("url")
     @classmethod
@@ -126,10 +132,15 @@ class SheetSettings(Section):
             return path
         google = _GOOGLE.match(info.data["url"]) is not None
         if google and path is None:
-            raise ValueError('is missing: name your service account\'s key file, such as "~/.config/sheetd/key.json"')
+            raise ValueError(
+                'is missing: name your service account\'s key file, such as "~/.config/sheetd/key.json",'
+                f' or "{APPLICATION_DEFAULT}"'
+            )
         if not google and path is not None:
             raise ValueError("is only for Google sheets: remove it")
-        return path and _checked_key_file(_beside(info, path))
+        if path is None or str(path) == APPLICATION_DEFAULT:
+            return path
+        return checked_key_file(_beside(info, path))
 
     @field_validator("poll_s")
     @classmethod
@@ -354,7 +365,7 @@ def _beside(info: ValidationInfo, path: Path) -> Path:
     return Path(os.path.normpath(_file(info).parent / path.expanduser()))
 
 
-def _checked_key_file(path: Path) -> Path:
+def checked_key_file(path: Path) -> Path:
     """Raise ValueError for a key that others can read or that is about to be published.
 
     A key is a password that does not expire (https://cloud.google.com/iam/docs/best-practices-for-managing-service-account-keys).
@@ -363,6 +374,11 @@ def _checked_key_file(path: Path) -> Path:
         raise ValueError(f"there is no file {path}: download the service account's key as JSON and put it there")
     if path.stat().st_mode & 0o077:
         raise ValueError(f"{path} can be read by others: run chmod 600 {path}")
+    return outside_git(path)
+
+
+def outside_git(path: Path) -> Path:
+    """The path of a secret. Raises ValueError for one that would be about to be published."""
     tree = next((folder for folder in path.resolve().parents if (folder / ".git").exists()), None)
     if tree is not None:
         raise ValueError(

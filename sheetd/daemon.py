@@ -20,6 +20,7 @@ from sheetd.core.events import DaemonStarted, Event, TakeoverBegun, TakeoverEnde
 from sheetd.core.invariants import violations
 from sheetd.core.model import HostName, Phase
 from sheetd.core.observation import MetricsReported, Observation
+from sheetd.core.outage import Outage
 from sheetd.core.ownership import hosts_in_use
 from sheetd.core.plan import Chance, Now, Plan
 from sheetd.core.quarantine import answer_to, heard
@@ -42,6 +43,8 @@ GATHER_NUMBERS_S = 0.25
 NEWS_MAX = 1000
 #: However often the world changes, other processes are told at most this often.
 VIEW_EVERY_S = 0.5
+#: The meter of the sheet's quota changes with every request.
+METER_EVERY_S = 5.0
 #: When the journal could not be written, it is tried again after this long.
 RECORD_AGAIN_S = 5.0
 #: A plan that still wants to record something after so many rounds is a bug.
@@ -71,6 +74,8 @@ class Daemon:
         self._views: dict[str, Mapping[str, Any]] = {}
         self._viewed_s = float("-inf")
         self._viewed_version = -1
+        self._metered_s = float("-inf")
+        self._outage = Outage()
         self._check_requests = True
         self._trouble = ""
         self._unclear = ""
@@ -151,6 +156,7 @@ class Daemon:
             plan = reconcile(self.world, now, self._chance)  # what is left when halted: showing
         for effect in plan.effects:
             self._start(effect, now)
+        self._say_outage(now)
         self._keep_views(force=False)
         self._say_unclear_sheet()
         self._say_trouble_with_tabs()
@@ -218,6 +224,11 @@ class Daemon:
         if why != self._trouble:
             log.error("%s", why)
         self._trouble = why
+
+    def _say_outage(self, now: Now) -> None:
+        says = self._outage.heed(self.world.sheet_problem, self.world.sheet_problem_since_s, now)
+        if says:
+            log.warning("%s", says)
 
     def _say_unclear_sheet(self) -> None:
         unclear = why_unclear(self.world)
@@ -331,7 +342,11 @@ class Daemon:
         if now_s - self._viewed_s < VIEW_EVERY_S and not force:
             return
         self._viewed_s = now_s
-        views = {"sheet": sheet_view(self.world), "configuration": self._configuration_view()}
+        sheet = {**sheet_view(self.world), "out_since_wall_s": self._outage.began_wall_s}
+        views: dict[str, Mapping[str, Any]] = {"sheet": sheet, "configuration": self._configuration_view()}
+        if self._ports.usage is not None and (now_s - self._metered_s >= METER_EVERY_S or force):
+            self._metered_s = now_s
+            views["quota"] = self._ports.usage()
         if self.world.version != self._viewed_version or force:  # idle hosts cost nothing
             views |= {"hosts": hosts_view(self.world, self._now()), "waits": waits_view(self.world)}
         for name, view in views.items():

@@ -34,6 +34,8 @@ class Ports:
     hosts_tab: HostsSheet | None = None
     #: Likewise of runs.
     runs_tab: RunsSheet | None = None
+    #: How much of the sheet's quota was used in the last minute; None where there is no quota.
+    usage: Callable[[], Mapping[str, int]] | None = None
 
 
 def carry_out(effect: fx.Effect, ports: Ports) -> News:

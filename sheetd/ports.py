@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from sheetd.core.colours import Dress
 from sheetd.core.configuration import Configuration
@@ -25,6 +25,9 @@ from sheetd.core.observation import (
     HostSeen,
     Observation,
 )
+
+#: Stands in sheetd.toml in the place of a credentials file, and leaves it to google-auth to find something.
+APPLICATION_DEFAULT: Final = "application-default"
 
 
 class Clock(Protocol):

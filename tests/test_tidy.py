@@ -30,6 +30,8 @@ NAMELESS = {"util", "utils", "helper", "helpers", "misc", "common", "stuff"}
 
 ROOMS = {
     "gspread": ("sheetd/sheets/google.py", "sheetd/sheets/transport.py"),
+    "google_auth_oauthlib": ("sheetd/sheets/consent.py",),
+    "oauthlib": ("sheetd/sheets/consent.py",),
     "paramiko": ("sheetd/hosts/ssh.py", "sheetd/hosts/ssh_errors.py", "sheetd/hosts/ssh_login.py"),
     "torch": (),
 }

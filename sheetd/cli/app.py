@@ -18,7 +18,7 @@ from sheetd.version import __version__
 
 #: Each is a module beside this one, in the order of `--help`.
 VERBS = (
-    *("demo", "init", "run", "service", "serve"),
+    *("demo", "init", "login", "run", "service", "serve"),
     *("add", "ls", "status", "logs", "stop", "hosts", "host", "explain", "export", "doctor"),
 )
 

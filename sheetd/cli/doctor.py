@@ -7,35 +7,24 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from pathlib import Path
 
 import typer
 from rich.text import Text
 
 from sheetd.build import make_host
+from sheetd.cli.doctor_sheet import Finding, sheet_findings
 from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of
-from sheetd.config import HostSettings, Settings
-from sheetd.core.template import Template
-from sheetd.core.validation import layout_by
-from sheetd.door import sheet_address
-from sheetd.errors import SheetdError
+from sheetd.config import HostSettings, Settings, default_config_path
+from sheetd.errors import ConfigError, SheetdError
 from sheetd.journal import JournalReader
-from sheetd.sheets.google import GoogleSheet, open_builtin, open_google
 from sheetd.templates import load_templates
 
 HOSTS_AT_ONCE = 8
 DISK_LOW_BYTES = 2 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One link: what was tried, whether it holds, and in words what was seen or what to do."""
-
-    what: str
-    ok: bool
-    detail: str
 
 
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -44,7 +33,7 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     [dim]Example:[/]  sheetd doctor && sheetd run
     """
     findings = []
-    for finding in examine(settings_of(config)):
+    for finding in _all_of(config):
         findings.append(finding)
         if not as_json:
             mark = Text("ok  ", style="green") if finding.ok else Text("BAD ", style="bold red")
@@ -53,6 +42,16 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         out.print_json(json.dumps([asdict(finding) for finding in findings]))
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+def _all_of(config: Path | None) -> Iterator[Finding]:
+    path = config if config is not None else default_config_path()
+    try:
+        settings = settings_of(path)
+    except ConfigError as error:
+        yield Finding("configuration", False, str(error))
+        return
+    yield from examine(settings)
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -70,7 +69,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
                 text = f"template {template.name} needs {name}: set it in the daemon's environment"
                 yield Finding("secret", False, text)
     yield _daemon(settings)
-    yield _sheet(settings, templates)
+    yield from sheet_findings(settings, templates)
     with ThreadPoolExecutor(HOSTS_AT_ONCE) as pool:
         yield from pool.map(lambda host: _host(settings, host), settings.hosts)
 
@@ -87,48 +86,6 @@ def _daemon(settings: Settings) -> Finding:
     except SheetdError as error:
         return Finding("daemon", True, str(error))
     return Finding("daemon", True, f"runs ({holder})" if holder is not None else "does not run now: `sheetd run`")
-
-
-def _sheet(settings: Settings, templates: Mapping[str, Template]) -> Finding:
-    if settings.sheet.kind == "builtin":
-        return _builtin_sheet(settings)
-    try:
-        sheet = _open(settings)
-    except SheetdError as error:
-        return Finding("sheet", False, str(error))
-    try:
-        grid = sheet.read()
-    except SheetdError as error:
-        return Finding("sheet", False, str(error))
-    finally:
-        sheet.close()
-    layout = layout_by(templates, grid.rows[0] if grid.rows else ())
-    if layout.problems:
-        return Finding("sheet", False, "; ".join(layout.problems))
-    return Finding("sheet", True, f'tab "{grid.title}" has its columns and {max(0, len(grid.rows) - 1)} rows')
-
-
-def _builtin_sheet(settings: Settings) -> Finding:
-    """Only who serves it can read it: what the daemon says of it is what there is to know."""
-    address = sheet_address(settings)
-    try:
-        reader = JournalReader(settings.daemon.state_dir)
-        view = reader.view("sheet") if reader.daemon() is not None else None
-    except SheetdError:
-        view = None  # the daemon has its own finding
-    if view is not None and view.value.get("problem"):
-        return Finding("sheet", False, f"{view.value['problem']}; the sheet is at {address}")
-    if view is not None and address:
-        return Finding("sheet", True, f"the sheet is at {address}")
-    return Finding("sheet", True, "built in; `sheetd run` serves it and prints its address")
-
-
-def _open(settings: Settings) -> GoogleSheet:
-    wanted = settings.sheet
-    if wanted.kind == "google":
-        assert wanted.credentials is not None  # noqa: S101 - checked by the settings; said for the type checker
-        return open_google(wanted.url, wanted.tab, wanted.credentials)
-    return open_builtin(wanted.url, wanted.token or "", wanted.key or "", wanted.tab)
 
 
 def _host(settings: Settings, entry: HostSettings) -> Finding:

@@ -39,6 +39,8 @@ class Picture:
     sheet: Mapping[str, Any]
     #: What of the operator's files the daemon does not go by, and why.
     configuration: Mapping[str, list[str]]
+    #: Requests of the last minute to a sheet that has a quota.
+    quota: Mapping[str, int]
     hosts: Mapping[str, Any]
     reader: JournalReader
     #: Experiments that a daemon which is not running was asked to stop.
@@ -123,7 +125,7 @@ def take_picture(settings: Settings, mistake: str = "") -> Picture:
     for recorded in reader.events():
         state.apply(recorded.event, recorded.wall_s - wall_s)  # the clock of this picture stands at 0: pauses pass
     hosts = reader.view("hosts")
-    sheet, waits, configuration = (reader.view(name) for name in ("sheet", "waits", "configuration"))
+    sheet, waits, configuration, quota = (reader.view(name) for name in ("sheet", "waits", "configuration", "quota"))
     told = {} if sheet is None else sheet.value
     world = World(
         state=state,
@@ -139,6 +141,7 @@ def take_picture(settings: Settings, mistake: str = "") -> Picture:
         now=Now(s=0.0, wall_s=wall_s),
         sheet=told,
         configuration={} if holder is None else _with(mistake, {} if configuration is None else configuration.value),
+        quota={} if holder is None or quota is None else quota.value,
         hosts={} if hosts is None else hosts.value,
         reader=reader,
         pending_stops=_pending_stops(settings.daemon.state_dir) if holder is None else frozenset(),

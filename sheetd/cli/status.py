@@ -14,6 +14,7 @@ from sheetd.cli.picture import MESSAGE_MAX, Picture, take_picture
 from sheetd.cli.terminal import UNTIL_MENDED, ConfigOption, JsonOption, out, status_style, table_lines
 from sheetd.config import default_config_path
 from sheetd.core.text import clean_line
+from sheetd.core.times import duration_text
 from sheetd.door import sheet_address
 from sheetd.last_good import settings_in_use
 
@@ -39,6 +40,8 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     address = sheet_address(settings) if picture.daemon else ""
     if address:
         out.print(Text(f"the sheet is at {address}"), soft_wrap=True)
+    if picture.quota:
+        out.print(_meter(picture.quota), soft_wrap=True)
     _print_configuration(picture.configuration)
     rows = [*picture.rows(), *({"id": id_, **draft} for id_, draft in picture.drafts().items())]
     if rows:
@@ -54,6 +57,7 @@ def as_data(picture: Picture) -> dict[str, object]:
     return {
         "daemon": picture.daemon or None,
         "sheet": dict(picture.sheet),
+        "quota": dict(picture.quota) or None,
         "configuration": dict(picture.configuration),
         "experiments": list(picture.rows()),
         "drafts": picture.drafts(),
@@ -66,7 +70,9 @@ def headline(picture: Picture) -> str:
     line = f"daemon {alive}"
     problem, unclear = (str(picture.sheet.get(name) or "") for name in ("problem", "unclear"))
     if picture.daemon and problem != unclear:
-        line += f"; [yellow]sheet: {escape(problem)}[/]"
+        since_s = picture.sheet.get("out_since_wall_s")
+        lasting = f" (for {duration_text(picture.now.wall_s - since_s)})" if since_s is not None else ""
+        line += f"; [yellow]sheet: {escape(problem)}{lasting}[/]"
     if picture.sheet.get("halted"):
         line += f"; [bold red]stopped acting: {escape(str(picture.sheet['halted']))}[/]"
     if picture.daemon and unclear:
@@ -75,6 +81,12 @@ def headline(picture: Picture) -> str:
             "until then no row is taken in and no cell written, and what runs goes on[/]"
         )
     return line
+
+
+def _meter(quota: Mapping[str, int]) -> str:
+    """How near the sheet's quota is."""
+    reads, writes = (f"{quota[kind]} {kind if quota[kind] != 1 else kind[:-1]}" for kind in ("reads", "writes"))
+    return f"Google: {reads} and {writes} in the last minute; {quota['allowed']} each is half of what Google grants"
 
 
 def _print_configuration(told: Mapping[str, list[str]]) -> None:

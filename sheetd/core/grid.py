@@ -112,3 +112,13 @@ class SheetWrite:
     def has_cells(self) -> bool:
         """Whether it is more than a say of who writes."""
         return bool(self.updates or self.replacements)
+
+
+def column_letters(column: int) -> str:
+    """`C` for 2, `AA` for 26: columns have no zero digit."""
+    letters = ""
+    column += 1
+    while column:
+        column, digit = divmod(column - 1, 26)
+        letters = chr(ord("A") + digit) + letters
+    return letters

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TypeAlias
 
-from sheetd.core.grid import BLANK, Cell, Grid
+from sheetd.core.grid import BLANK, Cell, Grid, column_letters
 from sheetd.core.model import group_of
 
 CONTROL_HEADERS = ("template", "action", "where", "gpus", "priority", "after", "repeat")
@@ -90,7 +90,8 @@ def read_layout(header: Iterable[Cell], parameters: Iterable[str], metrics: Iter
         if column is None:
             continue
         if column.kind is not ColumnKind.NOTE and column.name in seen:
-            problems.append(f'two columns are called "{column.name}": rename one of them')
+            places = f"{column_letters(seen[column.name])} and {column_letters(position)}"
+            problems.append(f'columns {places} are both called "{column.name}": rename one of them')
         seen.setdefault(column.name, position)
         columns.append(column)
     missing = [name for name in REQUIRED_HEADERS if name not in seen]

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sheetd.core.colours import Dress, Rgb
-from sheetd.sheets.wire import Json, column_letters, quote_title
+from sheetd.core.grid import column_letters
+from sheetd.sheets.wire import Json, quote_title
 
 DRESS_FIELDS = (
     "spreadsheetId,sheets(properties(sheetId,title,gridProperties(rowCount,columnCount,frozenRowCount)),"

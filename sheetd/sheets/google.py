@@ -16,15 +16,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 
-import requests
-from google.auth.exceptions import GoogleAuthError, TransportError
-from google.auth.transport import Request
-from google.auth.transport.requests import AuthorizedSession
-from google.oauth2.service_account import Credentials
 from gspread.exceptions import NoValidUrlKeyFound
 from gspread.http_client import ParamsType
 from gspread.urls import SPREADSHEET_BATCH_UPDATE_URL, SPREADSHEET_URL
@@ -37,57 +31,38 @@ from sheetd.sheets import wire
 from sheetd.sheets.answers import GridParser, digest_of
 from sheetd.sheets.dressing import DRESS_FIELDS, dress_ranges, installed, missing_requests, trimmed
 from sheetd.sheets.quota import READS_A_MINUTE, WRITES_A_MINUTE, TokenBucket
+from sheetd.sheets.signin import SHEETS, GoogleSession, account_of
 from sheetd.sheets.transport import RangeRefused, SheetHTTPClient, loopback_session
 from sheetd.version import __version__
-
-#: All that is asked for: no Drive, so no other file of the account is within reach.
-SCOPES = ("https://www.googleapis.com/auth/spreadsheets",)
 
 T = TypeVar("T")
 
 
 def open_google(url: str, tab: str, credentials: Path, *, now_s: Callable[[], float] = time.monotonic) -> GoogleSheet:
-    """A tab of a Google spreadsheet, by its address or its key, with the key file of a service account. Sends nothing
-    yet.
+    """A tab of a Google spreadsheet, by its address or its key, with a key file, a sign-in or "application-default".
+    Sends nothing yet.
 
-    Raises SheetRefused when the address or the key file cannot be used.
+    Raises SheetRefused when the address or the credentials cannot be used.
     """
     try:
         key = extract_id_from_url(url) if "/" in url else url
     except NoValidUrlKeyFound as error:
         raise SheetRefused(f"{url} is not the address of a Google spreadsheet: copy it from the browser") from error
-    try:
-        signed = _ServiceAccount.from_service_account_file(str(credentials), scopes=SCOPES)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise SheetRefused(f"{credentials} is not a usable key file of a service account: {error}") from error
-    session = AuthorizedSession(signed)  # type: ignore[no-untyped-call]
-    session.hooks["response"].append(_read_refusal)
+    return GoogleSheet(google_client(credentials, now_s=now_s), key, tab)
+
+
+def google_client(
+    credentials: Path, scopes: Sequence[str] = (SHEETS,), *, now_s: Callable[[], float] = time.monotonic
+) -> SheetHTTPClient:
+    """Google's API for whoever the credentials are of (`signin.account_of`). Sends nothing yet; raises SheetRefused."""
+    account = account_of(credentials, scopes)
+    session = GoogleSession(account)
     # Google compresses only for clients that also say so in their name.
     session.headers["User-Agent"] = f"sheetd/{__version__} (gzip)"
     quota = {"read": TokenBucket(READS_A_MINUTE), "write": TokenBucket(WRITES_A_MINUTE)}
-    client = SheetHTTPClient(session, identity=str(signed.service_account_email), quota=quota, now_s=now_s)
-    return GoogleSheet(client, key, tab)
-
-
-class _ServiceAccount(Credentials):
-    """google-auth takes the form of the token endpoint's answer for granted: what a portal answers in its place would
-    surface as a bug of ours and end the daemon.
-    """
-
-    def refresh(self, request: Request) -> None:
-        """Fetch a token. Raises GoogleAuthError and nothing else."""
-        try:
-            super().refresh(request)  # type: ignore[no-untyped-call]
-        except GoogleAuthError:
-            raise
-        except (TypeError, ValueError, LookupError, AttributeError) as error:
-            raise TransportError(f"something answered in place of Google: {error!r}") from error  # type: ignore[no-untyped-call]
-
-
-def _read_refusal(response: requests.Response, *_args: object, **_options: object) -> None:
-    """A hook: google-auth drops an answer of 401 to sign in anew, and unread it would take its connection along."""
-    if response.status_code == HTTPStatus.UNAUTHORIZED:
-        _ = response.content
+    client = SheetHTTPClient(session, identity=account.email, renew=account.renew, quota=quota, now_s=now_s)
+    session.hear(client.note_date)
+    return client
 
 
 def open_builtin(base_url: str, token: str, key: str, tab: str) -> GoogleSheet:
@@ -191,7 +166,7 @@ class GoogleSheet:
 
     def create_tab_if_missing(self, columns: int = 26) -> bool:
         """Add the tab when the spreadsheet has none of that title. True when it was added."""
-        tabs = list(self._tabs())
+        tabs = list(self.tabs())
         if any(self._title == title or self._tab_id == id_ for id_, title in tabs):
             return False
         self._tab_id, self._grid, self._digest = None, None, b""  # one of ours that somebody has deleted
@@ -278,7 +253,7 @@ class GoogleSheet:
 
     def _title_now(self) -> str:
         """The tab's present title. Raises SheetRefused when there is no such tab."""
-        tabs = self._tabs()
+        tabs = self.tabs()
         for tab_id, title in tabs:
             if tab_id == self._tab_id or (self._tab_id is None and title == self._title):
                 return title
@@ -292,7 +267,8 @@ class GoogleSheet:
             "or restart sheetd to begin with a new one"
         )
 
-    def _tabs(self) -> list[tuple[int, str]]:
+    def tabs(self) -> list[tuple[int, str]]:
+        """Id and title of each tab, as they stand in the spreadsheet. One request."""
         document = self._document(self._get([], wire.TABS_FIELDS))
         properties = [sheet.get("properties", {}) for sheet in document.get("sheets", [])]
         return [(tab.get("sheetId", 0), tab.get("title", "")) for tab in properties]

@@ -9,6 +9,12 @@ decides.
 
 from __future__ import annotations
 
+import threading
+from collections import Counter, deque
+
+#: Reads and writes each, as Google grants them, and what we allow ourselves of it.
+GRANTED_A_MINUTE = 60
+ALLOWED_A_MINUTE = GRANTED_A_MINUTE // 2
 READS_A_MINUTE = 24.0
 WRITES_A_MINUTE = 24.0
 BURST = 5
@@ -38,3 +44,25 @@ class TokenBucket:
         self._counted_at_s = now_s
         self._tokens -= 1.0
         return max(0.0, -self._tokens / self._rate_per_s)
+
+
+class RequestMeter:
+    """How many requests were sent in the last minute, by kind. One thread may send while another one asks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sent: deque[tuple[float, str]] = deque()
+
+    def note(self, kind: str, now_s: float) -> None:
+        with self._lock:
+            self._forget(now_s)
+            self._sent.append((now_s, kind))
+
+    def last_minute(self, now_s: float) -> Counter[str]:
+        with self._lock:
+            self._forget(now_s)
+            return Counter(kind for _, kind in self._sent)
+
+    def _forget(self, now_s: float) -> None:
+        while self._sent and now_s - self._sent[0][0] >= 60.0:
+            self._sent.popleft()

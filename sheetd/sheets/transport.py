@@ -32,7 +32,7 @@ from tenacity.wait import wait_random_exponential
 from urllib3.exceptions import NewConnectionError
 
 from sheetd.errors import SheetError, SheetRefused, SheetUnavailable
-from sheetd.sheets.quota import TokenBucket
+from sheetd.sheets.quota import ALLOWED_A_MINUTE, RequestMeter, TokenBucket
 
 #: Seconds for connecting and for each wait for bytes. Google gives a request up to 180 s, then answers with an error
 #: itself.
@@ -42,11 +42,12 @@ ATTEMPTS: Final = 4
 RETRY_WITHIN_S: Final = 90.0
 BACKOFF_MAX_S: Final = 20.0
 
+SPREADSHEETS_URL: Final = SPREADSHEETS_API_V4_BASE_URL
+DRIVE_FILES_URL: Final = DRIVE_FILES_API_V3_URL
+
 _PIECE_BYTES = 1 << 20
 
-_API_ORIGINS = tuple(
-    "{0.scheme}://{0.netloc}".format(urlsplit(url)) for url in (SPREADSHEETS_API_V4_BASE_URL, DRIVE_FILES_API_V3_URL)
-)
+_API_ORIGINS = tuple("{0.scheme}://{0.netloc}".format(urlsplit(url)) for url in (SPREADSHEETS_URL, DRIVE_FILES_URL))
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -57,10 +58,16 @@ _BUILTIN_NEXT_STEPS: Final[Mapping[int, str]] = {
     404: "The built-in sheet has no such spreadsheet: check its file and the key",
 }
 _GOOGLE_NEXT_STEPS: Final[Mapping[int, str]] = {
-    401: "Google does not accept the key file: make a new key for the service account",
+    401: "Google does not accept the key file or sign-in: {renew}",
     403: "Share the spreadsheet with {whom} as an editor",
     404: "Check the spreadsheet's address, that it is not in the bin, and that it is shared with {whom}",
 }
+
+
+_API_NAMES: Final[Mapping[str, str]] = {"sheets": "Google Sheets API", "drive": "Google Drive API"}
+_TOO_OFTEN: Final = (
+    "another program uses the quota of this account or project up: wait a minute, or give sheetd a project of its own"
+)
 
 
 class RangeRefused(SheetRefused):
@@ -73,7 +80,10 @@ class _Answered(Exception):  # noqa: N818 - not an error yet: `_Failure` decides
     def __init__(self, response: requests.Response) -> None:
         super().__init__(f"HTTP {response.status_code}")
         self.status = response.status_code
-        self.text = _google_text(response)
+        error = _google_error(response)
+        self.text = " ".join(str(error.get("message", "")).split())[:300]
+        #: Google's word for the cause, and what belongs to it (https://cloud.google.com/apis/design/errors#error_info).
+        self.reason, self.about = _error_info(error)
         self.retry_after_s = _seconds(response.headers.get("Retry-After", ""))
 
 
@@ -98,20 +108,25 @@ class SheetHTTPClient(HTTPClient):
         *,
         base_url: str | None = None,
         identity: str = "",
+        renew: str = "make a new key for the service account",
         quota: Mapping[str, TokenBucket] | None = None,
         now_s: Callable[[], float] = time.monotonic,
         timeouts_s: tuple[float, float] = TIMEOUTS_S,
         backoff_s: float = 1.0,
     ) -> None:
-        """`base_url` stands in for Google's; `identity` is the address to share the sheet with; `quota` holds `read`,
-        `write`.
+        """`base_url` stands in for Google's; `identity` is the address to share the sheet with, `renew` what to do
+        about credentials that are not accepted; `quota` holds `read`, `write`.
         """
         super().__init__(None, session)  # type: ignore[arg-type]  # a session carries its own credentials
         self.timeout = timeouts_s
         self.base_url = base_url
         self.identity = identity
+        self._renew = renew
+        #: The newest `Date` of an answer, and when it was heard by `now_s`.
+        self.date: tuple[str, float] | None = None
         #: Requests sent, retries included, by kind: `read` and `write` have quotas of their own.
         self.requests: Counter[str] = Counter()
+        self._meter = RequestMeter()
         self._quota = quota or {}
         self._now_s = now_s
         self._closing = threading.Event()
@@ -162,6 +177,16 @@ class SheetHTTPClient(HTTPClient):
         self._closing.set()
         self.session.close()
 
+    def usage(self) -> dict[str, int]:
+        """Requests of the last minute, and how many of each kind we allow ourselves. From any thread."""
+        sent = self._meter.last_minute(self._now_s())
+        return {"reads": sent["read"], "writes": sent["write"], "allowed": ALLOWED_A_MINUTE}
+
+    def note_date(self, response: requests.Response) -> None:
+        """What time it is where the answer comes from: a wrong clock of ours shows by it."""
+        if "Date" in response.headers:
+            self.date = (response.headers["Date"], self._now_s())
+
     def _redirected(self, endpoint: str) -> str:
         if self.base_url is not None:
             for origin in _API_ORIGINS:
@@ -176,6 +201,7 @@ class SheetHTTPClient(HTTPClient):
         if self._closing.is_set():
             raise SheetUnavailable("the sheet is being closed, nothing was sent")
         self.requests[kind] += 1
+        self._meter.note(kind, self._now_s())
 
     def _retrying(self, kind: str) -> Retrying:
         def is_worth_another(error: BaseException) -> bool:
@@ -202,6 +228,8 @@ class SheetHTTPClient(HTTPClient):
         if failure.may_pass:
             outcome = "" if kind == "read" or failure.nothing_applied else "outcome unknown: "
             return SheetUnavailable(f"{outcome}{failure.text}")
+        if isinstance(error, GoogleAuthError):
+            return SheetRefused(f"{failure.text}: {self._sign_in_step(failure.text)}")
         if not isinstance(error, _Answered):
             return SheetRefused(failure.text)
         if error.status == HTTPStatus.BAD_REQUEST and "unable to parse range" in error.text.lower():
@@ -213,9 +241,29 @@ class SheetHTTPClient(HTTPClient):
         if self.base_url is not None:
             return _BUILTIN_NEXT_STEPS.get(answer.status, "")
         whom = self.identity or "the account that sheetd uses"
-        if answer.status == HTTPStatus.FORBIDDEN and ("disabled" in answer.text or "has not been used" in answer.text):
-            return "Enable the Google Sheets API for the project of the key file, then wait a few minutes"
-        return _GOOGLE_NEXT_STEPS.get(answer.status, "").format(whom=whom)
+        disabled = "disabled" in answer.text or "has not been used" in answer.text
+        if answer.status == HTTPStatus.FORBIDDEN and (disabled or answer.reason == "SERVICE_DISABLED"):
+            return _enable_step(answer)
+        if answer.reason == "ACCESS_TOKEN_SCOPE_INSUFFICIENT" or "insufficient authentication scopes" in answer.text:
+            return f"This sign-in does not cover spreadsheets: {self._renew}"
+        if "not supported for this document" in answer.text:
+            return "This is an Excel file: choose File > Save as Google Sheets, and give sheetd the new address"
+        return _GOOGLE_NEXT_STEPS.get(answer.status, "").format(whom=whom, renew=self._renew)
+
+    def _sign_in_step(self, text: str) -> str:
+        """What a person can do about a sign-in that is refused. The causes are Google's words for them."""
+        if "reasonable timeframe" in text:
+            return "this machine's clock is wrong: have it set over the network (`timedatectl set-ntp true`)"
+        if "account not found" in text:
+            return "the service account is gone: make another one with a key, and share the spreadsheet with it"
+        if "invalid_scope" in text:
+            return f"this sign-in does not cover spreadsheets: {self._renew}"
+        if "invalid_grant" not in text:
+            return "check the key file"
+        if "Token has been expired or revoked" in text:
+            hint = "those of a consent screen in Testing end after 7 days"
+            return f"the sign-in has ended or was revoked ({hint}): {self._renew}"
+        return f"is the key deleted or disabled, or this machine's clock wrong? See the date, then {self._renew}"
 
 
 def loopback_session(base_url: str, token: str) -> requests.Session:
@@ -235,6 +283,7 @@ def _failure(error: Exception) -> _Failure:
     if isinstance(error, _Answered):
         text = f"the sheet's server answered {error.status}{': ' + error.text if error.text else ''}"
         too_often = error.status == HTTPStatus.TOO_MANY_REQUESTS
+        text += f" ({_TOO_OFTEN})" if too_often else ""
         passing = (
             too_often or error.status == HTTPStatus.REQUEST_TIMEOUT or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         )
@@ -252,23 +301,39 @@ def _failure(error: Exception) -> _Failure:
 def _auth_failure(error: GoogleAuthError) -> _Failure:
     """Signing in comes before sending, so nothing was applied."""
     text = _brief(error)
-    if "invalid_grant" in text:
-        advice = "is the key deleted or disabled, or this machine's clock wrong? See the date, then make a new key"
-        return _Failure(may_pass=False, nothing_applied=True, text=f"Google refused to sign in ({text}): {advice}")
-    if isinstance(error, TransportError) or error.retryable or "invalid_" not in text:
+    passing = isinstance(error, TransportError) or error.retryable or "invalid_" not in text
+    if passing and "invalid_grant" not in text:
         return _Failure(may_pass=True, nothing_applied=True, text=f"could not sign in to Google now ({text})")
-    return _Failure(
-        may_pass=False, nothing_applied=True, text=f"Google refused to sign in ({text}): check the key file"
-    )
+    return _Failure(may_pass=False, nothing_applied=True, text=f"Google refused to sign in ({text})")
 
 
-def _google_text(response: requests.Response) -> str:
-    """The message of Google's error object, or nothing where a proxy or a load balancer answered in HTML."""
+def _google_error(response: requests.Response) -> Mapping[str, Any]:
+    """Google's error object, or nothing where a proxy or a load balancer answered in HTML."""
     try:
-        message = response.json()["error"]["message"]
+        error = response.json()["error"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        return ""
-    return " ".join(str(message).split())[:300]
+        return {}
+    return error if isinstance(error, dict) else {}
+
+
+def _error_info(error: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    details = error.get("details")
+    for detail in details if isinstance(details, list) else ():
+        if isinstance(detail, dict) and isinstance(detail.get("reason"), str):
+            about = detail.get("metadata")
+            return detail["reason"], about if isinstance(about, dict) else {}
+    return "", {}
+
+
+def _enable_step(answer: _Answered) -> str:
+    """Which API to enable, and where."""
+    service = str(answer.about.get("service") or "")
+    is_drive = service.startswith("drive.") or answer.text.startswith("Google Drive")
+    name = "drive" if is_drive else "sheets"
+    project = str(answer.about.get("consumer") or "").removeprefix("projects/")
+    where = f"https://console.cloud.google.com/apis/library/{name}.googleapis.com"
+    where += f"?project={project}" if project.isalnum() else ""
+    return f"Enable the {_API_NAMES[name]} for the project of the key file ({where}), then wait a few minutes"
 
 
 def _brief(error: Exception) -> str:

@@ -52,16 +52,6 @@ def quote_title(title: str) -> str:
     return "'" + title.replace("'", "''") + "'"
 
 
-def column_letters(column: int) -> str:
-    """`C` for 2, `AA` for 26: columns have no zero digit."""
-    letters = ""
-    column += 1
-    while column:
-        column, digit = divmod(column - 1, 26)
-        letters = chr(ord("A") + digit) + letters
-    return letters
-
-
 def blocks(updates: Iterable[CellUpdate]) -> list[Block]:
     """Merge neighbouring cells into rectangles; the last update of a cell wins.
 

@@ -90,7 +90,7 @@ def test_status_says_above_the_table_why_the_sheet_is_left_alone(journal: Sqlite
     story.table.changed()
     story.wait(8)
     journal.cache_view("sheet", sheet_view(story.world))
-    why = 'two columns are called "status": rename one of them'
+    why = 'columns F and H are both called "status": rename one of them'
     says = f"the sheet is left alone: {why}; until then no row is taken in and no cell written, and what runs goes on"
     headline, line, *_, counts = look("status").splitlines()
     assert (headline.startswith("daemon running"), line, counts) == (True, says, "running 1")
@@ -119,3 +119,22 @@ def test_a_row_of_several_runs_is_told_with_each_of_them(journal: SqliteJournal,
     assert json.loads(look("explain", f"{id_}-2", "--json"))["attempts"][0]["reason"] == "failed"
     assert [row["id"] for row in json.loads(look("export", "--json"))] == [f"{id_}-1", f"{id_}-2"]
     assert "running 1  failed 1" in look("status")
+
+
+def test_status_shows_the_meter_of_the_quota_and_how_long_the_sheet_is_out_of_use(
+    journal: SqliteJournal, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sheetd.clock.SystemClock.wall_s", lambda _: LONG_AGO_S)
+    story = Story(hosts={"alpha": 1}, templates=[TRAIN])
+    tell(story, journal)
+    assert "Google" not in look("status"), "the built-in sheet has no quota"
+    assert json.loads(look("status", "--json"))["quota"] is None
+
+    quota = {"reads": 24, "writes": 1, "allowed": 30}
+    journal.cache_view("quota", quota)
+    trouble = {"problem": "no answer", "out_since_wall_s": LONG_AGO_S - 840.0}
+    journal.cache_view("sheet", {**sheet_view(story.world), **trouble})
+    headline, meter, *_ = look("status").splitlines()
+    assert headline.endswith("sheet: no answer (for 14 min)")
+    assert meter == "Google: 24 reads and 1 write in the last minute; 30 each is half of what Google grants"
+    assert json.loads(look("status", "--json"))["quota"] == quota

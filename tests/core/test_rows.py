@@ -82,7 +82,7 @@ def test_only_system_and_metric_columns_are_ours_to_write():
 )
 def test_a_column_of_ours_that_is_there_twice_stops_all_writing(header: tuple[str, str], name: str):
     rest = [word for word in NEEDED if word != name]
-    assert layout(*header, *rest).problems == (f'two columns are called "{name}": rename one of them',)
+    assert layout(*header, *rest).problems == (f'columns A and B are both called "{name}": rename one of them',)
 
 
 def test_a_users_own_columns_may_be_there_twice():

@@ -26,7 +26,7 @@ from sheetd.core.state import State
 from sheetd.core.world import HostView, Limits, World
 from sheetd.daemon import Daemon
 from sheetd.effects import Ports
-from sheetd.errors import ConfigError, JournalError
+from sheetd.errors import ConfigError, JournalError, SheetUnavailable
 from sheetd.ports import LaunchOrder, Sheet
 from tests.core.story import TRAIN, Table
 
@@ -89,8 +89,13 @@ class FakeSheet:
     calls: list[str]
     table: Table = field(default_factory=Table)
 
+    #: Why it cannot be read, while it cannot.
+    trouble: str = ""
+
     def read(self) -> Grid:
         self.calls.append("read")
+        if self.trouble:
+            raise SheetUnavailable(self.trouble)
         return self.table.read()
 
     def write(self, write: SheetWrite) -> Grid:
@@ -211,6 +216,7 @@ class Rig:
             journal=self.journal,
             snapshots=FakeSnapshots(),
             secret=str,
+            usage=lambda: {"reads": self.calls.count("read"), "writes": self.calls.count("write"), "allowed": 30},
         )
         self.daemon = Daemon(world, ports, self.clock, FakeChance())
 

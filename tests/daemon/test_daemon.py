@@ -277,3 +277,33 @@ def test_a_turn_takes_in_a_bounded_number_of_news():
     rig = Rig()
     rig.daemon._inbox = Inbox(*[STATE] * (NEWS_MAX + 1))  # type: ignore[assignment]
     assert len(rig.daemon._wait(rig.clock.monotonic_s() + 60)) == NEWS_MAX
+
+
+def test_an_outage_of_the_sheet_is_said_once_when_it_begins_and_once_when_it_ends(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("sheetd.core.outage.OVER_S", 0.05)
+    rig = Rig()
+    with running(rig):
+        until(lambda: rig.daemon.world.has_owned, "the sheet is ours")
+        caplog.clear()
+        rig.sheet.trouble = "no answer"
+        until(lambda: rig.daemon.world.sheet_failures > 3, "it is tried again and again")
+        until(lambda: rig.journal.views["sheet"]["out_since_wall_s"], "status can say since when")
+        rig.sheet.trouble = ""
+        until(lambda: len(caplog.records) > 1, "it is back")
+        until(lambda: rig.journal.views["sheet"]["out_since_wall_s"] is None, "status hears of it")
+    began, ended = (record.message for record in caplog.records)
+    assert began == "the sheet cannot be used now, and what runs goes on: no answer"
+    assert ended.startswith("the sheet can be used again, after ")
+
+
+def test_other_processes_are_told_how_much_of_the_sheets_quota_is_used():
+    rig = Rig()
+    with running(rig):
+        until(lambda: rig.daemon.world.has_owned, "the sheet is ours")
+    assert rig.journal.views["quota"] == {
+        "reads": rig.calls.count("read"),
+        "writes": rig.calls.count("write"),
+        "allowed": 30,
+    }

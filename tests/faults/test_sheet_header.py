@@ -107,7 +107,7 @@ def test_S4_a_header_of_ours_that_is_there_twice_stops_all_writing_until_one_is_
     lab.story.exits(f"{first}.1", rc=0)
     lab.wait(30)
     assert lab.person.grid() == before
-    assert why_unclear(lab.story.world) == 'two columns are called "status": rename one of them'
+    assert why_unclear(lab.story.world) == 'columns E and N are both called "status": rename one of them'
     lab.person.rename_header("Status ", "loss")
     lab.wait()
     assert lab.person.status("first") == ["succeeded"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheetd.sheets.quota import READS_A_MINUTE, TokenBucket
+from sheetd.sheets.quota import ALLOWED_A_MINUTE, READS_A_MINUTE, RequestMeter, TokenBucket
 
 GRANTED_A_MINUTE = 60
 
@@ -35,3 +35,17 @@ def test_any_minute_holds_less_than_half_of_what_google_grants(pauses_s: list[fl
         sent_s.append(now_s)
     for start_s in sent_s:
         assert sum(1 for at_s in sent_s if start_s <= at_s < start_s + 59.999) < GRANTED_A_MINUTE / 2
+
+
+def test_the_meter_counts_what_was_sent_in_the_last_minute():
+    meter = RequestMeter()
+    for at_s in range(0, 120, 10):
+        meter.note("read", float(at_s))
+    meter.note("write", 110.0)
+    assert meter.last_minute(110.0) == {"read": 6, "write": 1}
+    assert meter.last_minute(165.0) == {"read": 1, "write": 1}
+    assert meter.last_minute(170.0) == {}
+
+
+def test_what_we_allow_ourselves_is_half_of_what_google_grants():
+    assert ALLOWED_A_MINUTE * 2 == GRANTED_A_MINUTE

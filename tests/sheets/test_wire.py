@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheetd.core.grid import CellUpdate, CellValue, Replacement, SheetWrite
+from sheetd.core.grid import CellUpdate, CellValue, Replacement, SheetWrite, column_letters
 from sheetd.sheets import wire
 
 VALUES = st.one_of(
@@ -137,7 +137,7 @@ def test_only_ids_are_replaced_by_content_because_google_parses_the_replacement(
     ("column", "letters"), [(0, "A"), (25, "Z"), (26, "AA"), (51, "AZ"), (52, "BA"), (701, "ZZ"), (702, "AAA")]
 )
 def test_columns_have_letters(column: int, letters: str):
-    assert wire.column_letters(column) == letters
+    assert column_letters(column) == letters
 
 
 def test_a_title_with_an_apostrophe_stays_one_range():

@@ -10,6 +10,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -71,6 +72,8 @@ class UnrulyServer(ThreadingHTTPServer):
         self.seen: list[tuple[str, str, bytes]] = []
         self.released = threading.Event()
         self.arrived = threading.Event()
+        #: By how much the server's clock is ahead of ours.
+        self.clock_ahead_s = 0.0
         #: Somebody waits for an answer that does not come.
         self.hangs = threading.Event()
 
@@ -125,8 +128,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _reply(self, reply: Reply) -> None:
         body = _bytes(reply)
-        self.send_response(reply.status)
+        self.send_response_only(reply.status)
         for name, value in {
+            "Date": self.date_time_string(time.time() + self.server.clock_ahead_s),
             "Content-Type": reply.content_type,
             "Content-Length": str(len(body)),
             **reply.headers,
