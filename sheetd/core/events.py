@@ -72,6 +72,19 @@ class IdWithdrawn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatFound:
+    """The row asks for what the experiment `of` does already. It waits, as long as it says so and `of` is not undone.
+
+    Recorded because the code was compared that was frozen for it then: code that changes later begins nothing.
+    """
+
+    experiment: ExperimentId
+    of: ExperimentId
+    fingerprint: str
+    kind: Literal["RepeatFound"] = "RepeatFound"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RowAccepted:
     """The row became an experiment. From here on it cannot be lost."""
 
@@ -321,6 +334,7 @@ Event: TypeAlias = (
     | TakeoverEnded
     | IdAssigned
     | IdWithdrawn
+    | RepeatFound
     | RowAccepted
     | SweepExpanded
     | LaunchIntended

@@ -15,17 +15,22 @@ from sheetd.core.binding import Binding, bind, nameless, original_of
 from sheetd.core.colours import ACTIONS
 from sheetd.core.dependencies import Parents, is_done, parents_of
 from sheetd.core.effect import PinCode
-from sheetd.core.model import Afterwards, Experiment, ExperimentId, Phase
+from sheetd.core.model import Afterwards, Experiment, ExperimentId, Phase, Spec
 from sheetd.core.ownership import may_begin
 from sheetd.core.plan import Chance, Now
+from sheetd.core.repeats import already_done, holds_back, repeated
 from sheetd.core.rows import Row, SheetView
 from sheetd.core.sweep_cells import members, preview
 from sheetd.core.sweeps import expand, group_spec
 from sheetd.core.validation import Accepted, Refused, judge
+from sheetd.core.work import work_of
 from sheetd.core.world import World
 
 #: A read in which more rows than this, and more than this share, are suddenly gone, is not believed at once.
 SHRINK_ROWS, SHRINK_SHARE, SHRINK_READS = 20, 0.3, 5
+
+#: The words by which a new row is begun, whatever was before.
+BEGINNINGS = frozenset({"run", "rerun"})
 
 
 def decide_rows(world: World, now: Now, chance: Chance) -> Iterator[ev.Event]:
@@ -106,12 +111,13 @@ def judgement(world: World, view: SheetView, id_: ExperimentId, row: Row) -> Acc
 
 def held_back(world: World, id_: ExperimentId, row: Row, verdict: Accepted) -> str:
     """Why a valid, settled draft is not accepted by itself, as a sentence for the row; empty if it is."""
-    is_consumed = _is_consumed(world, row)
-    if row.action == "run" and not is_consumed:
+    if _is_told_to_begin(world, row):
         return ""
-    choose = "empty action, then choose run in it" if is_consumed and row.action == "run" else "choose run in action"
     if row.action and row.action not in ACTIONS:
         return f'action "{row.action[:20]}" is not known: choose {", ".join(ACTIONS)}, or empty it'
+    # The word that was obeyed is not obeyed again where it stands.
+    is_used_up = row.action in BEGINNINGS
+    choose = "empty action, then choose run in it" if is_used_up else "choose run in action"
     draft = world.state.drafts[id_]
     if draft.copied_from is not None and row.fingerprint == draft.fingerprint:
         if not world.state.knows(draft.copied_from):
@@ -119,12 +125,32 @@ def held_back(world: World, id_: ExperimentId, row: Row, verdict: Accepted) -> s
                 f"ended before as {draft.copied_from}, under another daemon: change a value, or {choose} to do it again"
             )
         return f"a copy of {draft.copied_from}: change a value, or {choose} to do the same again"
+    if draft.repeats is not None and _is_repeat(world, id_, row, verdict):
+        return already_done(world, draft.repeats, "empty action, then choose rerun" if is_used_up else "choose rerun")
     several = f"this row makes {verdict.runs:,} runs ({preview(verdict.axes, verdict.repeat)})"
     if verdict.runs > world.limits.sweep_max:
         return f"{several}, more than sweep_max = {world.limits.sweep_max:,}: {choose} to start them all"
     if world.limits.explicit_only:
         return f"{several}: {choose} to start them" if verdict.runs > 1 else f"{choose} to start it"
     return ""
+
+
+def _is_told_to_begin(world: World, row: Row) -> bool:
+    """Whether a person has chosen, in the row itself, that it be executed whatever was before."""
+    return row.action in BEGINNINGS and not _is_consumed(world, row)
+
+
+def _is_repeat(world: World, id_: ExperimentId, row: Row, verdict: Accepted) -> bool:
+    """Whether it was found before, for what the row says now, and still holds."""
+    draft = world.state.drafts[id_]
+    if draft.repeats is None or draft.repeats_as != row.fingerprint or _may_repeat(world, verdict):
+        return False
+    return holds_back(world.state, draft.repeats)
+
+
+def _may_repeat(world: World, verdict: Accepted) -> bool:
+    template = world.templates.get(verdict.spec.template)
+    return template is not None and template.allow_repeats
 
 
 def parents(world: World, view: SheetView, row: Row, verdict: Accepted) -> Parents:
@@ -213,33 +239,60 @@ def _pinned(world: World, id_: ExperimentId, row: Row, verdict: Accepted) -> str
 
 
 def _acceptances(world: World, view: SheetView, now: Now) -> Iterator[ev.Event]:
+    begun: set[bytes] = set()
     for id_, row, verdict in _candidates(world, view):
-        spec = verdict.spec
-        if verdict.code is not None:
-            sha = _pinned(world, id_, row, verdict)
-            if sha is None:
+        frozen = _frozen(world, id_, row, verdict)
+        if frozen is None:
+            continue
+        if id_ in world.state.drafts and not _is_told_to_begin(world, row) and not _may_repeat(world, frozen):
+            wanted = list(_wanted(world, frozen))
+            original = repeated(world.state, wanted)
+            if original is not None:
+                yield ev.RepeatFound(experiment=id_, of=original, fingerprint=row.fingerprint)
                 continue
-            spec = replace(spec, code=sha)
-        if verdict.runs > 1 or id_ in world.state.sweeps:
-            yield from _expansion(world, id_, row, replace(verdict, spec=spec), now)
-            continue
-        if id_ in world.state.experiments:
-            yield ev.ActionConsumed(experiment=id_, action="rerun")
-            yield ev.ExperimentReopened(experiment=id_, resume=False, spec=spec, fingerprint=row.fingerprint)
-            continue
-        if row.action == "run" and not _is_consumed(world, row):
-            yield ev.ActionConsumed(experiment=id_, action="run")
-        yield ev.RowAccepted(experiment=id_, spec=spec, fingerprint=row.fingerprint, wall_s=now.wall_s)
+            works = set(map(work_of, wanted))
+            if works <= begun:
+                continue  # what does the same is accepted in this very turn: the next one finds it
+            begun |= works
+        yield from _acceptance(world, id_, row, frozen, now)
+
+
+def _frozen(world: World, id_: ExperimentId, row: Row, verdict: Accepted) -> Accepted | None:
+    """With the code that it will execute. None until a snapshot of it was taken."""
+    if verdict.code is None:
+        return verdict
+    sha = _pinned(world, id_, row, verdict)
+    return None if sha is None else replace(verdict, spec=replace(verdict.spec, code=sha))
+
+
+def _wanted(world: World, verdict: Accepted) -> Iterator[Spec]:
+    """Everything that the row would execute."""
+    if verdict.runs == 1:
+        yield verdict.spec
+    else:
+        yield from members(verdict.spec, verdict.axes, verdict.repeat, world.templates[verdict.spec.template])
+
+
+def _acceptance(world: World, id_: ExperimentId, row: Row, verdict: Accepted, now: Now) -> Iterator[ev.Event]:
+    if verdict.runs > 1 or id_ in world.state.sweeps:
+        yield from _expansion(world, id_, row, verdict, now)
+        return
+    if id_ in world.state.experiments:
+        yield ev.ActionConsumed(experiment=id_, action="rerun")
+        yield ev.ExperimentReopened(experiment=id_, resume=False, spec=verdict.spec, fingerprint=row.fingerprint)
+        return
+    if _is_told_to_begin(world, row):
+        yield ev.ActionConsumed(experiment=id_, action=row.action)
+    yield ev.RowAccepted(experiment=id_, spec=verdict.spec, fingerprint=row.fingerprint, wall_s=now.wall_s)
 
 
 def _expansion(world: World, id_: ExperimentId, row: Row, verdict: Accepted, now: Now) -> Iterator[ev.Event]:
     """The row's runs: all of them for a new row and for rerun; for run those that are missing or did not succeed."""
     state = world.state
-    word = row.action if row.action == "run" or id_ in state.experiments else ""
+    word = row.action if row.action in BEGINNINGS or id_ in state.experiments else ""
     sweep = state.sweeps.get(id_)
     known = [] if sweep is None else state.members(id_)
-    specs = members(verdict.spec, verdict.axes, verdict.repeat, world.templates[verdict.spec.template])
-    made = expand(id_, sweep, known, specs)
+    made = expand(id_, sweep, known, _wanted(world, verdict))
     if word and not _is_consumed(world, row):
         yield ev.ActionConsumed(experiment=id_, action=word)
     for left_out in made.left_out:

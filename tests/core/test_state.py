@@ -67,6 +67,7 @@ def eventful_story() -> Story:
     story.table.type(queue[-1], action="stop")
     story.table.type(kept, lr=0.15)
     story.table.type(template="train", lr="{7 | 8}")
+    story.table.type(template="train", lr=1.0)
     story.wait(8)
     return story
 

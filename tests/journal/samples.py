@@ -23,6 +23,7 @@ from sheetd.core.events import (
     IdAssigned,
     IdWithdrawn,
     LaunchIntended,
+    RepeatFound,
     RowAccepted,
     RowEdited,
     RowReturned,
@@ -131,6 +132,8 @@ ONE_OF_EACH: tuple[Event, ...] = (
         fingerprint="f3",
         wall_s=1.7e9 + 95,
     ),
+    IdAssigned(experiment=ExperimentId("r3peat"), fingerprint="f2"),
+    RepeatFound(experiment=ExperimentId("r3peat"), of=K7, fingerprint="f2"),
 )
 #: How many of them `journal_v1.sql` holds.
 IN_VERSION_1 = 16
