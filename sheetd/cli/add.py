@@ -31,7 +31,7 @@ def add(
     source: Annotated[
         Path | None, typer.Option("--from", help="A row for each line of a CSV or JSON lines file; - is stdin.")
     ] = None,
-    count: Annotated[int, typer.Option(min=1, max=1000, help="So many rows that say the same, each with the action run.")] = 1,
+    count: Annotated[int, typer.Option(min=1, max=1000, help="So many rows that say the same; each is run.")] = 1,
     add_columns: Annotated[
         bool, typer.Option("--add-columns", help="Add the headers that the sheet lacks, behind its last column.")
     ] = False,

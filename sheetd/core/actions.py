@@ -12,6 +12,9 @@ from sheetd.core.dependencies import is_done
 from sheetd.core.model import Afterwards, Experiment, Phase
 from sheetd.core.state import State
 
+#: Who asks, in the words of a message.
+CELL, COMMAND_LINE = "its action cell", "the command line"
+
 
 def parts(state: State, experiment: Experiment) -> list[Experiment]:
     """What is executed for a row: the experiment itself, or the members of the group that it is."""
@@ -45,31 +48,31 @@ def stop(experiment: Experiment, why: str, then: Afterwards, *, by_person: bool 
         yield ev.StopIntended(attempt=experiment.attempt.id, why=why, then=then, by_person=by_person)
 
 
-def obey(state: State, experiment: Experiment, word: str) -> Iterator[ev.Event]:
+def obey(state: State, experiment: Experiment, word: str, asker: str = CELL) -> Iterator[ev.Event]:
     """The events that a word calls for, which include that it was obeyed as soon as it can be."""
     if experiment.id in state.sweeps:
-        yield from _obey_for_all(state, experiment, word)
+        yield from _obey_for_all(state, experiment, word, asker)
     elif word in _OBEY:
-        yield from _OBEY[word](experiment)
+        yield from _OBEY[word](experiment, asker)
 
 
-def _obey_for_all(state: State, group: Experiment, word: str) -> Iterator[ev.Event]:
+def _obey_for_all(state: State, group: Experiment, word: str, asker: str) -> Iterator[ev.Event]:
     """`run` and the end of `rerun` are for `intake`: the row may ask for other members by now."""
     if word == "stop":
         yield _consume(group, word)
-        yield from stop_all(state, group, "stopped by its action cell", Afterwards.END, by_person=True)
+        yield from stop_all(state, group, f"stopped by {asker}", Afterwards.END, by_person=True)
     elif word == "rerun":
-        why = "its action cell asks for a fresh start"
+        why = f"{asker} asks for a fresh start"
         for member in state.members(group.id):
             if member.phase is Phase.WAITING:
                 yield ev.ExperimentWithdrawn(experiment=member.id, why=why)
             else:
                 yield from stop(member, why, Afterwards.RERUN, by_person=True)
     elif word == "restart":
-        yield from _restart_all(state, group)
+        yield from _restart_all(state, group, asker)
 
 
-def _restart_all(state: State, group: Experiment) -> Iterator[ev.Event]:
+def _restart_all(state: State, group: Experiment, asker: str) -> Iterator[ev.Event]:
     """Those that have not succeeded. What the row does not ask for any more is stopped, now by a person's word."""
     members = state.sweeps[group.id].members
     asked_for = [state.experiments[id_] for id_ in members]
@@ -78,7 +81,7 @@ def _restart_all(state: State, group: Experiment) -> Iterator[ev.Event]:
     yield _consume(group, "restart")
     for member in asked_for:
         if member.phase is not Phase.ENDED:
-            yield from stop(member, "restarted by its action cell", Afterwards.RESTART, by_person=True)
+            yield from stop(member, f"restarted by {asker}", Afterwards.RESTART, by_person=True)
         elif not is_done(member):
             yield ev.ExperimentReopened(experiment=member.id, resume=True)
     for id_ in sorted(state.sweeps[group.id].open.difference(members)):
@@ -89,22 +92,22 @@ def _consume(experiment: Experiment, action: str) -> ev.Event:
     return ev.ActionConsumed(experiment=experiment.id, action=action)
 
 
-def _obey_stop(experiment: Experiment) -> Iterator[ev.Event]:
+def _obey_stop(experiment: Experiment, asker: str) -> Iterator[ev.Event]:
     yield _consume(experiment, "stop")
-    yield from stop(experiment, "stopped by its action cell", Afterwards.END, by_person=True)
+    yield from stop(experiment, f"stopped by {asker}", Afterwards.END, by_person=True)
 
 
-def _obey_restart(experiment: Experiment) -> Iterator[ev.Event]:
+def _obey_restart(experiment: Experiment, asker: str) -> Iterator[ev.Event]:
     if experiment.phase is Phase.STOPPING and experiment.stop_by_person:
         return  # obeyed when it has stopped
     yield _consume(experiment, "restart")
     if experiment.phase is Phase.ENDED:
         yield ev.ExperimentReopened(experiment=experiment.id, resume=True)
     else:
-        yield from stop(experiment, "restarted by its action cell", Afterwards.RESTART, by_person=True)
+        yield from stop(experiment, f"restarted by {asker}", Afterwards.RESTART, by_person=True)
 
 
-def _obey_run(experiment: Experiment) -> Iterator[ev.Event]:
+def _obey_run(experiment: Experiment, _asker: str) -> Iterator[ev.Event]:
     if experiment.phase is Phase.STOPPING:
         return
     yield _consume(experiment, "run")
@@ -112,15 +115,15 @@ def _obey_run(experiment: Experiment) -> Iterator[ev.Event]:
         yield ev.ExperimentReopened(experiment=experiment.id, resume=True)
 
 
-def _obey_rerun(experiment: Experiment) -> Iterator[ev.Event]:
+def _obey_rerun(experiment: Experiment, asker: str) -> Iterator[ev.Event]:
     """Not consumed before the fresh start is recorded (`_acceptances`), so a crash in between forgets nothing."""
     if experiment.phase is Phase.WAITING:
-        yield ev.ExperimentWithdrawn(experiment=experiment.id, why="its action cell asks for a fresh start")
+        yield ev.ExperimentWithdrawn(experiment=experiment.id, why=f"{asker} asks for a fresh start")
     else:
-        yield from stop(experiment, "its action cell asks for a fresh start", Afterwards.RERUN, by_person=True)
+        yield from stop(experiment, f"{asker} asks for a fresh start", Afterwards.RERUN, by_person=True)
 
 
-_OBEY: dict[str, Callable[[Experiment], Iterator[ev.Event]]] = {
+_OBEY: dict[str, Callable[[Experiment, str], Iterator[ev.Event]]] = {
     "run": _obey_run,
     "stop": _obey_stop,
     "restart": _obey_restart,

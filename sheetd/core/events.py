@@ -223,6 +223,20 @@ class ActionCleared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestObeyed:
+    """What was asked on the command line was done, once, though the daemon die before it has said so.
+
+    `request` and `wall_s` together name it: a file of requests that was lost begins to count anew.
+    """
+
+    experiment: ExperimentId
+    action: str
+    request: int
+    wall_s: float
+    kind: Literal["RequestObeyed"] = "RequestObeyed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RowEdited:
     """An accepted row says something else now. Nothing runs otherwise for it; by this the row is recognised."""
 
@@ -346,6 +360,7 @@ Event: TypeAlias = (
     | ExperimentReopened
     | ActionConsumed
     | ActionCleared
+    | RequestObeyed
     | RowEdited
     | RowVanished
     | RowReturned

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sheetd.core import events as ev
-from sheetd.core.actions import obey, stop, stop_all
+from sheetd.core.actions import CELL, COMMAND_LINE, obey, stop, stop_all
 from sheetd.core.binding import Binding, bind, nameless, original_of
 from sheetd.core.colours import ACTIONS
 from sheetd.core.dependencies import Parents, is_done, parents_of
@@ -19,6 +19,7 @@ from sheetd.core.model import Afterwards, Experiment, ExperimentId, Phase, Spec
 from sheetd.core.ownership import may_begin
 from sheetd.core.plan import Chance, Now
 from sheetd.core.repeats import already_done, holds_back, repeated
+from sheetd.core.requests import asked_of, obeyed, rerun_asked_of, reruns_asked
 from sheetd.core.rows import Row, SheetView
 from sheetd.core.sweep_cells import members, preview
 from sheetd.core.sweeps import expand, group_spec
@@ -44,15 +45,6 @@ def decide_rows(world: World, now: Now, chance: Chance) -> Iterator[ev.Event]:
     yield from _acceptances(world, view, now)
     yield from _actions(world, view)
     yield from _absences(world, view, now)
-
-
-def decide_requests(world: World) -> Iterator[ev.Event]:
-    """What was asked on the command line. It needs no sheet, and is decided apart, so that nothing is stopped twice."""
-    for id_ in world.stop_requests:
-        experiment = world.state.experiments.get(id_)
-        if experiment is not None:
-            why = "stopped from the command line"
-            yield from stop_all(world.state, experiment, why, Afterwards.END, by_person=True)
 
 
 def _edits(world: World, view: SheetView) -> Iterator[ev.Event]:
@@ -195,11 +187,21 @@ def _with_parents(
 
 
 def _asking(world: World, view: SheetView) -> Iterator[tuple[Experiment, Row]]:
-    """Accepted rows whose action was not obeyed yet. Nobody's, by a view that may be an old one."""
+    """Accepted rows whose action was not obeyed yet. Nobody's, by a view that may be an old one.
+
+    A rerun that is asked for on the command line counts as the row's word, and goes before what its cell says. It is
+    known to be new, whatever the view is.
+    """
+    requested = set(reruns_asked(world))
+    for id_ in requested - world.misplaced:
+        if id_ in view.by_id:
+            yield world.state.experiments[id_], replace(view.by_id[id_], action="rerun")
     if not view.is_proven:
         return
     for row in view.acting:
         if view.by_id.get(row.id) is not row or row.id in world.misplaced or _is_consumed(world, row):
+            continue
+        if row.id in requested:
             continue
         experiment = world.state.experiments.get(ExperimentId(row.id))
         if experiment is not None:
@@ -278,12 +280,20 @@ def _acceptance(world: World, id_: ExperimentId, row: Row, verdict: Accepted, no
         yield from _expansion(world, id_, row, verdict, now)
         return
     if id_ in world.state.experiments:
-        yield ev.ActionConsumed(experiment=id_, action="rerun")
+        yield _consumed(world, id_, "rerun")
         yield ev.ExperimentReopened(experiment=id_, resume=False, spec=verdict.spec, fingerprint=row.fingerprint)
         return
     if _is_told_to_begin(world, row):
         yield ev.ActionConsumed(experiment=id_, action=row.action)
     yield ev.RowAccepted(experiment=id_, spec=verdict.spec, fingerprint=row.fingerprint, wall_s=now.wall_s)
+
+
+def _consumed(world: World, id_: ExperimentId, word: str) -> ev.Event:
+    """That a word was obeyed: the request's, if there is one, and else that of the action cell."""
+    asked = asked_of(world, id_)
+    if asked is not None and asked.action == word:
+        return obeyed(asked)
+    return ev.ActionConsumed(experiment=id_, action=word)
 
 
 def _expansion(world: World, id_: ExperimentId, row: Row, verdict: Accepted, now: Now) -> Iterator[ev.Event]:
@@ -293,8 +303,8 @@ def _expansion(world: World, id_: ExperimentId, row: Row, verdict: Accepted, now
     sweep = state.sweeps.get(id_)
     known = [] if sweep is None else state.members(id_)
     made = expand(id_, sweep, known, _wanted(world, verdict))
-    if word and not _is_consumed(world, row):
-        yield ev.ActionConsumed(experiment=id_, action=word)
+    if word and (rerun_asked_of(world, id_) or not _is_consumed(world, row)):
+        yield _consumed(world, id_, word)
     for left_out in made.left_out:
         why = "its row does not ask for it any more"
         yield from stop(state.experiments[left_out], why, Afterwards.END)  # nobody has vouched for it by that
@@ -340,7 +350,8 @@ def _actions(world: World, view: SheetView) -> Iterator[ev.Event]:
     for experiment, row in _asking(world, view):
         if row.action == "rerun" and not isinstance(_rerun_verdict(world, view, row), Accepted):
             continue  # what runs is not stopped for something that cannot be started
-        yield from obey(world.state, experiment, row.action)
+        asker = COMMAND_LINE if rerun_asked_of(world, experiment.id) else CELL
+        yield from obey(world.state, experiment, row.action, asker)
 
 
 # --- vanished rows -----------------------------------------------------------------------------------------------

@@ -57,6 +57,8 @@ class State:
     by_work: dict[bytes, dict[ExperimentId, None]] = field(default_factory=dict)
     #: Those whose consumed word was not obeyed.
     unobeyed: set[ExperimentId] = field(default_factory=set)
+    #: The last request of the command line that was obeyed, by its number and its time.
+    obeyed_requests: dict[ExperimentId, tuple[int, float]] = field(default_factory=dict)
     #: What accepted rows say that were edited since.
     edited: dict[ExperimentId, str] = field(default_factory=dict)
     #: While the tab is being taken from another daemon.
@@ -338,6 +340,11 @@ def _action_cleared(state: State, event: events.ActionCleared, _now_s: float) ->
     state.unobeyed.discard(event.experiment)
 
 
+def _request_obeyed(state: State, event: events.RequestObeyed, _now_s: float) -> None:
+    state.known(event.experiment)
+    state.obeyed_requests[event.experiment] = (event.request, event.wall_s)
+
+
 def _row_edited(state: State, event: events.RowEdited, _now_s: float) -> None:
     state.known(event.experiment)
     if event.fingerprint == state.fingerprints.get(event.experiment):
@@ -371,6 +378,7 @@ _FOLDS: dict[type, Callable[[State, Any, float], None]] = {
     events.ExperimentReopened: _experiment_reopened,
     events.ActionConsumed: _action_consumed,
     events.ActionCleared: _action_cleared,
+    events.RequestObeyed: _request_obeyed,
     events.RowEdited: _row_edited,
     events.RowVanished: _row_vanished,
     events.RowReturned: _row_returned,

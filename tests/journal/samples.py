@@ -24,6 +24,7 @@ from sheetd.core.events import (
     IdWithdrawn,
     LaunchIntended,
     RepeatFound,
+    RequestObeyed,
     RowAccepted,
     RowEdited,
     RowReturned,
@@ -134,6 +135,7 @@ ONE_OF_EACH: tuple[Event, ...] = (
     ),
     IdAssigned(experiment=ExperimentId("r3peat"), fingerprint="f2"),
     RepeatFound(experiment=ExperimentId("r3peat"), of=K7, fingerprint="f2"),
+    RequestObeyed(experiment=K7, action="restart", request=7, wall_s=1.7e9 + 99),
 )
 #: How many of them `journal_v1.sql` holds.
 IN_VERSION_1 = 16
