@@ -23,8 +23,9 @@ from sheetd.core.observation import MetricsReported, Observation
 from sheetd.core.outage import Outage
 from sheetd.core.ownership import hosts_in_use
 from sheetd.core.plan import Chance, Now, Plan
-from sheetd.core.quarantine import answer_to, heard
+from sheetd.core.quarantine import answer_to
 from sheetd.core.reconcile import reconcile, record
+from sheetd.core.requests import answer_to_begin, heard
 from sheetd.core.views import hosts_view, sheet_view, waits_view, why_unclear
 from sheetd.core.world import World
 from sheetd.effects import Ports, carry_out
@@ -306,13 +307,18 @@ class Daemon:
     def _take_requests(self, now: Now) -> None:
         self._check_requests = False
         for request in self._ports.journal.pending_requests():
-            news = heard(self.world, request.action, request.subject, request.by, request.number)
+            news = heard(self.world, request.action, request.subject, request.by, request.number, request.wall_s)
             if isinstance(news, str):
                 self._ports.journal.finish_request(request.number, news)
             else:
                 absorb(self.world, news, now.s)
 
     def _answer_requests(self) -> None:
+        for id_, asked in list(self.world.begin_requests.items()):
+            if answer := answer_to_begin(self.world, asked):
+                self._ports.journal.finish_request(asked.request, answer)
+                del self.world.begin_requests[id_]
+                self.wake()  # there may be another one of the same experiment
         for id_, number in list(self.world.stop_requests.items()):
             experiment = self.world.state.experiments[id_]
             if experiment.phase in (Phase.STOPPING, Phase.ENDED):

@@ -179,7 +179,7 @@ class Reconfiguration:
 
 
 class Request(Protocol):
-    """What was asked on the command line: `stop` of an experiment, or what people say of a host."""
+    """What was asked on the command line: `stop` and the like of an experiment, or what people say of a host."""
 
     @property
     def number(self) -> int: ...
@@ -194,6 +194,9 @@ class Request(Protocol):
 
     @property
     def by(self) -> str: ...
+
+    @property
+    def wall_s(self) -> float: ...
 
 
 class Snapshots(Protocol):

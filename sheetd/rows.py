@@ -1,4 +1,4 @@
-"""For scripts that queue rows: what `sheetd add` and `sheetd stop` do, from Python.
+"""For scripts that queue rows: what `sheetd add`, `stop`, `restart` and `rerun` do, from Python.
 
     from sheetd import rows
 
@@ -134,14 +134,25 @@ class Lab:
 
         Raises SheetdError when none of this id was accepted.
         """
+        self._ask("stop", id_)
+
+    def restart(self, id_: str) -> None:
+        """Likewise that it start again from its last checkpoint. What is asked already is not asked twice."""
+        self._ask("restart", id_)
+
+    def rerun(self, id_: str) -> None:
+        """Likewise that it run again from nothing, with what its row says then."""
+        self._ask("rerun", id_)
+
+    def _ask(self, action: str, id_: str) -> None:
         reader = self._reader()
         own, row = ExperimentId(id_), row_of(ExperimentId(id_))
         recorded = () if reader is None else (*reader.events(experiment=own), *reader.events(experiment=row))
         if not any(_brings(one.event, own) for one in recorded):
-            raise SheetdError(f"there is no experiment {id_} to be stopped: see `sheetd ls`")
+            raise SheetdError(f"there is no experiment {id_} to {action}: see `sheetd ls`")
         requests = RequestStore(self.settings.daemon.state_dir)
         try:
-            requests.add("stop", id_)
+            requests.ask_once(action, id_)
         finally:
             requests.close()
         knock(self.settings.daemon.state_dir)

@@ -31,7 +31,7 @@ def add(
     source: Annotated[
         Path | None, typer.Option("--from", help="A row for each line of a CSV or JSON lines file; - is stdin.")
     ] = None,
-    count: Annotated[int, typer.Option(min=1, max=1000, help="So many rows that say the same.")] = 1,
+    count: Annotated[int, typer.Option(min=1, max=1000, help="So many rows that say the same; each is run.")] = 1,
     add_columns: Annotated[
         bool, typer.Option("--add-columns", help="Add the headers that the sheet lacks, behind its last column.")
     ] = False,
@@ -57,6 +57,8 @@ def add(
         if name in common:
             raise SheetdError(f"{name} is given twice")
         common[name] = value
+    if count > 1:
+        common.setdefault("action", "run")  # else all but the first would wait, as what was typed twice does
     rows = [common] if source is None else [_filled(row, common) for row in read_rows(source)]
     settings = settings_of(config)
     with Lab(settings) as lab:

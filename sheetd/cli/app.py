@@ -19,7 +19,7 @@ from sheetd.version import __version__
 #: Each is a module beside this one, in the order of `--help`.
 VERBS = (
     *("demo", "init", "login", "run", "service", "serve"),
-    *("add", "ls", "status", "logs", "stop", "hosts", "host", "explain", "export", "doctor"),
+    *("add", "ls", "status", "logs", "stop", "restart", "rerun", "hosts", "host", "explain", "export", "doctor"),
 )
 
 

@@ -7,7 +7,7 @@ the sheet.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from sheetd.journal.requests import REQUESTS_NAME, RequestStore
 
 #: How much of a message fits on a terminal in a few lines.
 MESSAGE_MAX = 1000
+_PENDING = {"stop": "will be stopped", "restart": "will be restarted", "rerun": "will be run again"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +44,8 @@ class Picture:
     quota: Mapping[str, int]
     hosts: Mapping[str, Any]
     reader: JournalReader
-    #: Experiments that a daemon which is not running was asked to stop.
-    pending_stops: frozenset[ExperimentId] = frozenset()
+    #: What a daemon which is not running was asked to do with experiments.
+    pending: Mapping[ExperimentId, str] = field(default_factory=dict)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """One plain mapping per experiment, in the order in which they were accepted; runs behind their row."""
@@ -77,9 +78,11 @@ class Picture:
 
     def _message(self, experiment: Experiment) -> str:
         message = message_of(self.world, experiment, None, self.now)
-        if experiment.id not in self.pending_stops or (experiment.phase is Phase.ENDED and not experiment.is_paused):
+        asked = self.pending.get(experiment.id)
+        is_over = experiment.phase is Phase.ENDED and not experiment.is_paused
+        if asked is None or (asked == "stop" and is_over):
             return message
-        return "; ".join(part for part in (message, "will be stopped when the daemon runs") if part)
+        return "; ".join(part for part in (message, f"{_PENDING[asked]} when the daemon runs") if part)
 
     def drafts(self) -> dict[str, dict[str, str]]:
         """Rows that were not accepted, by id: status and message as the daemon last put them into the sheet."""
@@ -144,7 +147,7 @@ def take_picture(settings: Settings, mistake: str = "") -> Picture:
         quota={} if holder is None or quota is None else quota.value,
         hosts={} if hosts is None else hosts.value,
         reader=reader,
-        pending_stops=_pending_stops(settings.daemon.state_dir) if holder is None else frozenset(),
+        pending=_pending(settings.daemon.state_dir) if holder is None else {},
     )
 
 
@@ -152,11 +155,11 @@ def _with(mistake: str, told: Mapping[str, list[str]]) -> dict[str, list[str]]:
     return {**told, "mistakes": list(dict.fromkeys([*mistake.splitlines(), *told.get("mistakes", ())]))}
 
 
-def _pending_stops(state_dir: Path) -> frozenset[ExperimentId]:
+def _pending(state_dir: Path) -> dict[ExperimentId, str]:
     if not (state_dir / REQUESTS_NAME).exists():
-        return frozenset()  # opening the requests would make them, and this is for looking only
+        return {}  # opening the requests would make them, and this is for looking only
     requests = RequestStore(state_dir)
     try:
-        return frozenset(ExperimentId(request.subject) for request in requests.pending() if request.action == "stop")
+        return {ExperimentId(one.subject): one.action for one in requests.pending() if one.action in _PENDING}
     finally:
         requests.close()

@@ -225,6 +225,10 @@ def _stop_requested(world: World, news: obs.StopRequested, _now_s: float) -> Non
     world.stop_requests[news.experiment] = news.request
 
 
+def _begin_requested(world: World, news: obs.BeginRequested, _now_s: float) -> None:
+    world.begin_requests.setdefault(news.experiment, news)
+
+
 def _host_requested(world: World, news: obs.HostRequested, _now_s: float) -> None:
     world.host_requests[news.request] = news
     world.hosts[news.host].must_probe = True
@@ -239,6 +243,7 @@ _ABSORB: dict[type, Callable[[World, Any, float], None]] = {
     obs.MetricsReported: _metrics_reported,
     obs.AcceleratorsReported: _accelerators_reported,
     obs.StopRequested: _stop_requested,
+    obs.BeginRequested: _begin_requested,
     obs.HostRequested: _host_requested,
     fx.SheetFailed: sheet_failed,
     fx.Dressed: dressed,

@@ -20,8 +20,9 @@ _OVERRULED = {
     Afterwards.RERUN: frozenset({Afterwards.RELAUNCH}),
     Afterwards.RELAUNCH: frozenset[Afterwards](),
 }
-PAUSED_WHY = "paused by its action cell"
 NOT_PAUSED = "resume was not done: nothing was paused here (restart goes on from the newest checkpoint)"
+#: Who asks, in the words of a message.
+CELL, COMMAND_LINE = "its action cell", "the command line"
 
 
 def parts(state: State, experiment: Experiment) -> list[Experiment]:
@@ -54,31 +55,31 @@ def stop(experiment: Experiment, why: str, then: Afterwards, *, by_person: bool 
         yield ev.StopIntended(attempt=experiment.attempt.id, why=why, then=then, by_person=by_person)
 
 
-def obey(state: State, experiment: Experiment, word: str) -> Iterator[ev.Event]:
+def obey(state: State, experiment: Experiment, word: str, asker: str = CELL) -> Iterator[ev.Event]:
     """The events that a word calls for, which include that it was obeyed as soon as it can be."""
     if experiment.id in state.sweeps:
-        yield from _obey_for_all(state, experiment, word)
+        yield from _obey_for_all(state, experiment, word, asker)
     elif word in _OBEY:
-        yield from _OBEY[word](experiment)
+        yield from _OBEY[word](experiment, asker)
 
 
-def _obey_for_all(state: State, group: Experiment, word: str) -> Iterator[ev.Event]:
+def _obey_for_all(state: State, group: Experiment, word: str, asker: str) -> Iterator[ev.Event]:
     """`run` and the end of `rerun` are for `intake`: the row may ask for other members by now."""
     if word == "stop":
         yield _consume(group, word)
-        yield from stop_all(state, group, "stopped by its action cell", Afterwards.END, by_person=True)
+        yield from stop_all(state, group, f"stopped by {asker}", Afterwards.END, by_person=True)
     elif word == "rerun":
-        why = "its action cell asks for a fresh start"
+        why = f"{asker} asks for a fresh start"
         for member in state.members(group.id):
             if member.phase is Phase.WAITING:
                 yield ev.ExperimentWithdrawn(experiment=member.id, why=why)
             else:
                 yield from stop(member, why, Afterwards.RERUN, by_person=True)
     elif word in _OBEY_FOR_ALL:
-        yield from _OBEY_FOR_ALL[word](state, group)
+        yield from _OBEY_FOR_ALL[word](state, group, asker)
 
 
-def _restart_all(state: State, group: Experiment) -> Iterator[ev.Event]:
+def _restart_all(state: State, group: Experiment, asker: str) -> Iterator[ev.Event]:
     """Those that have not succeeded. What the row does not ask for any more is stopped, now by a person's word."""
     members = state.sweeps[group.id].members
     asked_for = [state.experiments[id_] for id_ in members]
@@ -87,7 +88,7 @@ def _restart_all(state: State, group: Experiment) -> Iterator[ev.Event]:
     yield _consume(group, "restart")
     for member in asked_for:
         if member.phase is not Phase.ENDED:
-            yield from stop(member, "restarted by its action cell", Afterwards.RESTART, by_person=True)
+            yield from stop(member, f"restarted by {asker}", Afterwards.RESTART, by_person=True)
         elif not is_done(member):
             yield reopened(member)
     yield from _stop_left_out(state, group, "its row was restarted without it")
@@ -98,17 +99,19 @@ def _stop_left_out(state: State, group: Experiment, why: str) -> Iterator[ev.Eve
         yield from stop(state.experiments[id_], why, Afterwards.END, by_person=True)
 
 
-def _pause_all(state: State, group: Experiment) -> Iterator[ev.Event]:
+def _pause_all(state: State, group: Experiment, asker: str) -> Iterator[ev.Event]:
     """Those that have not ended. What the row does not ask for any more is stopped, now by a person's word."""
     asked_for = [state.experiments[id_] for id_ in state.sweeps[group.id].members]
-    pausing = [event for member in asked_for for event in stop(member, PAUSED_WHY, Afterwards.PAUSE, by_person=True)]
+    pausing = [
+        event for member in asked_for for event in stop(member, f"paused by {asker}", Afterwards.PAUSE, by_person=True)
+    ]
     is_vain = not pausing and not any(_is_paused_or_will_be(member) for member in asked_for)
     yield _consume(group, "pause", "pause was not done: every run had ended" if is_vain else "")
     yield from pausing
     yield from _stop_left_out(state, group, "its row was paused without it")
 
 
-def _resume_all(state: State, group: Experiment) -> Iterator[ev.Event]:
+def _resume_all(state: State, group: Experiment, _asker: str) -> Iterator[ev.Event]:
     asked_for = [state.experiments[id_] for id_ in state.sweeps[group.id].members]
     if any(_is_pausing(member) for member in asked_for):
         return  # obeyed when they have stopped
@@ -118,7 +121,7 @@ def _resume_all(state: State, group: Experiment) -> Iterator[ev.Event]:
         yield reopened(member)
 
 
-_OBEY_FOR_ALL: dict[str, Callable[[State, Experiment], Iterator[ev.Event]]] = {
+_OBEY_FOR_ALL: dict[str, Callable[[State, Experiment, str], Iterator[ev.Event]]] = {
     "restart": _restart_all,
     "pause": _pause_all,
     "resume": _resume_all,
@@ -143,22 +146,22 @@ def _is_paused_or_will_be(experiment: Experiment) -> bool:
     return experiment.is_paused or _is_pausing(experiment)
 
 
-def _obey_stop(experiment: Experiment) -> Iterator[ev.Event]:
+def _obey_stop(experiment: Experiment, asker: str) -> Iterator[ev.Event]:
     yield _consume(experiment, "stop")
-    yield from stop(experiment, "stopped by its action cell", Afterwards.END, by_person=True)
+    yield from stop(experiment, f"stopped by {asker}", Afterwards.END, by_person=True)
 
 
-def _obey_restart(experiment: Experiment) -> Iterator[ev.Event]:
+def _obey_restart(experiment: Experiment, asker: str) -> Iterator[ev.Event]:
     if experiment.phase is Phase.STOPPING and experiment.stop_by_person:
         return  # obeyed when it has stopped
     yield _consume(experiment, "restart")
     if experiment.phase is Phase.ENDED:
         yield reopened(experiment)
     else:
-        yield from stop(experiment, "restarted by its action cell", Afterwards.RESTART, by_person=True)
+        yield from stop(experiment, f"restarted by {asker}", Afterwards.RESTART, by_person=True)
 
 
-def _obey_run(experiment: Experiment) -> Iterator[ev.Event]:
+def _obey_run(experiment: Experiment, _asker: str) -> Iterator[ev.Event]:
     if experiment.phase is Phase.STOPPING:
         return
     yield _consume(experiment, "run")
@@ -166,23 +169,23 @@ def _obey_run(experiment: Experiment) -> Iterator[ev.Event]:
         yield reopened(experiment)
 
 
-def _obey_rerun(experiment: Experiment) -> Iterator[ev.Event]:
+def _obey_rerun(experiment: Experiment, asker: str) -> Iterator[ev.Event]:
     """Not consumed before the fresh start is recorded (`_acceptances`), so a crash in between forgets nothing."""
     if experiment.phase is Phase.WAITING:
-        yield ev.ExperimentWithdrawn(experiment=experiment.id, why="its action cell asks for a fresh start")
+        yield ev.ExperimentWithdrawn(experiment=experiment.id, why=f"{asker} asks for a fresh start")
     else:
-        yield from stop(experiment, "its action cell asks for a fresh start", Afterwards.RERUN, by_person=True)
+        yield from stop(experiment, f"{asker} asks for a fresh start", Afterwards.RERUN, by_person=True)
 
 
-def _obey_pause(experiment: Experiment) -> Iterator[ev.Event]:
-    pausing = list(stop(experiment, PAUSED_WHY, Afterwards.PAUSE, by_person=True))
+def _obey_pause(experiment: Experiment, asker: str) -> Iterator[ev.Event]:
+    pausing = list(stop(experiment, f"paused by {asker}", Afterwards.PAUSE, by_person=True))
     is_vain = not pausing and not _is_paused_or_will_be(experiment)
     how = "had ended" if experiment.phase is Phase.ENDED else "was being stopped"
     yield _consume(experiment, "pause", f"pause was not done: it {how} already" if is_vain else "")
     yield from pausing
 
 
-def _obey_resume(experiment: Experiment) -> Iterator[ev.Event]:
+def _obey_resume(experiment: Experiment, _asker: str) -> Iterator[ev.Event]:
     if _is_pausing(experiment):
         return  # obeyed when it has stopped
     yield _consume(experiment, "resume", "" if experiment.is_paused else NOT_PAUSED)
@@ -190,7 +193,7 @@ def _obey_resume(experiment: Experiment) -> Iterator[ev.Event]:
         yield reopened(experiment)
 
 
-_OBEY: dict[str, Callable[[Experiment], Iterator[ev.Event]]] = {
+_OBEY: dict[str, Callable[[Experiment, str], Iterator[ev.Event]]] = {
     "run": _obey_run,
     "stop": _obey_stop,
     "restart": _obey_restart,

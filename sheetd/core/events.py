@@ -72,6 +72,19 @@ class IdWithdrawn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatFound:
+    """The row asks for what the experiment `of` does already. It waits, as long as it says so and `of` is not undone.
+
+    Recorded because the code was compared that was frozen for it then: code that changes later begins nothing.
+    """
+
+    experiment: ExperimentId
+    of: ExperimentId
+    fingerprint: str
+    kind: Literal["RepeatFound"] = "RepeatFound"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RowAccepted:
     """The row became an experiment. From here on it cannot be lost."""
 
@@ -217,6 +230,20 @@ class ActionCleared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestObeyed:
+    """What was asked on the command line was done, once, though the daemon die before it has said so.
+
+    `request` and `wall_s` together name it: a file of requests that was lost begins to count anew.
+    """
+
+    experiment: ExperimentId
+    action: str
+    request: int
+    wall_s: float
+    kind: Literal["RequestObeyed"] = "RequestObeyed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RowEdited:
     """An accepted row says something else now. Nothing runs otherwise for it; by this the row is recognised."""
 
@@ -338,6 +365,7 @@ Event: TypeAlias = (
     | TakeoverEnded
     | IdAssigned
     | IdWithdrawn
+    | RepeatFound
     | RowAccepted
     | SweepExpanded
     | LaunchIntended
@@ -349,6 +377,7 @@ Event: TypeAlias = (
     | ExperimentReopened
     | ActionConsumed
     | ActionCleared
+    | RequestObeyed
     | RowEdited
     | RowRevised
     | RowVanished

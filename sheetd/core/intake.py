@@ -10,22 +10,26 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sheetd.core import events as ev
-from sheetd.core.actions import obey, reopened, stop, stop_all
-from sheetd.core.binding import Binding, bind, nameless, original_of
+from sheetd.core.absences import absences
+from sheetd.core.actions import CELL, COMMAND_LINE, obey, reopened, stop
+from sheetd.core.binding import bind, nameless, original_of
 from sheetd.core.colours import ACTIONS
 from sheetd.core.dependencies import Parents, is_done, parents_of
 from sheetd.core.effect import PinCode
-from sheetd.core.model import Afterwards, Experiment, ExperimentId, Phase
+from sheetd.core.model import Afterwards, Experiment, ExperimentId, Phase, Spec
 from sheetd.core.ownership import may_begin
 from sheetd.core.plan import Chance, Now
+from sheetd.core.repeats import already_done, holds_back, repeated
+from sheetd.core.requests import asked_of, obeyed, rerun_asked_of, reruns_asked
 from sheetd.core.rows import Row, SheetView
 from sheetd.core.sweep_cells import members, preview
 from sheetd.core.sweeps import expand, group_spec
 from sheetd.core.validation import Accepted, Refused, judge
+from sheetd.core.work import work_of
 from sheetd.core.world import World
 
-#: A read in which more rows than this, and more than this share, are suddenly gone, is not believed at once.
-SHRINK_ROWS, SHRINK_SHARE, SHRINK_READS = 20, 0.3, 5
+#: The words by which a new row is begun, whatever was before.
+BEGINNINGS = frozenset({"run", "rerun"})
 
 
 def decide_rows(world: World, now: Now, chance: Chance) -> Iterator[ev.Event]:
@@ -38,16 +42,7 @@ def decide_rows(world: World, now: Now, chance: Chance) -> Iterator[ev.Event]:
     yield from _cleared_actions(world, view)
     yield from _acceptances(world, view, now)
     yield from _actions(world, view)
-    yield from _absences(world, view, now)
-
-
-def decide_requests(world: World) -> Iterator[ev.Event]:
-    """What was asked on the command line. It needs no sheet, and is decided apart, so that nothing is stopped twice."""
-    for id_ in world.stop_requests:
-        experiment = world.state.experiments.get(id_)
-        if experiment is not None:
-            why = "stopped from the command line"
-            yield from stop_all(world.state, experiment, why, Afterwards.END, by_person=True)
+    yield from absences(world, view, now)
 
 
 def _edits(world: World, view: SheetView) -> Iterator[ev.Event]:
@@ -106,12 +101,13 @@ def judgement(world: World, view: SheetView, id_: ExperimentId, row: Row) -> Acc
 
 def held_back(world: World, id_: ExperimentId, row: Row, verdict: Accepted) -> str:
     """Why a valid, settled draft is not accepted by itself, as a sentence for the row; empty if it is."""
-    is_consumed = _is_consumed(world, row)
-    if row.action == "run" and not is_consumed:
+    if _is_told_to_begin(world, row):
         return ""
-    choose = "empty action, then choose run in it" if is_consumed and row.action == "run" else "choose run in action"
     if row.action and row.action not in ACTIONS:
         return f'action "{row.action[:20]}" is not known: choose {", ".join(ACTIONS)}, or empty it'
+    # The word that was obeyed is not obeyed again where it stands.
+    is_used_up = row.action in BEGINNINGS
+    choose = "empty action, then choose run in it" if is_used_up else "choose run in action"
     draft = world.state.drafts[id_]
     if draft.copied_from is not None and row.fingerprint == draft.fingerprint:
         if not world.state.knows(draft.copied_from):
@@ -119,12 +115,32 @@ def held_back(world: World, id_: ExperimentId, row: Row, verdict: Accepted) -> s
                 f"ended before as {draft.copied_from}, under another daemon: change a value, or {choose} to do it again"
             )
         return f"a copy of {draft.copied_from}: change a value, or {choose} to do the same again"
+    if draft.repeats is not None and _is_repeat(world, id_, row, verdict):
+        return already_done(world, draft.repeats, "empty action, then choose rerun" if is_used_up else "choose rerun")
     several = f"this row makes {verdict.runs:,} runs ({preview(verdict.axes, verdict.repeat)})"
     if verdict.runs > world.limits.sweep_max:
         return f"{several}, more than sweep_max = {world.limits.sweep_max:,}: {choose} to start them all"
     if world.limits.explicit_only:
         return f"{several}: {choose} to start them" if verdict.runs > 1 else f"{choose} to start it"
     return ""
+
+
+def _is_told_to_begin(world: World, row: Row) -> bool:
+    """Whether a person has chosen, in the row itself, that it be executed whatever was before."""
+    return row.action in BEGINNINGS and not _is_consumed(world, row)
+
+
+def _is_repeat(world: World, id_: ExperimentId, row: Row, verdict: Accepted) -> bool:
+    """Whether it was found before, for what the row says now, and still holds."""
+    draft = world.state.drafts[id_]
+    if draft.repeats is None or draft.repeats_as != row.fingerprint or _may_repeat(world, verdict):
+        return False
+    return holds_back(world.state, draft.repeats)
+
+
+def _may_repeat(world: World, verdict: Accepted) -> bool:
+    template = world.templates.get(verdict.spec.template)
+    return template is not None and template.allow_repeats
 
 
 def parents(world: World, view: SheetView, row: Row, verdict: Accepted) -> Parents:
@@ -187,11 +203,21 @@ def _with_parents(
 
 
 def _asking(world: World, view: SheetView) -> Iterator[tuple[Experiment, Row]]:
-    """Accepted rows whose action was not obeyed yet. Nobody's, by a view that may be an old one."""
+    """Accepted rows whose action was not obeyed yet. Nobody's, by a view that may be an old one.
+
+    A rerun that is asked for on the command line counts as the row's word, and goes before what its cell says. It is
+    known to be new, whatever the view is.
+    """
+    requested = set(reruns_asked(world))
+    for id_ in requested - world.misplaced:
+        if id_ in view.by_id:
+            yield world.state.experiments[id_], replace(view.by_id[id_], action="rerun")
     if not view.is_proven:
         return
     for row in view.acting:
         if view.by_id.get(row.id) is not row or row.id in world.misplaced or _is_consumed(world, row):
+            continue
+        if row.id in requested:
             continue
         experiment = world.state.experiments.get(ExperimentId(row.id))
         if experiment is not None:
@@ -234,38 +260,73 @@ def _pinned(world: World, id_: ExperimentId, row: Row, verdict: Accepted) -> str
 
 
 def _acceptances(world: World, view: SheetView, now: Now) -> Iterator[ev.Event]:
+    begun: set[bytes] = set()
     for id_, row, verdict in _candidates(world, view):
-        spec = verdict.spec
-        if verdict.code is not None:
-            sha = _pinned(world, id_, row, verdict)
-            if sha is None:
+        frozen = _frozen(world, id_, row, verdict)
+        if frozen is None:
+            continue
+        if id_ in world.state.drafts and not _is_told_to_begin(world, row) and not _may_repeat(world, frozen):
+            wanted = list(_wanted(world, frozen))
+            original = repeated(world.state, wanted)
+            if original is not None:
+                yield ev.RepeatFound(experiment=id_, of=original, fingerprint=row.fingerprint)
                 continue
-            spec = replace(spec, code=sha)
-        if verdict.runs > 1 or id_ in world.state.sweeps:
-            yield from _expansion(world, id_, row, replace(verdict, spec=spec), now)
-            continue
-        if _is_revision(world, id_, row):
-            yield ev.RowRevised(experiment=id_, spec=spec, fingerprint=row.fingerprint)
-            continue
-        if id_ in world.state.experiments:
-            yield ev.ActionConsumed(experiment=id_, action="rerun")
-            yield ev.ExperimentReopened(experiment=id_, resume=False, spec=spec, fingerprint=row.fingerprint)
-            continue
-        if row.action == "run" and not _is_consumed(world, row):
-            yield ev.ActionConsumed(experiment=id_, action="run")
-        yield ev.RowAccepted(experiment=id_, spec=spec, fingerprint=row.fingerprint, wall_s=now.wall_s)
+            works = set(map(work_of, wanted))
+            if works <= begun:
+                continue  # what does the same is accepted in this very turn: the next one finds it
+            begun |= works
+        yield from _acceptance(world, id_, row, frozen, now)
+
+
+def _frozen(world: World, id_: ExperimentId, row: Row, verdict: Accepted) -> Accepted | None:
+    """With the code that it will execute. None until a snapshot of it was taken."""
+    if verdict.code is None:
+        return verdict
+    sha = _pinned(world, id_, row, verdict)
+    return None if sha is None else replace(verdict, spec=replace(verdict.spec, code=sha))
+
+
+def _wanted(world: World, verdict: Accepted) -> Iterator[Spec]:
+    """Everything that the row would execute."""
+    if verdict.runs == 1:
+        yield verdict.spec
+    else:
+        yield from members(verdict.spec, verdict.axes, verdict.repeat, world.templates[verdict.spec.template])
+
+
+def _acceptance(world: World, id_: ExperimentId, row: Row, verdict: Accepted, now: Now) -> Iterator[ev.Event]:
+    if verdict.runs > 1 or id_ in world.state.sweeps:
+        yield from _expansion(world, id_, row, verdict, now)
+        return
+    if _is_revision(world, id_, row):
+        yield ev.RowRevised(experiment=id_, spec=verdict.spec, fingerprint=row.fingerprint)
+        return
+    if id_ in world.state.experiments:
+        yield _consumed(world, id_, "rerun")
+        yield ev.ExperimentReopened(experiment=id_, resume=False, spec=verdict.spec, fingerprint=row.fingerprint)
+        return
+    if _is_told_to_begin(world, row):
+        yield ev.ActionConsumed(experiment=id_, action=row.action)
+    yield ev.RowAccepted(experiment=id_, spec=verdict.spec, fingerprint=row.fingerprint, wall_s=now.wall_s)
+
+
+def _consumed(world: World, id_: ExperimentId, word: str) -> ev.Event:
+    """That a word was obeyed: the request's, if there is one, and else that of the action cell."""
+    asked = asked_of(world, id_)
+    if asked is not None and asked.action == word:
+        return obeyed(asked)
+    return ev.ActionConsumed(experiment=id_, action=word)
 
 
 def _expansion(world: World, id_: ExperimentId, row: Row, verdict: Accepted, now: Now) -> Iterator[ev.Event]:
     """The row's runs: all of them for a new row and for rerun; for run those that are missing or did not succeed."""
     state = world.state
-    word = row.action if row.action == "run" or id_ in state.experiments else ""
+    word = row.action if row.action in BEGINNINGS or id_ in state.experiments else ""
     sweep = state.sweeps.get(id_)
     known = [] if sweep is None else state.members(id_)
-    specs = members(verdict.spec, verdict.axes, verdict.repeat, world.templates[verdict.spec.template])
-    made = expand(id_, sweep, known, specs)
-    if word and not _is_consumed(world, row):
-        yield ev.ActionConsumed(experiment=id_, action=word)
+    made = expand(id_, sweep, known, _wanted(world, verdict))
+    if word and (rerun_asked_of(world, id_) or not _is_consumed(world, row)):
+        yield _consumed(world, id_, word)
     for left_out in made.left_out:
         why = "its row does not ask for it any more"
         yield from stop(state.experiments[left_out], why, Afterwards.END)  # nobody has vouched for it by that
@@ -311,34 +372,5 @@ def _actions(world: World, view: SheetView) -> Iterator[ev.Event]:
     for experiment, row in _asking(world, view):
         if row.action == "rerun" and not isinstance(_rerun_verdict(world, view, row), Accepted):
             continue  # what runs is not stopped for something that cannot be started
-        yield from obey(world.state, experiment, row.action)
-
-
-# --- vanished rows -----------------------------------------------------------------------------------------------
-
-
-def _absences(world: World, view: SheetView, now: Now) -> Iterator[ev.Event]:
-    limits, known = world.limits, len(view.by_id) + len(world.missing)
-    shrunk = len(world.missing) > SHRINK_ROWS and len(world.missing) > SHRINK_SHARE * known
-    reads_needed = SHRINK_READS if shrunk else 2
-    binding = bind(world, view) if world.missing else Binding()
-    coming_home = {*binding.homes.values(), *binding.undone.values()}
-    for id_, (since_s, reads) in world.missing.items():
-        is_too_soon = reads < reads_needed or now.s - since_s < limits.poll_s * (reads_needed - 1)
-        if is_too_soon or id_ in coming_home:
-            continue
-        if id_ in world.state.drafts:
-            yield ev.IdWithdrawn(experiment=id_)
-            continue
-        experiment = world.state.experiments.get(id_)
-        if experiment is None or experiment.phase is Phase.ENDED:
-            continue
-        if experiment.missing_since_s is None:
-            yield ev.RowVanished(experiment=id_)
-        # By reads, not by the clock: while the sheet cannot be read, nobody can bring the row back before our eyes.
-        elif reads >= 2 * reads_needed and view.read_at_s - experiment.missing_since_s >= limits.deleted_row_grace_s:
-            yield from stop_all(world.state, experiment, "its row was deleted", Afterwards.END)
-    for id_ in world.state.open:
-        experiment = world.state.experiments[id_]
-        if experiment.missing_since_s is not None and id_ in view.by_id:
-            yield ev.RowReturned(experiment=id_)
+        asker = COMMAND_LINE if rerun_asked_of(world, experiment.id) else CELL
+        yield from obey(world.state, experiment, row.action, asker)

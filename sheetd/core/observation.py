@@ -236,6 +236,16 @@ class StopRequested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BeginRequested:
+    """Somebody asked on the command line that an experiment be executed again: `restart` or `rerun`."""
+
+    experiment: ExperimentId
+    action: str
+    request: int
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostRequested:
     """Somebody asked on the command line that a host be drained, resumed or tested again."""
 
@@ -254,5 +264,6 @@ Observation: TypeAlias = (
     | MetricsReported
     | AcceleratorsReported
     | StopRequested
+    | BeginRequested
     | HostRequested
 )

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from sheetd.core import events as ev
 from sheetd.core.health import HostHealth, quarantine_s
-from sheetd.core.model import ExperimentId, HostName
-from sheetd.core.observation import HostRequested, Seen, StopRequested, Use
+from sheetd.core.model import HostName
+from sheetd.core.observation import HostRequested, Seen, Use
 from sheetd.core.plan import Now
 from sheetd.core.text import clean_line
 from sheetd.core.world import HostView, World
@@ -103,19 +103,6 @@ def health_moments(world: World) -> Iterator[float]:
 
 
 # --- what people ask of hosts ------------------------------------------------------------------------------------
-
-
-def heard(world: World, action: str, subject: str, by: str, number: int) -> HostRequested | StopRequested | str:
-    """A request of the command line as an observation; or what to answer at once."""
-    if action == "stop":
-        if subject not in world.state.experiments:
-            return f"there is no experiment {subject}"
-        return StopRequested(experiment=ExperimentId(subject), request=number)
-    if action not in HOST_ACTIONS:
-        return f"{action} is not understood"
-    if subject not in world.hosts:
-        return f"there is no host {subject} in the configuration that the daemon goes by: see `sheetd status`"
-    return HostRequested(host=HostName(subject), action=action, by=clean_line(by, BY_MAX) or "somebody", request=number)
 
 
 def decide_host_requests(world: World) -> Iterator[ev.Event]:

@@ -17,7 +17,7 @@ from sheetd.core.effect import SHEET_LANE, DressSheet, Effect, ReadSheet, WriteS
 from sheetd.core.grid import SheetWrite
 from sheetd.core.hosts_cycle import note_event, plan_answer, plan_read
 from sheetd.core.hosts_tab import decide_host_words
-from sheetd.core.intake import decide_requests, decide_rows, plan_pins
+from sheetd.core.intake import decide_rows, plan_pins
 from sheetd.core.invariants import misassigned
 from sheetd.core.model import AttemptId, ExperimentId, Phase, experiment_of, row_of
 from sheetd.core.ownership import claim_change, decide_ownership, decide_restored_words, is_owner, needs_proof
@@ -25,6 +25,7 @@ from sheetd.core.plan import Chance, Now, Plan
 from sheetd.core.probing import give_back, probe_moments
 from sheetd.core.quarantine import decide_health, decide_host_requests, health_moments
 from sheetd.core.render import plan_write
+from sheetd.core.requests import decide_requests
 from sheetd.core.rows import Layout, SheetView
 from sheetd.core.runs_tab import plan_runs, plan_runs_read, runs_moments
 from sheetd.core.strangers import forget_strangers

@@ -1,4 +1,4 @@
-"""How what happens to the row of an accepted experiment changes the state: edits, absences, words in its action."""
+"""What happens to the row of an accepted experiment, folded into the state: edits, absences, words and requests."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def _action_consumed(state: State, event: events.ActionConsumed, _now_s: float) 
 def _action_cleared(state: State, event: events.ActionCleared, _now_s: float) -> None:
     state.consumed.pop(event.experiment, None)
     state.unobeyed.pop(event.experiment, None)
+
+
+def _request_obeyed(state: State, event: events.RequestObeyed, _now_s: float) -> None:
+    state.known(event.experiment)
+    state.obeyed_requests[event.experiment] = (event.request, event.wall_s)
 
 
 def _row_edited(state: State, event: events.RowEdited, _now_s: float) -> None:
@@ -59,6 +64,7 @@ def _row_returned(state: State, event: events.RowReturned, _now_s: float) -> Non
 ROW_FOLDS: dict[type, Callable[[State, Any, float], None]] = {
     events.ActionConsumed: _action_consumed,
     events.ActionCleared: _action_cleared,
+    events.RequestObeyed: _request_obeyed,
     events.RowEdited: _row_edited,
     events.RowRevised: _row_revised,
     events.RowVanished: _row_vanished,

@@ -14,6 +14,7 @@ from typing import Any
 
 from sheetd.core import events, health
 from sheetd.core.adoption import adopted, attempt_from
+from sheetd.core.drafts import DRAFT_FOLDS, Draft
 from sheetd.core.health import UNKNOWN_HEALTH, HostHealth
 from sheetd.core.host_folds import HOST_FOLDS
 from sheetd.core.lifecycle import Move, after
@@ -34,15 +35,8 @@ from sheetd.core.model import (
 )
 from sheetd.core.row_folds import ROW_FOLDS
 from sheetd.core.sweeps import Sweep, group_around
+from sheetd.core.work import work_of
 from sheetd.errors import IllegalTransition
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """A row that has an id and is not accepted yet."""
-
-    fingerprint: str
-    copied_from: ExperimentId | None = None
 
 
 @dataclass(slots=True)
@@ -61,8 +55,12 @@ class State:
     #: The other way round. Several ids may share a fingerprint: people type the same row twice.
     by_fingerprint: dict[str, dict[ExperimentId, None]] = field(default_factory=dict)
     consumed: dict[ExperimentId, str] = field(default_factory=dict)
+    #: The ids of what is executed, by what that does (`work`). Filed once, and never taken out.
+    by_work: dict[bytes, dict[ExperimentId, None]] = field(default_factory=dict)
     #: Those whose consumed word was not obeyed, and why if it was for what the row is (else empty).
     unobeyed: dict[ExperimentId, str] = field(default_factory=dict)
+    #: The last request of the command line that was obeyed, by its number and its time.
+    obeyed_requests: dict[ExperimentId, tuple[int, float]] = field(default_factory=dict)
     #: What accepted rows say that were edited since.
     edited: dict[ExperimentId, str] = field(default_factory=dict)
     #: While the tab is being taken from another daemon.
@@ -95,6 +93,9 @@ class State:
         sweep, group = self.sweeps.get(experiment.id), group_of(experiment.id)
         phase = experiment.phase if sweep is None or experiment.is_live else sweep.phase
         kept = replace(experiment, phase=phase, revision=experiment.revision + 1)
+        known = self.experiments.get(kept.id)
+        if sweep is None and (known is None or known.spec is not kept.spec):
+            self.by_work.setdefault(work_of(kept.spec), {})[kept.id] = None
         self.experiments[kept.id] = kept
         if kept.phase is Phase.ENDED:
             self.open.pop(kept.id, None)
@@ -162,21 +163,6 @@ def _takeover_begun(state: State, event: events.TakeoverBegun, _now_s: float) ->
 
 def _takeover_ended(state: State, _event: events.TakeoverEnded, _now_s: float) -> None:
     state.takeover = None
-
-
-def _id_assigned(state: State, event: events.IdAssigned, _now_s: float) -> None:
-    if state.knows(event.experiment):
-        raise IllegalTransition(f"the id {event.experiment} is taken")
-    state.file_under(event.fingerprint, event.experiment)
-    state.drafts[event.experiment] = Draft(fingerprint=event.fingerprint, copied_from=event.copied_from)
-
-
-def _id_withdrawn(state: State, event: events.IdWithdrawn, _now_s: float) -> None:
-    if event.experiment not in state.drafts:
-        raise IllegalTransition(f"{event.experiment} is not a draft")
-    state.file_under("", event.experiment)
-    del state.drafts[event.experiment]
-    state.consumed.pop(event.experiment, None)
 
 
 def _row_accepted(state: State, event: events.RowAccepted, now_s: float) -> None:
@@ -352,8 +338,6 @@ _FOLDS: dict[type, Callable[[State, Any, float], None]] = {
     events.DaemonStarted: _daemon_started,
     events.TakeoverBegun: _takeover_begun,
     events.TakeoverEnded: _takeover_ended,
-    events.IdAssigned: _id_assigned,
-    events.IdWithdrawn: _id_withdrawn,
     events.RowAccepted: _row_accepted,
     events.SweepExpanded: _sweep_expanded,
     events.LaunchIntended: _launch_intended,
@@ -364,5 +348,6 @@ _FOLDS: dict[type, Callable[[State, Any, float], None]] = {
     events.ExperimentWithdrawn: _experiment_withdrawn,
     events.ExperimentReopened: _experiment_reopened,
     **ROW_FOLDS,
+    **DRAFT_FOLDS,
     **HOST_FOLDS,
 }

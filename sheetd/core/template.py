@@ -57,6 +57,8 @@ class Template:
     grace_s: float = 60.0
     restarts: Restarts = field(default_factory=Restarts)
     relaunches: int = 10
+    #: A row that asks for what was done already begins all the same (`repeats`).
+    allow_repeats: bool = False
     metrics: tuple[MetricRule, ...] = ()
 
 

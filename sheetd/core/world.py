@@ -14,7 +14,15 @@ from sheetd.core.effect import Effect, EffectKey
 from sheetd.core.hosts_grid import HostsTab
 from sheetd.core.metrics import MetricSummary
 from sheetd.core.model import Attempt, AttemptId, Experiment, ExperimentId, HostName, SlotName
-from sheetd.core.observation import AcceleratorSeen, AttemptKept, AttemptSeen, HostFacts, HostRequested, Seen
+from sheetd.core.observation import (
+    AcceleratorSeen,
+    AttemptKept,
+    AttemptSeen,
+    BeginRequested,
+    HostFacts,
+    HostRequested,
+    Seen,
+)
 from sheetd.core.redaction import Redactor
 from sheetd.core.rows import Row, SheetView
 from sheetd.core.runs_grid import RunsTab
@@ -220,6 +228,8 @@ class World:
     scan_offset: dict[AttemptId, int] = field(default_factory=dict)
     metrics_changed: set[AttemptId] = field(default_factory=set)
     stop_requests: dict[ExperimentId, int] = field(default_factory=dict)
+    #: Of each experiment the first one that was not answered yet.
+    begin_requests: dict[ExperimentId, BeginRequested] = field(default_factory=dict)
     #: What was asked of hosts on the command line and is not decided yet, by the number of the request.
     host_requests: dict[int, HostRequested] = field(default_factory=dict)
     in_flight: dict[EffectKey, Effect] = field(default_factory=dict)

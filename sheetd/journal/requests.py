@@ -35,12 +35,14 @@ _SINCE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """`stop` of an experiment by its id; `drain`, `resume` or `retest` of a host by its name."""
+    """`stop`, `restart` or `rerun` of an experiment by its id; `drain`, `resume` or `retest` of a host by its name."""
 
     number: int
     action: str
     subject: str
     by: str = ""
+    #: When it was asked. With the number it names the request, also after this file was lost.
+    wall_s: float = 0.0
 
 
 class RequestStore:
@@ -74,15 +76,25 @@ class RequestStore:
             self._connection.execute("DELETE FROM requests WHERE answer IS NOT NULL AND number <= ?", (number - KEPT,))
         return number
 
+    def ask_once(self, action: str, subject: str) -> int:
+        """Ask, unless the very same is asked already and nobody has answered it; returns the number either way."""
+        with self._mutex, explained(self.path):
+            row = self._connection.execute(
+                "SELECT number FROM requests WHERE answer IS NULL AND action = ? AND subject = ?", (action, subject)
+            ).fetchone()
+        return self.add(action, subject) if row is None else int(row[0])
+
     def pending(self) -> tuple[Request, ...]:
         """Those without an answer, oldest first, at most BATCH at a time."""
         with self._mutex, explained(self.path):
             rows = self._connection.execute(
-                "SELECT number, action, subject, asked_by FROM requests WHERE answer IS NULL ORDER BY number LIMIT ?",
+                "SELECT number, action, subject, asked_by, wall_s FROM requests WHERE answer IS NULL"
+                " ORDER BY number LIMIT ?",
                 (BATCH,),
             ).fetchall()
         return tuple(
-            Request(number=number, action=action, subject=subject, by=by) for number, action, subject, by in rows
+            Request(number=number, action=action, subject=subject, by=by, wall_s=wall_s)
+            for number, action, subject, by, wall_s in rows
         )
 
     def finish(self, number: int, answer: str) -> None:

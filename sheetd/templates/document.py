@@ -63,6 +63,8 @@ class TemplateFile(Section):
     grace_s: Seconds = 60.0
     restarts: RestartsSection = Field(default_factory=RestartsSection)
     relaunches: Count = 10
+    #: Rows that ask for what was done already begin without being told to.
+    allow_repeats: Annotated[bool, Field(strict=True)] = False
     env: Mapping[str, Text] = Field(default_factory=dict)
     secrets: tuple[Text, ...] = ()
     params: Mapping[str, ParamSection] = Field(default_factory=dict)

@@ -78,6 +78,7 @@ def load_template(path: Path) -> Template:
         grace_s=found.grace_s,
         restarts=model.Restarts(**found.restarts.model_dump()),
         relaunches=found.relaunches,
+        allow_repeats=found.allow_repeats,
         metrics=tuple(model.MetricRule(name=name, regex=one.regex) for name, one in found.metrics.items()),
     )
 

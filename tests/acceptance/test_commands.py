@@ -10,6 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from sheetd import rows
+from sheetd.errors import SheetdError
 from tests.acceptance.conftest import sheet_section
 from tests.acceptance.person import HEADER, Person
 from tests.acceptance.project import Project
@@ -107,6 +111,38 @@ def test_status_fits_a_terminal_of_80_columns_and_shows_rows_that_were_not_accep
         done = command_of_a_small_terminal(lab, verb, row["id"])
         assert done.returncode == 1
         assert f"{row['id']} was not accepted yet: {row['message']}" in done.stderr
+
+
+def test_restart_and_rerun_begin_an_experiment_again_and_wait_for_a_daemon(lab: Project, person: Person) -> None:
+    person.type_rows([{"token": "one", "seconds": 0.1}])
+    lab.start()
+    wait_for(lambda: statuses(person) == {"one": "succeeded"}, "it has run", within_s=30)
+    (row,) = person.rows()
+
+    def attempt() -> float:
+        return float(person.rows()[0]["attempt"] or 0)
+
+    assert f"{row['id']} is being restarted from its last checkpoint" in lab.command("restart", row["id"])
+    wait_for(lambda: (attempt(), statuses(person)["one"]) == (2, "succeeded"), "again", within_s=30)
+    told = json.loads(lab.command("rerun", row["id"], "--json"))
+    assert (told["action"], told["daemon_runs"], told["experiments"][0]["asked"]) == ("rerun", True, True)
+    wait_for(lambda: (attempt(), statuses(person)["one"]) == (3, "succeeded"), "from nothing", within_s=30)
+    for verb in ("restart", "rerun"):
+        done = command_of_a_small_terminal(lab, verb, "nosuch")
+        assert done.returncode == 1
+        assert "there is no experiment nosuch" in done.stderr
+    lab.stop()
+    for _ in range(2):
+        said = " ".join(lab.command("rerun", row["id"]).split())
+        assert "The daemon is not running; it will run them again as soon as it is" in said
+    (shown,) = json.loads(lab.command("ls", "--json"))
+    assert shown["message"] == "will be run again when the daemon runs"
+    with rows.connect(lab.config) as here:
+        here.rerun(row["id"])
+        with pytest.raises(SheetdError, match="there is no experiment nobody to restart"):
+            here.restart("nobody")
+    lab.start()
+    wait_for(lambda: (attempt(), statuses(person)["one"]) == (4, "succeeded"), "once more", within_s=30)
 
 
 def test_stop_ends_a_job_from_the_command_line_and_from_its_cell(lab: Project, person: Person) -> None:

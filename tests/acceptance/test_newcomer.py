@@ -170,7 +170,9 @@ def test_doctor_tells_of_a_broken_template_once(folder: Path) -> None:
     assert "1 host\n" in said
 
 
-@pytest.mark.parametrize("verb", ["demo", "init", "login", "run", "serve", "status", "logs", "stop", "hosts", "doctor"])
+@pytest.mark.parametrize(
+    "verb", ["demo", "init", "login", "run", "serve", "status", "logs", "stop", "restart", "rerun", "hosts", "doctor"]
+)
 def test_every_verb_explains_itself_with_an_example(verb: str, tmp_path: Path) -> None:
     said = sheetd(verb, "--help", cwd=tmp_path)
     assert "Example" in said

@@ -304,6 +304,8 @@ class Story:
             HostName(name): tuple(SlotName(f"{name}/{index}") for index in range(n)) for name, n in slots.items()
         }
         self._templates = {template.name: template for template in templates}
+        #: What a snapshot of any folder gives.
+        self.code_hash = "c0de" * 16
         self._limits = limits or Limits(dress_every_s=1e9)
         self.epoch = 0
         self.identity = Identity()
@@ -442,7 +444,7 @@ class Story:
             case fx.ReadRunsTab() | fx.WriteRunsTab() | fx.DressRunsTab():
                 return self._runs_tab(effect)
             case fx.PinCode():
-                return fx.CodePinned(effect=effect, sha="c0de" * 16)
+                return fx.CodePinned(effect=effect, sha=self.code_hash)
             case fx.Watch():
                 return fx.Watching(effect=effect) if self._reaches(effect) else self._silence(effect)
             case fx.Probe():

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from sheetd.core import effect as fx
 from sheetd.core import events as ev
 from sheetd.core.model import Phase
-from tests.core.story import Line, Story
+from tests.core.story import TRAIN, Line, Story
 
 
 def at_the_next_write(story: Story, act: Callable[[], object], *, writes_id: str | None = None) -> None:
@@ -29,8 +30,8 @@ def at_the_next_write(story: Story, act: Callable[[], object], *, writes_id: str
 
 
 def sheet_of(*rates: float, hosts: int = 20) -> tuple[Story, list[Line]]:
-    """Rows that run already."""
-    story = Story(hosts={"alpha": hosts})
+    """Rows that run already, some of them perhaps alike."""
+    story = Story(hosts={"alpha": hosts}, templates=[replace(TRAIN, allow_repeats=True)])
     lines = [story.table.type(template="train", lr=lr) for lr in rates]
     story.wait(10)
     assert [line["status"] for line in lines] == ["running"] * len(rates)
@@ -304,7 +305,7 @@ def test_editing_a_row_into_what_a_deleted_one_said_does_not_make_it_that_one():
     assert story.experiment(line).phase is Phase.RUNNING
 
 
-def test_typing_a_finished_row_again_after_deleting_it_does_it_again():
+def test_a_finished_row_that_is_typed_again_after_it_was_deleted_is_another_one():
     story, (old,) = sheet_of(0.1)
     story.exits(f"{old['id']}.1")
     story.wait(5)

@@ -16,7 +16,7 @@ def story_of(hosts: dict[str, int] | None = None) -> Story:
 
 
 def typed(story: Story, after: str | float, /, **values: object) -> Line:
-    line = story.table.type(template="train", lr=0.1, after=after, **values)  # type: ignore[arg-type]
+    line = story.table.type(template="train", lr=0.2, after=after, **values)  # type: ignore[arg-type]
     story.wait(12)
     return line
 
@@ -153,7 +153,7 @@ def test_a_child_runs_where_what_its_parents_wrote_lies():
 
 def test_a_child_of_two_hosts_runs_on_either():
     story = story_of({"alpha": 1, "beta": 1, "gamma": 5})
-    one, other = first(story, where="alpha", name="one"), first(story, where="beta", name="other")
+    one, other = first(story, where="alpha", name="one"), first(story, where="beta", seed=1, name="other")
     child = typed(story, "one, other")
     ends(story, one)
     ends(story, other)

@@ -12,7 +12,8 @@ from sheetd.core.health import QUARANTINE_S, QUARANTINE_S_MAX, HostHealth, quara
 from sheetd.core.hostwords import GIST_MAX, state_of
 from sheetd.core.model import HostName, Reason
 from sheetd.core.observation import AttemptSeen, Exit, Seen
-from sheetd.core.quarantine import answer_to, heard
+from sheetd.core.quarantine import answer_to
+from sheetd.core.requests import heard
 from sheetd.core.views import hosts_view
 from sheetd.core.why import Block
 from tests.core.cards import A100, Cards

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sheetd.core import effect as fx
@@ -12,7 +14,7 @@ from sheetd.core.model import Afterwards, ExperimentId, Phase
 from sheetd.core.observation import AttemptSeen, Seen
 from sheetd.core.template import Param, Template
 from sheetd.core.world import Limits
-from tests.core.story import Line, Story
+from tests.core.story import TRAIN, Line, Story
 
 EXPLICIT = Limits(explicit_only=True, dress_every_s=1e9)
 
@@ -97,8 +99,8 @@ def test_a_row_that_passes_through_what_an_older_row_says_does_not_start_there()
     ]
 
 
-def test_the_same_row_typed_twice_runs_twice():
-    story = Story(hosts={"alpha": 2})
+def test_the_same_row_typed_twice_runs_twice_where_its_template_allows_it():
+    story = Story(hosts={"alpha": 2}, templates=[replace(TRAIN, allow_repeats=True)])
     lines = [story.table.type(template="train", lr=0.1) for _ in range(2)]
     story.wait(8)
     assert [line["status"] for line in lines] == ["running", "running"]

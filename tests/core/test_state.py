@@ -10,6 +10,7 @@ import pytest
 from sheetd.core import events as ev
 from sheetd.core.grid import Claim
 from sheetd.core.model import Afterwards, AttemptId, ExperimentId, HostName, Phase, Proof, Reason, SlotName, Spec
+from sheetd.core.observation import BeginRequested
 from sheetd.core.state import State
 from sheetd.errors import IllegalTransition
 from tests.core.story import Story
@@ -68,6 +69,8 @@ def eventful_story() -> Story:
     story.table.type(queue[-2], lr=3.0)
     story.table.type(kept, lr=0.15)
     story.table.type(template="train", lr="{7 | 8}")
+    story.table.type(template="train", lr=1.0)
+    story.turn(BeginRequested(experiment=ExperimentId(str(kept["id"])), action="restart", request=1, wall_s=1.7e9))
     story.wait(8)
     return story
 

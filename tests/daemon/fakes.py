@@ -227,3 +227,4 @@ class Request:
     action: str
     subject: str
     by: str = ""
+    wall_s: float = 0.0

@@ -178,6 +178,19 @@ def test_a_stop_from_the_command_line_is_answered_when_it_is_recorded():
     assert rig.calls.index("StopIntended") < rig.calls.index("stop")
 
 
+def test_what_is_asked_twice_of_one_experiment_is_done_and_answered_one_after_the_other():
+    rig = Rig()
+    rig.sheet.table.type(template="train", lr=0.1)
+    with running(rig):
+        until(lambda: phase(rig) is Phase.RUNNING, "the row runs")
+        rig.journal.requests += [Request(1, "restart", ExperimentId("row1"), wall_s=1.0)]
+        rig.journal.requests += [Request(2, "stop", ExperimentId("row1")), Request(3, "rerun", ExperimentId("none"))]
+        rig.daemon.wake()
+        until(lambda: len(rig.journal.answers) == 3, "all are answered")
+    assert rig.journal.answers[1] == "cannot restart row1: somebody asked later for it to be stopped"
+    assert rig.journal.answers[3] == "there is no experiment none"
+
+
 def test_what_people_ask_of_a_host_is_on_record_before_it_is_answered():
     rig = Rig()
     with running(rig):

@@ -23,6 +23,8 @@ from sheetd.core.events import (
     IdAssigned,
     IdWithdrawn,
     LaunchIntended,
+    RepeatFound,
+    RequestObeyed,
     RowAccepted,
     RowEdited,
     RowReturned,
@@ -136,6 +138,9 @@ ONE_OF_EACH: tuple[Event, ...] = (
     ExperimentWithdrawn(experiment=S4, why="paused by its action cell", pauses=True),
     RowRevised(experiment=S4, spec=SPEC, fingerprint="f4"),
     ActionConsumed(experiment=S4, action="resume", obeyed=False, why_not="nothing was paused here"),
+    IdAssigned(experiment=ExperimentId("r3peat"), fingerprint="f2"),
+    RepeatFound(experiment=ExperimentId("r3peat"), of=K7, fingerprint="f2"),
+    RequestObeyed(experiment=K7, action="restart", request=7, wall_s=1.7e9 + 99),
 )
 #: How many of them `journal_v1.sql` holds.
 IN_VERSION_1 = 16

@@ -37,7 +37,7 @@ def test_the_history_of_one_experiment_holds_its_attempts_too(tmp_path: Path) ->
     of_m3 = JournalReader(tmp_path).events(experiment=M3)
     of_k7 = JournalReader(tmp_path).events(experiment=K7)
     assert [record.event.kind for record in of_m3] == ["IdAssigned", "IdWithdrawn"]
-    assert len(of_k7) == IN_VERSION_1 - 3 + 2, "all but the daemon's own, the hosts' and those of the other experiment"
+    assert len(of_k7) == IN_VERSION_1 - 3 + 3, "all but the daemon's own, the hosts' and those of the other experiment"
     assert "AttemptEnded" in {record.event.kind for record in of_k7}
 
 
@@ -107,3 +107,15 @@ def test_a_journal_that_is_just_being_made_counts_as_none(tmp_path: Path) -> Non
     (tmp_path / "journal.sqlite").touch()
     with pytest.raises(JournalError, match="no journal"):
         JournalReader(tmp_path)
+
+
+def test_what_is_asked_already_is_not_asked_twice_until_it_is_answered(tmp_path: Path) -> None:
+    with SqliteJournal(tmp_path) as journal:
+        command_line = RequestStore(tmp_path, wall_s=lambda: 42.0)
+        first = command_line.ask_once("restart", "abcd")
+        assert command_line.ask_once("restart", "abcd") == first
+        assert command_line.ask_once("rerun", "abcd") != first
+        assert journal.pending_requests()[0].wall_s == 42.0
+        journal.finish_request(first, "abcd running")
+        assert command_line.ask_once("restart", "abcd") > first
+        command_line.close()

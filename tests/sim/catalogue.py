@@ -23,7 +23,7 @@ INJECTED: dict[str, str] = {
     "S6": "People.insert_above, People.delete",
     "S7": "People.sort",
     "S8": "People.meddle (between a read and its write)",
-    "S9": "People.copy",
+    "S9": "People.copy, People.paste_again",
     "S10": "People.clear_id, People.swap_ids",
     "S11": "People.delete",
     "S12": "People.edit",

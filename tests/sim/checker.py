@@ -20,6 +20,7 @@ from sheetd.core.settlement import BEGUN_WORDS, ENDED_WORDS
 from tests.sim.jobs import SECRET
 from tests.sim.machine import Process
 from tests.sim.people import Order
+from tests.sim.repeats import Repeats
 from tests.sim.sheet import Line
 from tests.sim.sweeps import Sweeps
 
@@ -67,6 +68,9 @@ class Books:
     paused: set[ExperimentId] = field(default_factory=set)
     #: The words that were obeyed and have not left their cells since.
     obeyed: dict[ExperimentId, str] = field(default_factory=dict)
+    #: Why those that have ended did, and what was given up before it was launched.
+    reasons: dict[str, Reason] = field(default_factory=dict)
+    withdrawn: set[ExperimentId] = field(default_factory=set)
     #: It was brought back from a backup, and the sheet had been told of nothing that the backup lacks.
     is_unwitnessed: bool = False
 
@@ -102,6 +106,7 @@ class Checker:
         self.harmed: defaultdict[str, set[str]] = defaultdict(set)
         self.turns = 0
         self.sweeps = Sweeps(self)
+        self.repeats = Repeats(self)
 
     def blame(self, invariant: str, words: str) -> None:
         violation = Violation(f"{invariant}: {words}")
@@ -119,6 +124,9 @@ class Checker:
             match event:
                 case ev.RowAccepted():
                     self.accepted(books, event.experiment, event.spec)
+                    self.repeats.accepted(books, event)
+                case ev.ExperimentWithdrawn():
+                    books.withdrawn.add(event.experiment)
                 case ev.SweepExpanded():
                     self.sweeps.expanded(books, event)
                 case ev.ExperimentReopened():
@@ -330,6 +338,7 @@ class Checker:
         if attempt in books.ended:
             self.blame("I10", f"the end of {attempt} was recorded twice")
         books.ended.add(attempt)
+        books.reasons[attempt] = event.reason
         # What a person gave up may come back with its machine, to a journal that was restored since. Or it is back now.
         is_forced = event.proof is Proof.FORCED_BY_OPERATOR
         self.ends[attempt] = GIVEN_UP if is_forced else len(self.intents[attempt])

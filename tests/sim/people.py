@@ -146,6 +146,46 @@ class People:
         self.sweep(order)
         self.run_after(order)
         self.think_again(order)
+        self.paste_again(order)
+        self.ask_at_a_terminal(order)
+
+    def ask_at_a_terminal(self, order: Order) -> None:
+        """Some are begun again from the command line, be the daemon there or not: it hears of it when it comes."""
+        chance = self.engine.stream("terminal")
+
+        def ask() -> None:
+            service, ids = self.simulation.service, self.simulation.checker.by_seed.get(order.seed)
+            if self.simulation.is_calm[0] or not ids or service.is_dead or service.journal is None:
+                return
+            word = chance.choice(["restart", "rerun", "stop"])
+            self.engine.fault(f"S14 {word} from the command line")
+            order.asked[word] += 1
+            service.journal.real.add_request(word, ids[-1])
+            if service.daemon is not None and chance.random() < 0.8:  # else the knock is not heard
+                service.daemon.wake()
+                service.post(None)
+
+        if "S14" in self.kinds and chance.random() < 0.3:
+            self.engine.at(chance.uniform(10.0, 200.0), ask)
+
+    def paste_again(self, order: Order) -> None:
+        """Some are typed or pasted a second time, without the id and without a word: nobody wants them done twice."""
+        chance = self.engine.stream("again")
+
+        def paste() -> None:
+            if self.simulation.is_calm[0] or order.is_deleted or not self.has_columns():
+                return
+            self.engine.fault("S9 pastes the same again")
+            columns = [self.tab.column(name) for name in ("template", "lr", "seed", "tag", "repeat", "after")]
+            line = self.new_line()
+            for column in columns:
+                if column is not None:
+                    self.tab.enter(line, column, order.line.get(column))
+            order.is_doubtful = True
+            self.orders[line] = Order(line, order.seed, order.is_complete, order.is_valid, is_doubtful=True)
+
+        if "S9" in self.kinds and chance.random() < 0.3:
+            self.engine.at(chance.uniform(5.0, 150.0), paste)
 
     def sweep(self, order: Order) -> None:
         """Some rows stand for several runs."""

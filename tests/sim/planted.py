@@ -77,6 +77,10 @@ BUGS = (
         ),
     ),
     Bug(
+        "what was done already is begun again by a row that was pasted",
+        Change("sheetd/core/repeats.py", "        if holds_back(state, id_)", "        if not holds_back(state, id_)"),
+    ),
+    Bug(
         "id not journalled before it is written",
         Change(
             "sheetd/journal/sqlite.py",

@@ -61,6 +61,7 @@ def test_every_key_arrives_in_the_template(write: Write, tmp_path: Path) -> None
         grace_s = 30
         restarts = { max = 1, backoff_s = 0, backoff_max_s = 10, healthy_s = 60 }
         relaunches = 4
+        allow_repeats = true
         env = { OMP_NUM_THREADS = "1" }
         secrets = ["WANDB_API_KEY"]
         [params.data]
@@ -104,6 +105,7 @@ def test_every_key_arrives_in_the_template(write: Write, tmp_path: Path) -> None
         grace_s=30.0,
         restarts=Restarts(max=1, backoff_s=0.0, backoff_max_s=10.0, healthy_s=60.0),
         relaunches=4,
+        allow_repeats=True,
         metrics=(MetricRule(name="loss"), MetricRule(name="val/acc", regex="acc=([0-9.]+)")),
     )
 
