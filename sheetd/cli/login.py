@@ -37,5 +37,5 @@ def login(
     except ValueError as error:
         raise ConfigError(f"--to: {error}") from error
     keep(path, sign_in(client.expanduser(), port=port, browser=browser))
-    what_next = "name it as `credentials` in sheetd.toml, or for `sheetd init --google`"
-    out.print(f"wrote {escape(str(path))}: {what_next}", soft_wrap=True)
+    text = f"wrote {escape(str(path))}: name it as `credentials` in sheetd.toml, or for `sheetd init --google`"
+    out.print(text, soft_wrap=True)

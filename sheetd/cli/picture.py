@@ -144,7 +144,7 @@ def take_picture(settings: Settings, mistake: str = "") -> Picture:
         now=Now(s=0.0, wall_s=wall_s),
         sheet=told,
         configuration={} if holder is None else _with(mistake, {} if configuration is None else configuration.value),
-        quota={} if holder is None or quota is None else quota.value,
+        quota={} if holder is None or quota is None or settings.sheet.kind != "google" else quota.value,
         hosts={} if hosts is None else hosts.value,
         reader=reader,
         pending=_pending(settings.daemon.state_dir) if holder is None else {},

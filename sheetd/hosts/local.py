@@ -10,6 +10,7 @@ import contextlib
 import socket
 import subprocess
 import sys
+import threading
 
 from sheetd.errors import HostUnreachable
 from sheetd.hosts.bootstrap import PYTHON_ARGV
@@ -31,21 +32,27 @@ class LocalChannel:
         self._errors, self._agents_errors = socket.socketpair()
         self._said = b""
         self._agent: subprocess.Popen[bytes] | None = None
+        #: Another thread may close what is being opened: then no agent is left that nobody waits for.
+        self._opening = threading.Lock()
+        self._is_closed = False
 
     def open(self) -> None:
-        self._ours.settimeout(SEND_PATIENCE_S)
-        self._errors.setblocking(False)
-        try:
-            with self._agents, self._agents_errors:
-                self._agent = subprocess.Popen(
-                    [sys.executable, *PYTHON_ARGV],
-                    stdin=self._agents.fileno(),
-                    stdout=self._agents.fileno(),
-                    stderr=self._agents_errors.fileno(),
-                    start_new_session=True,
-                )
-        except OSError as error:
-            raise HostUnreachable(f"{self._name}: cannot start {sys.executable}: {error}") from error
+        with self._opening:
+            if self._is_closed:
+                raise HostUnreachable(f"{self._name}: the connection was closed")
+            self._ours.settimeout(SEND_PATIENCE_S)
+            self._errors.setblocking(False)
+            try:
+                with self._agents, self._agents_errors:
+                    self._agent = subprocess.Popen(
+                        [sys.executable, *PYTHON_ARGV],
+                        stdin=self._agents.fileno(),
+                        stdout=self._agents.fileno(),
+                        stderr=self._agents_errors.fileno(),
+                        start_new_session=True,
+                    )
+            except OSError as error:
+                raise HostUnreachable(f"{self._name}: cannot start {sys.executable}: {error}") from error
 
     def send(self, data: bytes) -> None:
         self._ours.sendall(data)
@@ -68,10 +75,12 @@ class LocalChannel:
                 self._said = (self._said + chunk)[-_COMPLAINT_KEPT_BYTES:]
 
     def close(self) -> None:
-        shut(self._ours)
-        self._errors.close()
-        self._agents.close()
-        self._agents_errors.close()
+        with self._opening:
+            self._is_closed = True
+            shut(self._ours)
+            self._errors.close()
+            self._agents.close()
+            self._agents_errors.close()
         if self._agent is not None:
             try:
                 self._agent.wait(_END_PATIENCE_S)

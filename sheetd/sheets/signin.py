@@ -24,7 +24,6 @@ from google.auth.transport.requests import AuthorizedSession
 from google.auth.transport.requests import Request as RequestsRequest
 from google.oauth2 import credentials as oauth2
 from google.oauth2 import service_account
-from requests.adapters import HTTPAdapter
 
 from sheetd.errors import SheetRefused
 from sheetd.ports import APPLICATION_DEFAULT
@@ -37,7 +36,6 @@ OWN_FILES: Final = "https://www.googleapis.com/auth/drive.file"
 SHARING: Final = "https://www.googleapis.com/auth/drive.metadata.readonly"
 
 _TOKEN_URI: Final = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
-_CONNECT_AGAIN: Final = 3
 
 Kind: TypeAlias = Literal["service", "user", "default"]
 _RENEW: Final[Mapping[Kind, str]] = {
@@ -151,8 +149,8 @@ class GoogleSession(AuthorizedSession):
     """Signs in by itself, over connections of its own, and lets each answer be heard, also those of signing in."""
 
     def __init__(self, account: Account) -> None:
+        # google-auth's own would connect again by itself, and urllib3 log each time: an outage is said once, by us.
         self._signing_in = requests.Session()
-        self._signing_in.mount("https://", HTTPAdapter(max_retries=_CONNECT_AGAIN))
         super().__init__(account.credentials, auth_request=RequestsRequest(self._signing_in))  # type: ignore[no-untyped-call]
         self.hooks["response"].append(_read_refusal)
 

@@ -94,7 +94,7 @@ def test_a_sign_in_leaves_a_file_that_only_its_owner_can_read_and_that_works(
     assert (told["type"], told["refresh_token"]) == ("authorized_user", REFRESH)
     assert "access_token" not in told
     assert account_of(to).kind == "user"
-    assert f"wrote {to}" in " ".join(said.split())
+    assert f"wrote {to}: name it as `credentials` in sheetd.toml" in said
     assert REFRESH not in said
     assert "c0de" not in said
     assert rig.person.address.token not in said

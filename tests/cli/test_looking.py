@@ -122,7 +122,7 @@ def test_a_row_of_several_runs_is_told_with_each_of_them(journal: SqliteJournal,
 
 
 def test_status_shows_the_meter_of_the_quota_and_how_long_the_sheet_is_out_of_use(
-    journal: SqliteJournal, look: Look, monkeypatch: pytest.MonkeyPatch
+    journal: SqliteJournal, look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sheetd.clock.SystemClock.wall_s", lambda _: LONG_AGO_S)
     story = Story(hosts={"alpha": 1}, templates=[TRAIN])
@@ -132,9 +132,15 @@ def test_status_shows_the_meter_of_the_quota_and_how_long_the_sheet_is_out_of_us
 
     quota = {"reads": 24, "writes": 1, "allowed": 30}
     journal.cache_view("quota", quota)
+    assert "Google" not in look("status"), "nor has one that took the place of a Google sheet"
+    key = tmp_path / "key.json"
+    key.touch(mode=0o600)
+    google = f'[sheet]\nurl = "https://docs.google.com/spreadsheets/d/{"k" * 44}/edit"\ncredentials = "{key}"\n'
+    config = tmp_path / "sheetd.toml"
+    config.write_text(google + config.read_text())
     trouble = {"problem": "no answer", "out_since_wall_s": LONG_AGO_S - 840.0}
     journal.cache_view("sheet", {**sheet_view(story.world), **trouble})
-    headline, meter, *_ = look("status").splitlines()
+    headline, _, meter, *_ = look("status").splitlines()
     assert headline.endswith("sheet: no answer (for 14 min)")
     assert meter == "Google: 24 reads and 1 write in the last minute; 30 each is half of what Google grants"
     assert json.loads(look("status", "--json"))["quota"] == quota
