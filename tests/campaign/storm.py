@@ -26,6 +26,7 @@ from typing import Any
 
 from sheetd.cli.picture import take_picture
 from sheetd.config import load_settings
+from sheetd.core.dependencies import is_done
 from sheetd.sheets.builtin.server import SheetServer
 from tests.acceptance.person import Person
 from tests.acceptance.project import Project
@@ -180,7 +181,8 @@ def rest(weather: Weather, tell: Tell) -> Iterator[str]:
     while True:
         rows = {row["notes"]: row["status"] for row in weather.person.rows()}
         book = weather.book  # of a row and its exact copy either may be the one that ran
-        waiting = [key for key, token in book.wanted.items() if book.is_there[key] and token not in book.copied]
+        either = {*book.copied, *book.pasted}
+        waiting = [key for key, token in book.wanted.items() if book.is_there[key] and token not in either]
         left = [key for key in waiting if rows.get(key) not in ENDED]
         still_open = weather.world().world.state.open
         live = [id_ for id_ in still_open if weather.world().world.state.experiments[id_].missing_since_s is None]
@@ -240,19 +242,27 @@ def _cells_are_as_typed(weather: Weather, outcome: Outcome) -> Iterator[str]:
 
 
 def _each_ran_once(weather: Weather, outcome: Outcome) -> Iterator[str]:
-    """By what the jobs themselves wrote down. Nobody asked for a second time; what was pasted is a row of its own."""
+    """By what the jobs themselves wrote down. Nobody asked for a second time.
+
+    What was pasted is a row of its own, and runs only if the other one did not succeed: it was deleted meanwhile.
+    """
     runs = [line.split() for line in (weather.home / "starts").read_text().splitlines()]
     book = weather.book
     by_token, by_experiment = Counter(run[0] for run in runs), Counter(run[1].partition(".")[0] for run in runs)
     yield from (f"twice: {id_} was executed {n} times" for id_, n in by_experiment.items() if n > 1)
     for token, n in by_token.items():
-        if n > 1 + book.pasted[token] and token not in book.copied:
-            yield f"twice: {token} was executed {n} times, and typed {1 + book.pasted[token]} times"
+        if n > 1 and token not in book.copied and not (book.pasted[token] and n <= 1 + _in_vain(weather, token)):
+            yield f"twice: {token} was executed {n} times"
     there = {token for key, token in book.wanted.items() if book.is_there[key]}
     yield from (f"rows: {token} never ran" for token in sorted(there - set(by_token)))
     outcome.executions = len(runs)
     outcome.experiments, outcome.deleted = len(book.wanted), len(book.wanted) - len(there)
     outcome.acts = dict(sorted(book.acts.items()))
+
+
+def _in_vain(weather: Weather, token: str) -> int:
+    experiments = weather.world().world.state.experiments.values()
+    return sum(one.spec.params["token"] == token and not is_done(one) for one in experiments)
 
 
 def run(storm: Storm, outcome: Outcome, tell: Tell) -> None:
