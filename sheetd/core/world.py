@@ -220,6 +220,8 @@ class World:
     scan_offset: dict[AttemptId, int] = field(default_factory=dict)
     metrics_changed: set[AttemptId] = field(default_factory=set)
     stop_requests: dict[ExperimentId, int] = field(default_factory=dict)
+    #: How many of the edits of a running attempt its host has said that it has. Asked again by each daemon.
+    handed_over: dict[AttemptId, int] = field(default_factory=dict)
     #: What was asked of hosts on the command line and is not decided yet, by the number of the request.
     host_requests: dict[int, HostRequested] = field(default_factory=dict)
     in_flight: dict[EffectKey, Effect] = field(default_factory=dict)
