@@ -166,6 +166,14 @@ def _stop(effect: fx.Stop, ports: Ports) -> News:
         return _host_failed(effect, error)
 
 
+def _hand_over(effect: fx.HandOver, ports: Ports) -> News:
+    try:
+        seen = ports.hosts[effect.host].hand_over(effect.attempt, effect.number, effect.params)
+    except HostError as error:
+        return _host_failed(effect, error)
+    return fx.HostAnswered(effect=effect, seen=seen)
+
+
 def _watch(effect: fx.Watch, ports: Ports) -> News:
     offsets = ports.journal.metrics_offsets()
     try:
@@ -216,6 +224,7 @@ _CARRY: Mapping[type, Callable[[Any, Ports], News]] = {
     fx.PinCode: _pin_code,
     fx.Launch: _launch,
     fx.Stop: _stop,
+    fx.HandOver: _hand_over,
     fx.Watch: _watch,
     fx.TakeOver: _take_over,
     fx.Describe: _describe,

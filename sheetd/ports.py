@@ -16,7 +16,7 @@ from sheetd.core.configuration import Configuration
 from sheetd.core.events import Event
 from sheetd.core.grid import Grid, SheetWrite
 from sheetd.core.metrics import MetricSummary
-from sheetd.core.model import Accelerator, AttemptId, HostName, SlotName, Spec
+from sheetd.core.model import Accelerator, AttemptId, HostName, SlotName, Spec, Value
 from sheetd.core.observation import (
     AcceleratorsSeen,
     AttemptKept,
@@ -127,6 +127,10 @@ class Host(Protocol):
         ...
 
     def stop(self, attempt: AttemptId, grace_s: float) -> AttemptSeen: ...
+
+    def hand_over(self, attempt: AttemptId, number: int, params: Mapping[str, Value]) -> AttemptSeen:
+        """Have `sheetd.params()` give these from now on. One with a smaller number, or epoch, changes nothing."""
+        ...
 
     def tail(self, attempt: AttemptId, stream: Literal["log", "metrics"], offset: int, max_bytes: int) -> Chunk:
         """A negative offset counts from the end."""

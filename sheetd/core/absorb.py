@@ -134,7 +134,11 @@ def _host_answered(world: World, news: fx.HostAnswered, now_s: float) -> None:
     note_stray(world, world.hosts[news.effect.host], news.effect.attempt, news.seen, now_s)
     if news.effect.attempt in world.state.live:
         _remember(world, world.hosts[news.effect.host], news.effect.attempt, news.seen, now_s)
-    _hold(world, news.effect, now_s)
+        if isinstance(news.effect, fx.HandOver):
+            world.handed_over[news.effect.attempt] = news.effect.number
+            world.remarks.pop(experiment_of(news.effect.attempt), None)
+    if not isinstance(news.effect, fx.HandOver):
+        _hold(world, news.effect, now_s)
 
 
 def _host_refused(world: World, news: fx.HostRefusedEffect, now_s: float) -> None:
@@ -144,6 +148,8 @@ def _host_refused(world: World, news: fx.HostRefusedEffect, now_s: float) -> Non
         return  # asked again; who is right about the epoch is settled by the sheet
     if isinstance(news.effect, fx.Probe):
         world.hosts[news.effect.host].notes = (f"its accelerators cannot be looked at: {news.why}",)
+    if isinstance(news.effect, fx.HandOver):
+        world.remarks[experiment_of(news.effect.attempt)] = f"{news.effect.host} refused: {news.why}"
     if news.code == "stale_daemon":
         world.halted = f"{news.effect.host} is served by a newer daemon: {news.why}"
     elif isinstance(news.effect, fx.Launch) and news.effect.attempt in world.state.live:

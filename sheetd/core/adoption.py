@@ -47,6 +47,8 @@ def adopted(known: Experiment | None, event: AttemptAdopted) -> Experiment:
         stop_reason="",
         stop_by_person=False,
         is_paused=False,
+        handed={},
+        handovers=0,
         missing_since_s=None,
     )
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from sheetd.core.colours import Dress
 from sheetd.core.grid import Grid, SheetWrite
-from sheetd.core.model import Accelerator, AttemptId, ExperimentId, HostName, SlotName, Spec
+from sheetd.core.model import Accelerator, AttemptId, ExperimentId, HostName, SlotName, Spec, Value
 from sheetd.core.observation import AcceleratorsSeen, AttemptKept, AttemptSeen, HostSeen
 
 #: Two effects with the same key are never in flight together. The first word is the lane: sheet, code or a host.
@@ -155,6 +155,21 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HandOver:
+    """Give a running attempt other parameters: all of them. Of two the one with the larger number is the newer."""
+
+    host: HostName
+    attempt: AttemptId
+    number: int
+    params: Mapping[str, Value]
+
+    @property
+    def key(self) -> EffectKey:
+        # Not that of a stop, which waits for nothing.
+        return (self.host, f"params of {self.attempt}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
     """Have the host report these attempts, and no others."""
 
@@ -204,7 +219,7 @@ class Probe:
 
 
 #: What is asked of a host.
-HostEffect: TypeAlias = Launch | Stop | Watch | TakeOver | Describe | Probe
+HostEffect: TypeAlias = Launch | Stop | HandOver | Watch | TakeOver | Describe | Probe
 #: What is done with the tab of hosts.
 TabEffect: TypeAlias = ReadHostsTab | WriteHostsTab | DressHostsTab
 #: What is done with the tab of runs.
@@ -231,9 +246,9 @@ class PinFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostAnswered:
-    """A launch or a stop was answered with the attempt's state."""
+    """A launch, a stop or other parameters were answered with the attempt's state."""
 
-    effect: Launch | Stop
+    effect: Launch | Stop | HandOver
     seen: AttemptSeen
 
 

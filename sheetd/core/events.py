@@ -254,10 +254,14 @@ class RowEdited:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowRevised:
-    """A row that was accepted and had not begun says something else now, and that is what will run."""
+    """An accepted row says something else now, and `spec` is what runs of it from here on.
+
+    All of it where the row had not begun; of one that had, the parameters that its template calls live.
+    """
 
     experiment: ExperimentId
     spec: Spec
+    #: Empty where the row says more than is taken of it: then it still counts as edited.
     fingerprint: str
     kind: Literal["RowRevised"] = "RowRevised"
 

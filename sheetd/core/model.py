@@ -178,6 +178,9 @@ class Experiment:
     stop_by_person: bool = False
     #: It has ended for the time being only: `resume` goes on with it.
     is_paused: bool = False
+    #: What was changed of its parameters since its newest attempt was intended, and how often.
+    handed: Mapping[str, Value] = field(default_factory=dict)
+    handovers: int = 0
     afterwards: Afterwards = Afterwards.END
     #: The first attempt of the present execution: those before a `rerun` burn no budget of this one.
     budget_from: int = 1
@@ -193,6 +196,11 @@ class Experiment:
     @property
     def is_live(self) -> bool:
         return self.phase in LIVE
+
+    @property
+    def takes_live_edits(self) -> bool:
+        """Whether its live parameters may change: it has begun, and no launch is on its way."""
+        return self.phase in (Phase.RUNNING, Phase.WAITING) or self.is_paused
 
     @property
     def is_to_begin(self) -> bool:
@@ -215,6 +223,11 @@ class Takeover(NamedTuple):
     owner: str
     epoch: int
     where: str
+
+
+def is_same(one: Value, other: Value) -> bool:
+    """Whether two cells mean the same: TRUE is not 1."""
+    return one == other and isinstance(one, bool) is isinstance(other, bool)
 
 
 def attempt_id(experiment: ExperimentId, number: int) -> AttemptId:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sheetd.core.colours import ACTIONS
 from sheetd.core.intake import judgement, parents
+from sheetd.core.live_edits import why_not_live
 from sheetd.core.model import Experiment, Phase
 from sheetd.core.rows import Row
 from sheetd.core.validation import Refused
@@ -67,6 +68,8 @@ def _of_its_edit(world: World, experiment: Experiment, row: Row) -> str:
         return "edited after it was accepted: choose run to add the runs that are missing, or rerun for all anew"
     if experiment.is_to_begin:
         return _why_not_revised(world, experiment, row)
+    if world.sheet is not None and (why := why_not_live(world, world.sheet, experiment, row)):
+        return f"edited, and runs the old values until this is mended: {why}"
     return "edited after it was accepted: it runs the old values, choose rerun for the new ones"
 
 

@@ -19,6 +19,7 @@ from sheetd.core.hosts_cycle import note_event, plan_answer, plan_read
 from sheetd.core.hosts_tab import decide_host_words
 from sheetd.core.intake import decide_rows, plan_pins
 from sheetd.core.invariants import misassigned
+from sheetd.core.live_edits import decide_live_edits
 from sheetd.core.model import AttemptId, ExperimentId, Phase, experiment_of, row_of
 from sheetd.core.ownership import claim_change, decide_ownership, decide_restored_words, is_owner, needs_proof
 from sheetd.core.plan import Chance, Now, Plan
@@ -44,6 +45,7 @@ def reconcile(world: World, now: Now, chance: Chance) -> Plan:
         _decide_ownership,
         _decide_requests,
         decide_rows,
+        _decide_live_edits,
         _decide_attempts,
         _decide_hosts,
         _decide_host_words,
@@ -108,6 +110,7 @@ def _note_edited(world: World, id_: ExperimentId) -> None:
 def _forget_attempt(world: World, attempt: AttemptId, now: Now) -> None:
     world.host_faults.pop(attempt, None)
     world.beaten.discard(attempt)
+    world.handed_over.pop(attempt, None)
     give_back(world, world.state.newest(attempt)[1], now.s)
     world.hold_until_s = {key: s for key, s in world.hold_until_s.items() if key[1] != attempt}
 
@@ -126,6 +129,10 @@ def _decide_ownership(world: World, now: Now, chance: Chance) -> Iterator[ev.Eve
 
 def _decide_requests(world: World, _now: Now, _chance: Chance) -> Iterator[ev.Event]:
     return decide_requests(world)
+
+
+def _decide_live_edits(world: World, _now: Now, _chance: Chance) -> Iterator[ev.Event]:
+    return decide_live_edits(world)
 
 
 def _decide_attempts(world: World, now: Now, _chance: Chance) -> Iterator[ev.Event]:

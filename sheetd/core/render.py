@@ -12,6 +12,7 @@ from sheetd.core.binding import Binding, bind
 from sheetd.core.curve import Curve, curve_of
 from sheetd.core.grid import Cell, CellUpdate, Replacement, SheetWrite, Shown
 from sheetd.core.intake import held_back, judgement, parents
+from sheetd.core.live_edits import handed_words
 from sheetd.core.metrics import MetricSummary, progress, shown_number
 from sheetd.core.model import Attempt, Experiment, ExperimentId, Phase, Reason
 from sheetd.core.notices import halt, notice
@@ -232,7 +233,12 @@ def _runs(world: World, group: ExperimentId) -> list[Experiment]:
 
 def message_of(world: World, experiment: Experiment, row: Row | None, now: Now) -> str:
     """Why the row is where it is and what happens next. Never empty while something waits, fails or restarts."""
-    parts = [halt(world, experiment), notice(world, experiment, row), _story(world, experiment, now)]
+    parts = [
+        halt(world, experiment),
+        notice(world, experiment, row),
+        handed_words(world, experiment),
+        _story(world, experiment, now),
+    ]
     return "; ".join(part for part in parts if part)
 
 

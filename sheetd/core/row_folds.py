@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sheetd.core import events
+from sheetd.core.model import Phase, is_same
 from sheetd.errors import IllegalTransition
 
 if TYPE_CHECKING:
@@ -41,14 +42,23 @@ def _row_edited(state: State, event: events.RowEdited, _now_s: float) -> None:
 
 def _row_revised(state: State, event: events.RowRevised, _now_s: float) -> None:
     experiment = state.known(event.experiment)
-    if event.experiment in state.sweeps or not experiment.is_to_begin:
-        raise IllegalTransition(
-            f"{event.experiment} is {experiment.phase.value} and has begun: it is not to be revised"
+    if event.experiment in state.sweeps or not experiment.takes_live_edits:
+        raise IllegalTransition(f"{event.experiment} is {experiment.phase.value}: it cannot be revised now")
+    old = experiment.spec.params
+    changed = {name: value for name, value in event.spec.params.items() if not is_same(value, old.get(name, ""))}
+    is_running = experiment.phase is Phase.RUNNING
+    state.put(
+        replace(
+            experiment,
+            spec=event.spec,
+            handed={**experiment.handed, **changed} if is_running else {},
+            handovers=experiment.handovers + (is_running and bool(changed)),
         )
-    state.put(replace(experiment, spec=event.spec))
-    state.file_under(event.fingerprint, event.experiment)
-    state.fingerprints[event.experiment] = event.fingerprint
-    state.edited.pop(event.experiment, None)
+    )
+    if event.fingerprint:
+        state.file_under(event.fingerprint, event.experiment)
+        state.fingerprints[event.experiment] = event.fingerprint
+        state.edited.pop(event.experiment, None)
 
 
 def _row_vanished(state: State, event: events.RowVanished, now_s: float) -> None:

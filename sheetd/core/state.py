@@ -219,6 +219,8 @@ def _launch_intended(state: State, event: events.LaunchIntended, _now_s: float) 
             experiment,
             phase=phase,
             attempts=(*experiment.attempts, attempt_from(event, number)),
+            handed={},
+            handovers=0,
             afterwards=Afterwards.END,
             stop_reason="",
             stop_by_person=False,

@@ -13,7 +13,8 @@ from dataclasses import replace
 from sheetd.core import events as ev
 from sheetd.core.actions import stop
 from sheetd.core.dependencies import places_for, ran_as, what_it_waits_for
-from sheetd.core.effect import Describe, Effect, Launch, Stop, TakeOver, Watch
+from sheetd.core.effect import Describe, Effect, HandOver, Launch, Stop, TakeOver, Watch
+from sheetd.core.live_edits import is_to_hand_over
 from sheetd.core.model import (
     Afterwards,
     Attempt,
@@ -285,7 +286,7 @@ def _plan_takeover(world: World) -> Iterator[TakeOver | Describe]:
                 yield Describe(host=host.name, attempts=tuple(unknown[:DESCRIBED_AT_ONCE]))
 
 
-def _plan_requests(world: World) -> Iterator[Launch | Stop]:
+def _plan_requests(world: World) -> Iterator[Launch | Stop | HandOver]:
     for known in world.hosts.values():
         if known.is_up and known.epoch == world.state.epoch:
             yield from plan_stops(world, known)
@@ -304,7 +305,7 @@ def _plan_requests(world: World) -> Iterator[Launch | Stop]:
             yield effect
 
 
-def _request(world: World, experiment: Experiment, attempt: Attempt) -> Launch | Stop | None:
+def _request(world: World, experiment: Experiment, attempt: Attempt) -> Launch | Stop | HandOver | None:
     seen = world.seen(attempt)
     state = Seen.ABSENT if seen is None else seen.state
     if experiment.phase is Phase.LAUNCHING and state in (Seen.ABSENT, Seen.CLAIMED):
@@ -320,6 +321,9 @@ def _request(world: World, experiment: Experiment, attempt: Attempt) -> Launch |
         )
     if experiment.phase is Phase.STOPPING and state not in OVER:
         return Stop(host=attempt.host, attempt=attempt.id, grace_s=experiment.spec.grace_s)
+    if state not in OVER and is_to_hand_over(world, experiment, attempt):
+        params = experiment.spec.params
+        return HandOver(host=attempt.host, attempt=attempt.id, number=experiment.handovers, params=params)
     return None
 
 

@@ -36,6 +36,8 @@ class Param:
     choices: tuple[str, ...] = ()
     pattern: str | None = None
     max_length: int = 4096
+    #: A running job is given a new value (`live_edits`).
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

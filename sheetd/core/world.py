@@ -230,6 +230,8 @@ class World:
     stop_requests: dict[ExperimentId, int] = field(default_factory=dict)
     #: Of each experiment the first one that was not answered yet.
     begin_requests: dict[ExperimentId, BeginRequested] = field(default_factory=dict)
+    #: How many of the edits of a running attempt its host has said that it has. Asked again by each daemon.
+    handed_over: dict[AttemptId, int] = field(default_factory=dict)
     #: What was asked of hosts on the command line and is not decided yet, by the number of the request.
     host_requests: dict[int, HostRequested] = field(default_factory=dict)
     in_flight: dict[EffectKey, Effect] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from sheetd.core.model import Accelerator, AttemptId, HostName, Spec
+from sheetd.core.model import Accelerator, AttemptId, HostName, Spec, Value
 from sheetd.core.observation import (
     AcceleratorsSeen,
     AttemptKept,
@@ -158,6 +158,11 @@ class AgentHost:
     def stop(self, attempt: AttemptId, grace_s: float) -> AttemptSeen:
         client = self._session.connection().client
         return client.request("stop", _state, attempt=attempt, grace_s=grace_s, epoch=self._session.epoch)
+
+    def hand_over(self, attempt: AttemptId, number: int, params: Mapping[str, Value]) -> AttemptSeen:
+        client, epoch = self._session.connection().client, self._session.epoch
+        handed = dict(params)
+        return client.request("hand_over", _state, attempt=attempt, number=number, params=handed, epoch=epoch)
 
     def take_over(self, epoch: int) -> HostSeen:
         return self._session.take_over(epoch)

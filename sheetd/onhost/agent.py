@@ -67,6 +67,7 @@ from .claim import make_claim, prepare
 from .collecting import collect_agents, collect_cgroups
 from .fence import Fence
 from .granting import grant
+from .handing import Handing
 from .hostfacts import NETWORK_FILESYSTEMS, filesystem_of, host_facts
 from .lease import Lease
 from .points import is_number
@@ -110,6 +111,7 @@ class Agent:
             "launch": self.launch,
             "status": self.status,
             "stop": self.stop,
+            "hand_over": Handing(system, root, self.fence, self.state).answer,
             "watch": self.watch,
             "describe": self.describe,
             "tail": self.tail,

@@ -76,7 +76,11 @@ def log(step: Optional[float] = None, **values: Any) -> None:
 
 
 def params() -> Dict[str, Any]:
-    """The row's parameters by name, typed as the template says; empty outside sheetd."""
+    """The row's parameters by name, typed as the template says; empty outside sheetd.
+
+    Those that the template marks `live` may be edited in the sheet while the job runs: each call gives them as of the
+    newest edit, all of one edit together. One read of a small file, so call it once a step, or less.
+    """
     path = os.environ.get("SHEETD_PARAMS_FILE")
     if not path:
         return {}

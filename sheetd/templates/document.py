@@ -37,6 +37,8 @@ class ParamSection(Section):
     choices: tuple[Text, ...] = ()
     pattern: Text | None = None
     max_length: Annotated[int, Field(strict=True, ge=1, le=50_000)] = 4096
+    #: An edit while the job runs is handed over to it: `sheetd.params()` gives the new value.
+    live: Annotated[bool, Field(strict=True)] = False
 
 
 class MetricSection(Section):

@@ -100,4 +100,5 @@ def _param(name: str, section: ParamSection) -> Param:
         choices=section.choices,
         pattern=section.pattern,
         max_length=section.max_length,
+        live=section.live,
     )

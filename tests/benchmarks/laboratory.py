@@ -18,7 +18,7 @@ from sheetd.clock import SystemChance
 from sheetd.core import events as ev
 from sheetd.core.grid import Cell, CellUpdate, CellValue, SheetWrite
 from sheetd.core.metrics import add_points
-from sheetd.core.model import AttemptId, ExperimentId, HostName, MetricRule, Proof, Reason, SlotName, attempt_id
+from sheetd.core.model import AttemptId, ExperimentId, HostName, MetricRule, Proof, Reason, SlotName, Value, attempt_id
 from sheetd.core.observation import (
     AcceleratorsSeen,
     AttemptKept,
@@ -186,6 +186,9 @@ class StillHost:
 
     def stop(self, attempt: AttemptId, grace_s: float) -> AttemptSeen:
         return AttemptSeen(state=Seen.REVOKED)
+
+    def hand_over(self, attempt: AttemptId, number: int, params: Mapping[str, Value]) -> AttemptSeen:
+        return AttemptSeen(state=Seen.RUNNING, pid=1, started_age_s=0.0)
 
     def tail(self, attempt: AttemptId, stream: Literal["log", "metrics"], offset: int, max_bytes: int) -> Chunk:
         return Chunk(start=0, end=0, size=0, data=b"")

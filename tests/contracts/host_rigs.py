@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from sheetd.core.model import AttemptId
+from sheetd.core.model import Value as ParamValue
 from sheetd.core.observation import (
     AcceleratorsSeen,
     AttemptKept,
@@ -187,6 +188,9 @@ class DrivenHost:
 
     def stop(self, attempt: AttemptId, grace_s: float) -> AttemptSeen:
         return self.rig.drive(lambda: self.host.stop(attempt, grace_s))
+
+    def hand_over(self, attempt: AttemptId, number: int, params: Mapping[str, ParamValue]) -> AttemptSeen:
+        return self.rig.drive(lambda: self.host.hand_over(attempt, number, params))
 
     def tail(self, attempt: AttemptId, stream: Literal["log", "metrics"], offset: int, max_bytes: int) -> Chunk:
         return self.rig.drive(lambda: self.host.tail(attempt, stream, offset, max_bytes))

@@ -119,6 +119,25 @@ def reports_and_prints_metrics() -> Argv:
     return told(("python3", "-c", script), life)
 
 
+def prints_its_params_until_stopped() -> Argv:
+    """`n=` and the n in what `sheetd.params()` gives, and all of it as JSON, whenever it is another one than before."""
+    script = (
+        "import sheetd, json, time\nlast = None\nwhile 1:\n    now = sheetd.params()\n    if now != last:\n"
+        "        print('n=' + str(now.get('n', 0)), json.dumps(now), flush=True)\n    last = now\n    time.sleep(0.02)"
+    )
+
+    def life(job: Job) -> int:
+        last = None
+        while True:
+            now = json.loads(bytes(job.process.machine.find(job.env["SHEETD_PARAMS_FILE"]).data))
+            if now != last:
+                job.say(f"n={now.get('n', 0)} {json.dumps(now)}\n".encode())
+            last = now
+            job.sleep(0.02)
+
+    return told(("python3", "-c", script), life)
+
+
 def reports_twice() -> Argv:
     """x=1, then x=2."""
 

@@ -147,7 +147,11 @@ def test_an_older_daemon_is_refused_once_a_newer_one_was_here(host: Host, rig: H
 def test_a_daemon_that_only_looks_starts_and_stops_nothing_until_it_takes_over(rig: HostRig) -> None:
     host = rig.host(0)
     host.facts()
-    for ask in (lambda: host.launch(order(A, *programs.succeeds())), lambda: host.stop(A, 1.0)):
+    for ask in (
+        lambda: host.launch(order(A, *programs.succeeds())),
+        lambda: host.stop(A, 1.0),
+        lambda: host.hand_over(A, 1, {}),
+    ):
         with pytest.raises(HostRefused) as refused:
             ask()
         assert refused.value.code == "stale_daemon"
@@ -190,6 +194,45 @@ def test_stopping_ends_it_and_says_that_it_was_stopped(host: Host, reports: Repo
     seen = reports.attempt(A, Seen.EXITED)
     assert seen.exit is not None
     assert seen.exit.stopped
+
+
+def test_a_running_job_gets_the_parameters_that_are_handed_over(host: Host, reports: Reports, rig: HostRig) -> None:
+    host.watch({A: 0})
+    rules = (MetricRule(name="n", regex=r"n=([0-9])"),)
+    launch = order(A, *programs.prints_its_params_until_stopped(), metrics=rules)
+    first, second, third = ({"lr": 0.5, "name": "$(id) \u00fc", "flag": True, "n": n} for n in (1, 2, 3))
+
+    def reads(*numbers: float) -> None:
+        reports.until(lambda: [one["n"] for one in reports.points(A)] == list(numbers), f"{numbers}")
+
+    host.launch(launch)
+    reads(0)
+    assert host.hand_over(A, 1, first).state is Seen.RUNNING
+    reads(0, 1)
+    host.hand_over(A, 2, second)
+    host.hand_over(A, 2, second)
+    reads(0, 1, 2)
+    host.hand_over(A, 1, first)
+    newer = rig.host(2)
+    newer.facts()
+    newer.hand_over(A, 1, third)
+    reads(0, 1, 2, 3)
+    assert newer.launch(launch).state is Seen.RUNNING, "what it was started with is what it was"
+    with pytest.raises(HostRefused) as refused:
+        host.hand_over(A, 9, first)
+    assert refused.value.code == "stale_daemon"
+    newer.stop(A, 1.0)
+    reports.attempt(A, Seen.EXITED)
+    log = newer.tail(A, "log", 0, 10_000).data.splitlines()
+    assert [json.loads(line.partition(b" ")[2]) for line in log[:4]] == [{}, first, second, third]
+
+
+def test_what_has_ended_or_never_was_is_given_no_parameters(host: Host, reports: Reports) -> None:
+    host.watch({A: 0})
+    assert host.hand_over(B, 1, {"lr": 1.0}).state is Seen.ABSENT
+    host.launch(order(A, *programs.succeeds()))
+    reports.attempt(A, Seen.EXITED)
+    assert host.hand_over(A, 1, {"lr": 1.0}).state is Seen.EXITED
 
 
 def test_stopping_what_never_started_revokes_it(host: Host, reports: Reports) -> None:

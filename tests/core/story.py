@@ -20,7 +20,7 @@ from sheetd.core.events import DaemonStarted, Event
 from sheetd.core.grid import BLANK, Cell, CellValue, Claim, Grid, SheetWrite, Shown
 from sheetd.core.hosts_grid import HostsTab
 from sheetd.core.invariants import violations
-from sheetd.core.model import AttemptId, Experiment, ExperimentId, HostName, Restarts, SlotName
+from sheetd.core.model import AttemptId, Experiment, ExperimentId, HostName, Restarts, SlotName, Value
 from sheetd.core.observation import AttemptKept, AttemptSeen, Exit, HostFacts, Seen
 from sheetd.core.plan import Now, Plan
 from sheetd.core.reconcile import reconcile, record
@@ -203,6 +203,9 @@ class FakeHost:
         self.kept: dict[AttemptId, AttemptKept] = {}
         self.cards = Cards()
         self.disk_free_bytes: int | None = None
+        #: What `sheetd.params()` gives there.
+        self.params: dict[AttemptId, dict[str, Value]] = {}
+        self.refuses_params = ""
 
     def seen(self) -> obs.HostSeen:
         """What it says to the daemon that it obeys."""
@@ -224,8 +227,13 @@ class FakeHost:
             self.kept[attempt] = AttemptKept(
                 nonce=effect.nonce, spec=effect.spec, slots=effect.slots, fingerprint=effect.fingerprint
             )
+            self.params[attempt] = dict(effect.spec.params)
             self.attempts[attempt] = AttemptSeen(state=Seen.RUNNING, pid=4711, started_age_s=0.0)
         return self.attempts[attempt]
+
+    def hand_over(self, effect: fx.HandOver) -> AttemptSeen:
+        self.params[effect.attempt] = dict(effect.params)
+        return self.attempts[effect.attempt]
 
     def stop(self, attempt: AttemptId) -> AttemptSeen:
         seen = self.attempts.get(attempt)
@@ -243,7 +251,7 @@ class Port:
     runs_tab: RunsSheet
 
 
-def effect_epoch(world: World, effect: fx.Launch | fx.Stop) -> int:
+def effect_epoch(world: World, effect: fx.Launch | fx.Stop | fx.HandOver) -> int:
     """The epoch that goes with a request: the one that the daemon greeted the host with."""
     return world.hosts[effect.host].epoch
 
@@ -451,7 +459,7 @@ class Story:
                 if not self._reaches(effect):
                     return self._silence(effect)
                 return fx.Probed(effect=effect, seen=self.hosts[effect.host].cards.seen())
-            case fx.Launch() | fx.Stop():
+            case fx.Launch() | fx.Stop() | fx.HandOver():
                 return self._ask_host(effect)
             case fx.TakeOver():
                 return self._take_over(effect) if self._reaches(effect) else self._silence(effect)
@@ -515,7 +523,7 @@ class Story:
     def _silence(self, effect: fx.HostEffect) -> News:
         return fx.HostSilent(effect=effect, why=f"{effect.host} did not answer")
 
-    def _ask_host(self, effect: fx.Launch | fx.Stop) -> News:
+    def _ask_host(self, effect: fx.Launch | fx.Stop | fx.HandOver) -> News:
         host = self.hosts[effect.host]
         if not self._reaches(effect):
             return self._silence(effect)
@@ -527,6 +535,10 @@ class Story:
         if isinstance(effect, fx.Launch):
             seen = host.launch(effect)
             host.cards.started(effect.attempt, {one.id for one in effect.accelerators})
+        elif isinstance(effect, fx.HandOver):
+            if host.refuses_params:
+                return fx.HostRefusedEffect(effect=effect, code="disk_full", why=host.refuses_params)
+            seen = host.hand_over(effect)
         else:
             seen = host.stop(effect.attempt)
             host.cards.ended(effect.attempt)

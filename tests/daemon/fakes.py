@@ -12,7 +12,7 @@ from sheetd.core.colours import Dress
 from sheetd.core.events import DaemonStarted, Event, TakeoverBegun
 from sheetd.core.grid import Grid, SheetWrite
 from sheetd.core.metrics import MetricSummary
-from sheetd.core.model import AttemptId, HostName, SlotName
+from sheetd.core.model import AttemptId, HostName, SlotName, Value
 from sheetd.core.observation import (
     AcceleratorsSeen,
     AttemptKept,
@@ -129,6 +129,10 @@ class FakeHost:
 
     def describe(self, attempts: Sequence[AttemptId]) -> Mapping[AttemptId, AttemptKept]:
         return {attempt: AttemptKept() for attempt in attempts}
+
+    def hand_over(self, attempt: AttemptId, number: int, params: Mapping[str, Value]) -> AttemptSeen:
+        self.calls.append(f"hand over {attempt} {number} {dict(params)}")
+        return AttemptSeen(state=Seen.RUNNING)
 
     def launch(self, order: LaunchOrder) -> AttemptSeen:
         self.calls.append("launch")

@@ -6,17 +6,30 @@ once, in the words that a person needs.
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sheetd.core import effect as fx
 from sheetd.core import events as ev
 from sheetd.core.grid import CellValue
-from sheetd.core.model import Afterwards, AttemptId, ExperimentId, HostName, Proof, Reason, Spec, experiment_of, row_of
+from sheetd.core.model import (
+    Afterwards,
+    AttemptId,
+    ExperimentId,
+    HostName,
+    Proof,
+    Reason,
+    Spec,
+    Value,
+    experiment_of,
+    row_of,
+)
 from sheetd.core.settlement import BEGUN_WORDS, ENDED_WORDS
+from tests.sim.hosts import ROOT
 from tests.sim.jobs import SECRET
 from tests.sim.machine import Process
 from tests.sim.people import Order
@@ -104,6 +117,9 @@ class Checker:
         self.shown_begun: set[int] = set()
         #: What the nemesis killed of an attempt, by role, or "machine" where it switched its host off.
         self.harmed: defaultdict[str, set[str]] = defaultdict(set)
+        #: Of each attempt what its job was meant to be given, in order, and which of these it has read last.
+        self.params: dict[str, list[Mapping[str, Value]]] = defaultdict(list)
+        self.read: dict[tuple[str, int], int] = {}
         self.turns = 0
         self.sweeps = Sweeps(self)
         self.repeats = Repeats(self)
@@ -219,12 +235,41 @@ class Checker:
         id_ = event.experiment
         begun = [one for one in books.intents if experiment_of(AttemptId(one)) == id_]
         asked = any(order.asked["rerun"] for order in self.orders(id_))
-        if begun and not asked and not self.is_doubtful(id_):
-            self.blame("S12", f"{id_} gets other values, and had begun as {begun[-1]}")
         ledger = self.ledgers[id_]
+        old, new = ({**spec.params, "tag": ""} for spec in (ledger.specs[-1], event.spec))
+        if begun and old != new and not asked and not self.is_doubtful(id_):
+            self.blame("S12", f"{id_} gets other values, and had begun as {begun[-1]}")
+        if begun:
+            self.params[begun[-1]].append(event.spec.params)
         if not self.is_doubtful(id_) and not begun:
             ledger.specs.clear()
         ledger.specs.append(event.spec)
+
+    def read_params(self, attempt: str, k: int, params: dict[str, Value]) -> None:
+        """What a job is given was meant for it, and recorded before; what is older does not come back."""
+        id_ = experiment_of(AttemptId(attempt))
+        last, meant = self.read.get((attempt, k), 0), self.params[attempt]
+        found = [at for at, one in enumerate(meant) if dict(one) == params and at >= last]
+        if found:
+            self.read[attempt, k] = found[0]
+        elif len(self.books) == 1 and not self.is_doubtful(id_):
+            self.blame("live", f"{attempt} reads {params}, after number {last} of {meant}")
+
+    def _handed_over(self, line: Line, message: str) -> None:
+        """What a row says that its job was given, or something newer, lies there for it."""
+        order = self.simulation.people.orders.get(line)
+        ids = () if order is None else self.by_seed.get(order.seed, ())
+        attempts = [one for one in self.params if experiment_of(AttemptId(one)) in ids and self.executions[one]]
+        if len(ids) != 1 or not attempts or len(self.books) > 1 or self.is_doubtful(ids[0]):
+            return
+        attempt, (tag, _, _) = attempts[-1], message.partition("tag = ")[2].partition(" was handed over")
+        if attempt in self.ends or self.harmed[attempt]:
+            return
+        file = self.executions[attempt][-1].process.machine.find(f"{ROOT}/a/{attempt}/params.json")
+        there = json.loads(bytes(file.data))
+        tags = [str(params["tag"]) for params in self.params[attempt]]
+        if tag not in tags or there["tag"] not in tags[tags.index(tag) :]:
+            self.blame("live", f"a row says {message!r}, and {attempt} has {there}")
 
     def _consumed(self, books: Books, event: ev.ActionConsumed) -> None:
         if event.obeyed and books.obeyed.get(event.experiment) == event.action:
@@ -240,6 +285,7 @@ class Checker:
         books.paused.discard(ExperimentId(id_))
         books.accepted.add(row_of(ExperimentId(id_)))
         self.ledger_of(ExperimentId(id_)).specs.append(event.spec)
+        self.params[event.attempt] = [event.spec.params]
         for former in (f"{id_}.{n}" for n in range(1, int(number))):
             books.ended.add(former)
             if self.ends.get(former) != GIVEN_UP:
@@ -253,6 +299,7 @@ class Checker:
         self._excuse(service, books, experiment_of(attempt))
         self.simulation.cards.given(event, books.intents, books.ended)
         books.intents[attempt] = event
+        self.params[attempt] = [self.ledgers[experiment_of(attempt)].specs[-1].params]
         self.intents[attempt].append(event)
         id_, number = experiment_of(attempt), int(attempt.rpartition(".")[2])
         if id_ in books.paused:
@@ -572,6 +619,8 @@ class Checker:
         for line, column, value in simulation.tab.written:
             if column is simulation.tab.column("id"):
                 self._id_written(line, value)
+            if column is simulation.tab.column("message") and " was handed over to it" in str(value):
+                self._handed_over(line, str(value))
             if column is simulation.tab.column("status") and value in BEGUN_WORDS | ENDED_WORDS:
                 self.shown_begun |= {order.seed for at, order in simulation.people.orders.items() if at is line}
             if isinstance(value, str) and (

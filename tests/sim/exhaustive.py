@@ -11,6 +11,7 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from tests.sim.jobs import Fate
 from tests.sim.people import Order
@@ -59,6 +60,13 @@ def is_paused_and_resumed(simulation: Simulation) -> None:
     (order,) = rows(simulation, Fate(seconds=30.0, children=1))
     later(simulation, 15.0, order, "pause")
     later(simulation, 25.0, order, "resume")
+
+
+def live_parameter_is_edited(simulation: Simulation) -> None:
+    """Twice, the second time for what is just handed over, and then once more as what was there at first."""
+    (order,) = rows(simulation, Fate(seconds=30.0))
+    for seconds, tag in ((12.0, "one"), (18.0, "two"), (24.0, "")):
+        simulation.engine.at(seconds, partial(simulation.people.hand, order, tag))
 
 
 def is_run_again(simulation: Simulation) -> None:
@@ -127,6 +135,7 @@ SCENARIOS: tuple[Callable[[Simulation], None], ...] = (
     two_share_a_host_with_somebody,
     several_runs_and_then_one_more,
     is_paused_and_resumed,
+    live_parameter_is_edited,
 )
 #: How many cards the one host of a scenario has. The others have plain slots.
 CARDS = {somebody_uses_the_card: 1, two_share_a_host_with_somebody: 2}

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sheetd.core.model import AttemptId, HostName
+from sheetd.core.model import AttemptId, HostName, Value
 from sheetd.core.observation import (
     AcceleratorsSeen,
     AttemptKept,
@@ -206,7 +206,12 @@ class Connection:
     def judge(self, request: dict[str, Any], reply: dict[str, Any], newest: int) -> None:
         """I14: a daemon that was overtaken has no effect."""
         machine, epoch = self.machine, request.get("epoch")
-        if request["verb"] in ("launch", "stop") and "ok" in reply and isinstance(epoch, int) and epoch < newest:
+        if (
+            request["verb"] in ("launch", "stop", "hand_over")
+            and "ok" in reply
+            and isinstance(epoch, int)
+            and epoch < newest
+        ):
             machine.complaints.append(f"I14: {machine.name} obeyed epoch {epoch} after epoch {newest}")
         if request["verb"] == "hello" and "ok" in reply:
             machine.epoch_seen = max(machine.epoch_seen, epoch or 0)
@@ -222,6 +227,7 @@ class Connection:
         if engine.chance(network.drops_answer, f"H11 back {self.host.name}") and request["verb"] in (
             "launch",
             "stop",
+            "hand_over",
             "status",
             "watch",
             "hello",
@@ -481,6 +487,10 @@ class SimHost:
 
     def stop(self, attempt: AttemptId, grace_s: float) -> Any:
         return self._now_open().ask("stop", state_of, attempt=attempt, grace_s=grace_s, epoch=self.epoch)
+
+    def hand_over(self, attempt: AttemptId, number: int, params: Mapping[str, Value]) -> Any:
+        handed = {"number": number, "params": dict(params)}
+        return self._now_open().ask("hand_over", state_of, attempt=attempt, epoch=self.epoch, **handed)
 
     def tail(self, attempt: AttemptId, stream: Literal["log", "metrics"], offset: int, max_bytes: int) -> Chunk:
         read = functools.partial(chunk_of, max_bytes=max_bytes)

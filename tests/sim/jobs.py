@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from tests.sim.engine import Engine
 from tests.sim.machine import File, Process, failure, tell
@@ -74,12 +76,20 @@ GARBAGE: dict[str, tuple[bytes, ...]] = {
 }
 
 
-def run_job(engine: Engine, fate: Fate, is_calm: list[bool], process: Process, env: dict[str, str]) -> int:
-    """The life of a job's main process. Returns its exit code."""
+def run_job(
+    engine: Engine,
+    fate: Fate,
+    is_calm: list[bool],
+    process: Process,
+    env: dict[str, str],
+    reads: Callable[[dict[str, Any]], None],
+) -> int:
+    """The life of a job's main process; `reads` hears what `sheetd.params()` gives. Returns its exit code."""
     begin(engine, fate, is_calm, process)
     run = int(env["SHEETD_RESTART"])
     steps = 4
     for step in range(steps):
+        reads(json.loads(bytes(process.machine.find(env["SHEETD_PARAMS_FILE"]).data)))
         engine.sleep(min(fate.seconds / steps, 1.0) if is_calm[0] else fate.seconds / steps)
         if fate.reports:
             write(

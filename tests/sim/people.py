@@ -233,6 +233,22 @@ class People:
 
         if "S14" in self.kinds and chance.random() < 0.3:
             self.engine.at(chance.uniform(8.0, 90.0), stop)
+        self.change_its_mind(order)
+
+    def change_its_mind(self, order: Order) -> None:
+        """Some pause what they have typed, or give it another tag: mostly while it runs."""
+
+        def may(act: Callable[[], None]) -> None:
+            if not self.simulation.is_calm[0] and not order.is_deleted and self.has_columns():
+                act()
+
+        pauses, live = self.engine.stream("pauses of new rows"), self.engine.stream("live edits of new rows")
+        if "S14" in self.kinds and pauses.random() < 0.3:
+            self.engine.at(pauses.uniform(8.0, 60.0), lambda: may(lambda: self.pause(order)))
+        if "S12" in self.kinds and live.random() < 0.5:
+            for _ in range(live.choice([1, 1, 2, 3])):
+                tag = f"tag {live.randrange(1000)}"
+                self.engine.at(live.uniform(8.0, 60.0), lambda tag=tag: may(lambda: self.hand(order, tag)))  # type: ignore[misc]
 
     def many_rows(self) -> None:
         for _ in range(8):
@@ -330,10 +346,21 @@ class People:
     def edit(self) -> None:
         """New values in an accepted row are for a rerun; in one that was not accepted yet they are what runs."""
         if (order := self.pick()) and order.is_complete and order.is_valid:
+            live = self.engine.stream("live edits")
+            if live.random() < 0.4:
+                self.hand(order, f"tag {live.randrange(1000)}")
+                return
             sweeps = self.engine.stream("sweeps")
             is_several = sweeps.random() < 0.3
             self.put(order.line, lr=draw_values(sweeps)[0] if is_several else self.chance.choice([0.1, 0.2, 0.5]))
             self.mark(order, "it was edited")
+
+    def hand(self, order: Order, tag: str) -> None:
+        """Another tag, of which a running job is told."""
+        if self.tab.column("tag") is not None:
+            self.put(order.line, tag=tag)
+            self.mark(order, "it was edited")
+            self.engine.log(f"row {order.seed} tag {tag!r}")
 
     def spoil_status(self) -> None:
         if order := self.pick():

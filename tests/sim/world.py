@@ -12,6 +12,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from sheetd.core.model import MetricRule, Restarts, row_of
@@ -189,7 +190,7 @@ class Simulation:
             "params": {
                 "lr": Param(name="lr", type=ParamType.NUMBER, minimum=0.0, maximum=10.0),
                 "seed": Param(name="seed", type=ParamType.INTEGER),
-                "tag": Param(name="tag", type=ParamType.TEXT, default=""),
+                "tag": Param(name="tag", type=ParamType.TEXT, default="", live=True),
             },
             # With secrets nothing is restarted after its supervisor was killed: half of what may go wrong needs others.
             "secrets": self.engine.stream("secrets").choice([(), ("TOKEN",)]),
@@ -246,7 +247,8 @@ class Simulation:
         seed = int(next(word for word in argv if word.startswith("--seed=")).partition("=")[2])
         self.cards.use(process, env)
         try:
-            return run_job(self.engine, self.people.fates.get(seed, Fate()), self.is_calm, process, env)
+            reads = partial(self.checker.read_params, env["SHEETD_ATTEMPT"], int(env["SHEETD_RESTART"]))
+            return run_job(self.engine, self.people.fates.get(seed, Fate()), self.is_calm, process, env, reads)
         except OSError as error:
             self.engine.log(f"the job {process.pid} on {process.machine.name} fails: {error}")
             return 1

@@ -72,6 +72,7 @@ def test_every_key_arrives_in_the_template(write: Write, tmp_path: Path) -> None
         default = 1
         min = 0
         max = 10.0
+        live = true
         [params.model]
         type = "choice"
         choices = ["resnet", "vit"]
@@ -90,7 +91,7 @@ def test_every_key_arrives_in_the_template(write: Write, tmp_path: Path) -> None
         resume_command=("python3", "train.py", "{data}", "lr={lr}", "--model={model}", "--resume"),
         params={
             "data": Param(name="data", pattern="[a-z]+", max_length=20),
-            "lr": Param(name="lr", type=ParamType.NUMBER, default=1.0, minimum=0.0, maximum=10.0),
+            "lr": Param(name="lr", type=ParamType.NUMBER, default=1.0, minimum=0.0, maximum=10.0, live=True),
             "model": Param(name="model", type=ParamType.CHOICE, default="vit", choices=("resnet", "vit")),
             "debug": Param(name="debug", type=ParamType.BOOLEAN, default=False),
         },
