@@ -6,10 +6,13 @@ knows decides. Nothing runs twice and nothing is stopped, whatever is done to th
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sheetd.core import events as ev
 from sheetd.core.model import Phase
+from tests.core.story import TRAIN
 from tests.faults.conftest import OpenLab
 from tests.faults.laboratory import Lab
 
@@ -92,12 +95,13 @@ def test_S10_a_cleared_id_column_is_filled_in_again(lab: Lab):
     assert (lab.stops, len(lab.attempts)) == ([], 3)
 
 
-def test_S10_rows_that_say_the_same_share_their_ids_out_among_them(lab: Lab):
+def test_S10_rows_that_say_the_same_share_their_ids_out_among_them(open_lab: OpenLab):
     """Of rows that say the same and lost their ids each gets one of them back: both jobs go on.
 
     The catalogue would have had the rows say CONFLICT. Rows that say the same are the same to the person too, so asking
     which is which would stop what needs no stopping.
     """
+    lab = open_lab(templates=[replace(TRAIN, allow_repeats=True)])
     lab.person.type_all({name: {"template": "train", "lr": "0.1"} for name in ("first", "twin")})
     lab.wait()
     ids = lab.ids("first", "twin")
