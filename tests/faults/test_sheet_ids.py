@@ -74,6 +74,22 @@ def test_S9_a_copy_does_not_inherit_the_action_of_its_original(lab: Lab):
     assert lab.person.see("second")["action"] == "restart", "the cell is the person's"
 
 
+def test_S9_a_row_that_was_pasted_without_its_id_waits_and_names_the_row_that_it_repeats(lab: Lab):
+    """Pasted or typed again without the id, a row names the other and does not run before somebody says rerun in it."""
+    (first,) = lab.running("first")
+    lab.person.type_all({"second": {"template": "train", "lr": str(lab.person.see("first")["lr"])}})
+    lab.wait()
+    second = lab.person.see("second")
+    row = lab.person.line("first") + 1
+    assert second["status"] == "draft"
+    assert second["message"] == f"already runs in row {row} ({first}); choose rerun to run it again"
+    assert len(lab.attempts) == 1
+    lab.person.type("second", action="rerun")
+    lab.wait()
+    assert lab.person.status("first", "second") == ["running", "running"]
+    assert (lab.ids("first"), len(lab.attempts)) == ([first], 2)
+
+
 @pytest.mark.parametrize("typed", ["", "my own", "12345", "=A1", "TRUE"])
 def test_S10_an_id_cell_that_was_cleared_or_pasted_over_gets_its_id_back(lab: Lab, typed: str):
     """An id that was cleared or pasted over is written back, since what is typed in the row tells whose it is."""
