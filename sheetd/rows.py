@@ -148,7 +148,9 @@ class Lab:
         reader = self._reader()
         own, row = ExperimentId(id_), row_of(ExperimentId(id_))
         recorded = () if reader is None else (*reader.events(experiment=own), *reader.events(experiment=row))
-        if not any(_brings(one.event, own) for one in recorded):
+        # A row that waits to be told so has an id, and is no experiment yet: rerun begins it.
+        is_draft = action == "rerun" and any(isinstance(one.event, IdAssigned) for one in recorded)
+        if not is_draft and not any(_brings(one.event, own) for one in recorded):
             raise SheetdError(f"there is no experiment {id_} to {action}: see `sheetd ls`")
         requests = RequestStore(self.settings.daemon.state_dir)
         try:

@@ -12,7 +12,7 @@ import typer
 from sheetd.cli.picture import Picture, refuse_if_halted, take_picture
 from sheetd.cli.terminal import out, settings_to_look
 from sheetd.core.actions import parts
-from sheetd.core.model import Experiment, ExperimentId, Phase
+from sheetd.core.model import Phase
 from sheetd.door import knock
 from sheetd.errors import SheetdError
 from sheetd.journal.requests import RequestStore
@@ -20,6 +20,7 @@ from sheetd.journal.requests import RequestStore
 Ids = Annotated[list[str], typer.Argument(help="Ids of experiments, from the id column; k7f2qm-2 is one run of a row.")]
 #: How long to wait for a refusal: a daemon that runs answers within a turn what it can answer at all.
 ANSWER_S, LOOK_EVERY_S = 3.0, 0.05
+DRAFT = "draft"
 _BEGUN = {
     "stop": "is being stopped",
     "restart": "is being restarted from its last checkpoint",
@@ -33,10 +34,12 @@ def ask(action: str, ids: list[str], config: Path | None, *, as_json: bool) -> N
     settings = settings_to_look(config)
     refuse_if_halted(settings)
     picture = take_picture(settings)
-    experiments = [picture.experiment(id_) for id_ in dict.fromkeys(ids)]
+    phases = {id_: _phase_of(picture, action, id_) for id_ in dict.fromkeys(ids)}
     store = RequestStore(settings.daemon.state_dir)
     try:
-        numbers = {one.id: store.ask_once(action, one.id) for one in experiments if _is_needed(picture, action, one)}
+        numbers = {
+            id_: store.ask_once(action, id_) for id_, phase in phases.items() if _is_needed(picture, action, id_, phase)
+        }
         is_heard = knock(settings.daemon.state_dir)
         answers = _answers(store, numbers) if is_heard and action != "stop" else {}
     finally:
@@ -44,28 +47,38 @@ def ask(action: str, ids: list[str], config: Path | None, *, as_json: bool) -> N
     refused = [answer for answer in answers.values() if answer.startswith("cannot")]
     if as_json:
         told = [
-            {"id": one.id, "asked": one.id in numbers, "answer": answers.get(one.id), "was": one.phase.value}
-            for one in experiments
+            {"id": id_, "asked": id_ in numbers, "answer": answers.get(id_), "was": phase}
+            for id_, phase in phases.items()
         ]
         out.print_json(json.dumps({"action": action, "daemon_runs": is_heard, "experiments": told}))
     else:
-        for one in experiments:
-            if one.id not in numbers:
-                out.print(f"{one.id} has ended already", markup=False)
-            elif answers.get(one.id) not in refused:
-                out.print(f"{one.id} {_BEGUN[action]}", markup=False)
+        for id_ in phases:
+            if id_ not in numbers:
+                out.print(f"{id_} has ended already", markup=False)
+            elif answers.get(id_) not in refused:
+                out.print(f"{id_} {_BEGUN[action]}", markup=False)
         if numbers and not is_heard:
             out.print(f"The daemon is not running; it will {_LATER[action]} as soon as it is: `sheetd run`")
     if refused:
         raise SheetdError("\n".join(refused))
 
 
-def _is_needed(picture: Picture, action: str, experiment: Experiment) -> bool:
-    is_over = experiment.phase is Phase.ENDED
-    return action != "stop" or not is_over or any(one.is_paused for one in parts(picture.world.state, experiment))
+def _phase_of(picture: Picture, action: str, id_: str) -> str:
+    """Raises SheetdError for what is no experiment. `rerun` begins a row too that waits to be told so: a draft."""
+    draft = picture.drafts().get(id_)
+    if action == "rerun" and draft is not None and draft["status"] == DRAFT:
+        return DRAFT
+    return picture.experiment(id_).phase.value
 
 
-def _answers(store: RequestStore, numbers: dict[ExperimentId, int]) -> dict[ExperimentId, str]:
+def _is_needed(picture: Picture, action: str, id_: str, phase: str) -> bool:
+    """What has ended need not be stopped, unless something of it was only paused."""
+    if action != "stop" or phase != Phase.ENDED.value:
+        return True
+    return any(one.is_paused for one in parts(picture.world.state, picture.experiment(id_)))
+
+
+def _answers(store: RequestStore, numbers: dict[str, int]) -> dict[str, str]:
     """What the daemon has said by now. What takes longer, such as a stop before a new start, goes on without us."""
     until_s = time.monotonic() + ANSWER_S
     while True:

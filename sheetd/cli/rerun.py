@@ -9,7 +9,8 @@ from sheetd.cli.terminal import ConfigOption, JsonOption
 def rerun(ids: Ids, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Run experiments again from nothing, with what their rows say now; stopped first if they run.
 
-    One run of a row that stands for several keeps the values and the code that it had.
+    A row that waits because its like ran before is begun by it, too. One run of a row that stands for several keeps the
+    values and the code that it had.
 
     [dim]Examples:[/]  sheetd rerun k7f2qm   sheetd rerun k7f2qm-2 m3q9az --json
     """

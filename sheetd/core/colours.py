@@ -2,7 +2,8 @@
 
 Colour is a conditional format on the status word, never a written background: it cannot be on a wrong row, follows
 every sort, and costs no request when a status changes.
-The palette stays apart in grey and for the common kinds of colour blindness: the words differ in lightness too.
+The palette stays apart in grey and for the three kinds of colour blindness: no two words are equally light, and those
+that follow each other least of all. Dark text is readable on each. `tests/core/test_palette.py` measures all of this.
 """
 
 from __future__ import annotations
@@ -19,31 +20,40 @@ def _rgb(text: str) -> Rgb:
 
 #: Background of the whole row by status word. Words that are not here have no colour.
 ROW_COLOURS: dict[str, Rgb] = {
-    "waiting": _rgb("f3f4f6"),
-    "launching": _rgb("dbeafe"),
-    "running": _rgb("bbf7d0"),
-    "restarting": _rgb("fef08a"),
-    "unreachable": _rgb("fed7aa"),
-    "stopping": _rgb("e5e7eb"),
-    "stopped": _rgb("d1d5db"),
-    "paused": _rgb("c7d2fe"),
-    "succeeded": _rgb("86efac"),
-    "failed": _rgb("fca5a5"),
-    "invalid": _rgb("e9d5ff"),
+    "waiting": _rgb("f8fafa"),
+    "launching": _rgb("c7e4fe"),
+    "running": _rgb("82deaf"),
+    "restarting": _rgb("f5eeb0"),
+    "unreachable": _rgb("f29d5a"),
+    "stopping": _rgb("d4d9dd"),
+    "stopped": _rgb("a7a9ad"),
+    "paused": _rgb("8898fc"),
+    "succeeded": _rgb("51d785"),
+    "failed": _rgb("e27a81"),
+    "invalid": _rgb("cdabe4"),
 }
 
-#: The same for the tab of hosts.
+#: The same for the tab of hosts, in the colours that mean about the same there. Two words are one thing for who waits.
 HOST_COLOURS: dict[str, Rgb] = {
-    "up": _rgb("bbf7d0"),
-    "on trial": _rgb("fef08a"),
-    "drained": _rgb("d1d5db"),
-    "quarantined": _rgb("fed7aa"),
-    "closed": _rgb("fed7aa"),
-    "down": _rgb("fca5a5"),
-    "unknown": _rgb("e9d5ff"),
+    "up": ROW_COLOURS["running"],
+    "on trial": ROW_COLOURS["restarting"],
+    "drained": ROW_COLOURS["stopped"],
+    "quarantined": ROW_COLOURS["unreachable"],
+    "closed": ROW_COLOURS["unreachable"],
+    "down": ROW_COLOURS["failed"],
+    "unknown": ROW_COLOURS["invalid"],
 }
 
 ACTIONS = ("run", "stop", "restart", "rerun", "pause", "resume")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """A header of ours: the note on it, without the mark by which it is known again, and its first width in pixels."""
+
+    column: int
+    note: str
+    width: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,3 +69,4 @@ class Dress:
     templates: tuple[str, ...]
     colours: tuple[tuple[str, Rgb], ...] = tuple(ROW_COLOURS.items())
     actions: tuple[str, ...] = ACTIONS
+    headings: tuple[Heading, ...] = ()

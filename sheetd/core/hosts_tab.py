@@ -22,6 +22,7 @@ from typing import Any
 from sheetd.core import events as ev
 from sheetd.core.colours import HOST_COLOURS, Dress
 from sheetd.core.grid import Cell, CellUpdate, CellValue, Claim, ClaimChange, Grid, SheetWrite
+from sheetd.core.headings import HOSTS_TAB, headings_by
 from sheetd.core.hosts_grid import HEADERS, WRITTEN, HostLine, HostsTab, HostsView
 from sheetd.core.hostwords import state_of
 from sheetd.core.model import AttemptId, HostName, SlotName
@@ -270,4 +271,5 @@ def dress_of(view: HostsView) -> Dress | None:
         templates=(),
         colours=tuple(HOST_COLOURS.items()),
         actions=HOST_ACTIONS,
+        headings=headings_by(HOSTS_TAB, view.columns),
     )

@@ -126,7 +126,11 @@ def held_back(world: World, id_: ExperimentId, row: Row, verdict: Accepted) -> s
 
 
 def _is_told_to_begin(world: World, row: Row) -> bool:
-    """Whether a person has chosen, in the row itself, that it be executed whatever was before."""
+    """Whether a person has chosen, in the row or on the command line, that it be executed whatever was before."""
+    return rerun_asked_of(world, ExperimentId(row.id)) or _is_begun_by_its_word(world, row)
+
+
+def _is_begun_by_its_word(world: World, row: Row) -> bool:
     return row.action in BEGINNINGS and not _is_consumed(world, row)
 
 
@@ -208,7 +212,7 @@ def _asking(world: World, view: SheetView) -> Iterator[tuple[Experiment, Row]]:
     A rerun that is asked for on the command line counts as the row's word, and goes before what its cell says. It is
     known to be new, whatever the view is.
     """
-    requested = set(reruns_asked(world))
+    requested = world.state.experiments.keys() & set(reruns_asked(world))
     for id_ in requested - world.misplaced:
         if id_ in view.by_id:
             yield world.state.experiments[id_], replace(view.by_id[id_], action="rerun")
@@ -275,7 +279,10 @@ def _acceptances(world: World, view: SheetView, now: Now) -> Iterator[ev.Event]:
             if works <= begun:
                 continue  # what does the same is accepted in this very turn: the next one finds it
             begun |= works
+        asked = asked_of(world, id_) if id_ in world.state.drafts else None
         yield from _acceptance(world, id_, row, frozen, now)
+        if asked is not None:
+            yield obeyed(asked)  # behind what makes an experiment of the row
 
 
 def _frozen(world: World, id_: ExperimentId, row: Row, verdict: Accepted) -> Accepted | None:
@@ -305,14 +312,14 @@ def _acceptance(world: World, id_: ExperimentId, row: Row, verdict: Accepted, no
         yield _consumed(world, id_, "rerun")
         yield ev.ExperimentReopened(experiment=id_, resume=False, spec=verdict.spec, fingerprint=row.fingerprint)
         return
-    if _is_told_to_begin(world, row):
+    if _is_begun_by_its_word(world, row):
         yield ev.ActionConsumed(experiment=id_, action=row.action)
     yield ev.RowAccepted(experiment=id_, spec=verdict.spec, fingerprint=row.fingerprint, wall_s=now.wall_s)
 
 
 def _consumed(world: World, id_: ExperimentId, word: str) -> ev.Event:
     """That a word was obeyed: the request's, if there is one, and else that of the action cell."""
-    asked = asked_of(world, id_)
+    asked = asked_of(world, id_) if id_ in world.state.experiments else None
     if asked is not None and asked.action == word:
         return obeyed(asked)
     return ev.ActionConsumed(experiment=id_, action=word)
@@ -325,7 +332,8 @@ def _expansion(world: World, id_: ExperimentId, row: Row, verdict: Accepted, now
     sweep = state.sweeps.get(id_)
     known = [] if sweep is None else state.members(id_)
     made = expand(id_, sweep, known, _wanted(world, verdict))
-    if word and (rerun_asked_of(world, id_) or not _is_consumed(world, row)):
+    is_requested = id_ in state.experiments and rerun_asked_of(world, id_)
+    if word and (is_requested or not _is_consumed(world, row)):
         yield _consumed(world, id_, word)
     for left_out in made.left_out:
         why = "its row does not ask for it any more"

@@ -15,6 +15,7 @@ from sheetd.core.absorb import adopt
 from sheetd.core.colours import Dress
 from sheetd.core.effect import SHEET_LANE, DressSheet, Effect, ReadSheet, WriteSheet
 from sheetd.core.grid import SheetWrite
+from sheetd.core.headings import headings
 from sheetd.core.hosts_cycle import note_event, plan_answer, plan_read
 from sheetd.core.hosts_tab import decide_host_words
 from sheetd.core.intake import decide_rows, plan_pins
@@ -234,6 +235,7 @@ def dress_of(world: World, view: SheetView) -> Dress | None:
         owned_columns=tuple(column.position for column in layout.owned),
         column_count=len(view.grid.rows[0]),
         templates=tuple(sorted(world.templates)),
+        headings=headings(layout.columns),
     )
 
 

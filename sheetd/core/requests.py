@@ -27,7 +27,7 @@ def heard(world: World, action: str, subject: str, by: str, number: int, wall_s:
     """A request of the command line as an observation; or what to answer at once."""
     if action == "stop" or action in BEGIN_WORDS:
         id_ = ExperimentId(subject)
-        if id_ not in world.state.experiments:
+        if id_ not in world.state.experiments and not (action == "rerun" and id_ in world.state.drafts):
             return f"there is no experiment {subject}"
         if action == "stop":
             return StopRequested(experiment=id_, request=number)
@@ -61,7 +61,7 @@ def asked_of(world: World, id_: ExperimentId) -> BeginRequested | None:
 
 
 def rerun_asked_of(world: World, id_: ExperimentId) -> bool:
-    """Whether the row is to be executed as if `rerun` stood in its action cell."""
+    """Whether the row, be it accepted or not, is to be executed as if `rerun` stood in its action cell."""
     asked = asked_of(world, id_)
     return asked is not None and _is_for_the_row(asked)
 
@@ -79,20 +79,22 @@ def obeyed(asked: BeginRequested) -> ev.Event:
 
 def answer_to_begin(world: World, asked: BeginRequested) -> str:
     """What to tell who asked; empty as long as it is not settled."""
-    experiment = world.state.experiments[asked.experiment]
+    id_ = asked.experiment
     if _is_obeyed(world, asked):
-        return f"{experiment.id} {experiment.phase.value}"
+        return f"{id_} {world.state.experiments[id_].phase.value}"
+    if not world.state.knows(id_):
+        return f"cannot {asked.action} {id_}: its row went away before it was accepted"
     if world.stop_requests.get(asked.experiment, 0) > asked.request:
-        return f"cannot {asked.action} {experiment.id}: somebody asked later for it to be stopped"
+        return f"cannot {asked.action} {id_}: somebody asked later for it to be stopped"
     view = world.sheet
     if not _is_for_the_row(asked) or view is None or view.layout.problems or world.must_read:
         return ""
-    row = view.by_id.get(experiment.id)
+    row = view.by_id.get(id_)
     if row is None:
-        return f"cannot rerun {experiment.id}: its row is not in the sheet, and rerun begins what a row says now"
-    fingerprint, verdict = world.judged.get(experiment.id, ("", None))
+        return f"cannot rerun {id_}: its row is not in the sheet, and rerun begins what a row says now"
+    fingerprint, verdict = world.judged.get(id_, ("", None))
     if fingerprint == row.fingerprint and isinstance(verdict, Refused):
-        return f"cannot rerun {experiment.id}: {'; '.join(verdict.problems)}"
+        return f"cannot rerun {id_}: {'; '.join(verdict.problems)}"
     return ""
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from sheetd.core import effect as fx
 from sheetd.core.colours import Dress
 from sheetd.core.grid import CellUpdate, CellValue, Grid, SheetWrite
+from sheetd.core.headings import RUNS_TAB, headings_by
 from sheetd.core.metrics import shown_number
 from sheetd.core.model import Experiment
 from sheetd.core.plan import Now
@@ -119,6 +120,7 @@ def _dress_of(view: RunsView) -> Dress | None:
         column_count=len(view.grid.rows[0]),
         templates=(),
         actions=(),
+        headings=headings_by(RUNS_TAB, view.columns),
     )
 
 

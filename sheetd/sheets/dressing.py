@@ -1,12 +1,14 @@
-"""Colours, dropdowns, protection and header: what a tab wears, and what of it is missing.
+"""Colours, dropdowns, protection, header and its notes: what a tab wears, and what of it is missing.
 
 Pure: compares what the API says is installed with what should be, and builds requests for the difference alone. That is
 not only thrift: sending a validation rule again, even an identical one, wipes the chip colours that a person gave it
 (measured by jordfan/gsheets-pro, docs/spikes.md, spike 4).
 
 Everything of ours is told from a person's own things: colour rules by the form of their formula together with our
-status words, dropdowns by their input message, protections by their description. A person's choices stay: another
-colour for one of our words, another dropdown on one of our columns, more frozen rows. Weak: a Dress names columns by
+status words, dropdowns by their input message, protections by their description, notes by their first word. A person's
+choices stay: another colour for one of our words, another dropdown on one of our columns, a note of their own on one of
+our headers, another width, more frozen rows. Weak: a column is new to us while it has the width of every new column and
+no note, so who deletes our note and chooses just that width gets ours again. Weak too: a Dress names columns by
 position, so it is good only while the header is the one it was made from; the caller compares (`Installed.header`).
 """
 
@@ -24,12 +26,15 @@ from sheetd.sheets.wire import Json, quote_title
 DRESS_FIELDS = (
     "spreadsheetId,sheets(properties(sheetId,title,gridProperties(rowCount,columnCount,frozenRowCount)),"
     "conditionalFormats,protectedRanges(protectedRangeId,range,description,warningOnly),"
-    "data(startRow,startColumn,rowData(values(formattedValue,dataValidation))))"
+    "data(startRow,startColumn,columnMetadata(pixelSize),rowData(values(formattedValue,note,dataValidation))))"
 )
+#: By this a note of ours is known, whatever an earlier version said in it.
+NOTE_MARK = "sheetd: "
+#: What a column has that nobody has widened, in Google's words and those of the built-in sheet.
+DEFAULT_WIDTH_PX = 100
 PROTECTION = "sheetd: written by the daemon"
 ACTION_HINT = "sheetd: what to do with this row"
 TEMPLATE_HINT = "sheetd: the template that this row runs"
-MESSAGE_WIDTH_PX = 360
 
 _COLOUR_FORMULA = re.compile(r'=\$([A-Z]+)(\d+)="([^"]*)"')
 
@@ -61,6 +66,9 @@ class Installed:
     header: tuple[str, ...]
     colour_rules: Sequence[Json]
     protections: Sequence[Json]
+    #: The notes on the header, and the widths of all columns in pixels.
+    notes: tuple[str, ...]
+    widths: tuple[int, ...]
     #: Validation rules by column; the list begins with row 1 and may be short.
     validations: Mapping[int, Sequence[Json | None]]
 
@@ -104,6 +112,8 @@ def installed(sheet: Mapping[str, Any]) -> Installed:
         header=trimmed(cell.get("formattedValue", "") for cell in _first_row(header)),
         colour_rules=sheet.get("conditionalFormats", []),
         protections=sheet.get("protectedRanges", []),
+        notes=tuple(cell.get("note", "") for cell in _first_row(header)),
+        widths=tuple(column.get("pixelSize", 0) for column in header.get("columnMetadata", [])),
         validations={block.get("startColumn", 0): list(_validations(block)) for block in columns},
     )
 
@@ -112,6 +122,7 @@ def missing_requests(now: Installed, dress: Dress) -> list[Json]:
     """The one batch that completes the dress; empty when nothing is missing."""
     colours, is_first = _colour_requests(now, dress)
     requests = [*colours, *_dropdown_requests(now, dress), *_protection_requests(now, dress)]
+    requests += [*_note_requests(now, dress), *_width_requests(now, dress)]
     if now.frozen_rows == 0:
         requests.append(
             {
@@ -121,21 +132,52 @@ def missing_requests(now: Installed, dress: Dress) -> list[Json]:
                 }
             }
         )
-    # Only once: a person who wants a narrow message column or a plain header keeps it.
-    return requests + (_first_time_requests(now, dress) if is_first else [])
+    # Only once: a person who wants a plain header keeps it.
+    return requests + ([_bold_header(dress)] if is_first else [])
 
 
-def _first_time_requests(now: Installed, dress: Dress) -> list[Json]:
+def _bold_header(dress: Dress) -> Json:
     header = {"sheetId": dress.tab_id, "startRowIndex": 0, "endRowIndex": 1}
     bold = {"userEnteredFormat": {"textFormat": {"bold": True}}}
-    requests: list[Json] = [
-        {"repeatCell": {"range": header, "cell": bold, "fields": "userEnteredFormat.textFormat.bold"}}
-    ]
-    for column in dress.owned_columns:
-        if column < len(now.header) and now.header[column].strip().lower() == "message":
-            span = {"sheetId": dress.tab_id, "dimension": "COLUMNS", "startIndex": column, "endIndex": column + 1}
-            width = {"range": span, "properties": {"pixelSize": MESSAGE_WIDTH_PX}, "fields": "pixelSize"}
-            requests.append({"updateDimensionProperties": width})
+    return {"repeatCell": {"range": header, "cell": bold, "fields": "userEnteredFormat.textFormat.bold"}}
+
+
+def _note_at(now: Installed, column: int) -> str:
+    return now.notes[column] if column < len(now.notes) else ""
+
+
+def _note_requests(now: Installed, dress: Dress) -> list[Json]:
+    """Ours on each header of ours that has none of a person's; and taken from every other cell of the header."""
+    wanted = {heading.column: NOTE_MARK + heading.note for heading in dress.headings}
+    put: dict[int, str] = {}
+    for column in sorted({*range(len(now.notes)), *wanted}):
+        there, note = _note_at(now, column), wanted.get(column, "")
+        is_a_persons = there and not there.startswith(NOTE_MARK)
+        if there != note and not is_a_persons:
+            put[column] = note
+    requests: list[Json] = []
+    for start, end in _spans(put):
+        cells = [{"note": put[column]} for column in range(start, end)]
+        at = {"sheetId": dress.tab_id, "rowIndex": 0, "columnIndex": start}
+        requests.append({"updateCells": {"start": at, "rows": [{"values": cells}], "fields": "note"}})
+    return requests
+
+
+def _width_requests(now: Installed, dress: Dress) -> list[Json]:
+    """For columns that are new to us: as wide as every new column is, and without any note."""
+    requests: list[Json] = []
+    for heading in dress.headings:
+        width = now.widths[heading.column] if heading.column < len(now.widths) else 0
+        is_new = width == DEFAULT_WIDTH_PX and not _note_at(now, heading.column)
+        if is_new and heading.width != width:
+            span = {
+                "sheetId": dress.tab_id,
+                "dimension": "COLUMNS",
+                "startIndex": heading.column,
+                "endIndex": heading.column + 1,
+            }
+            change = {"range": span, "properties": {"pixelSize": heading.width}, "fields": "pixelSize"}
+            requests.append({"updateDimensionProperties": change})
     return requests
 
 

@@ -127,6 +127,12 @@ def test_restart_and_rerun_begin_an_experiment_again_and_wait_for_a_daemon(lab: 
     told = json.loads(lab.command("rerun", row["id"], "--json"))
     assert (told["action"], told["daemon_runs"], told["experiments"][0]["asked"]) == ("rerun", True, True)
     wait_for(lambda: (attempt(), statuses(person)["one"]) == (3, "succeeded"), "from nothing", within_s=30)
+    person.type_rows([{"token": "one", "seconds": 0.1}])
+    wait_for(lambda: "already ran in row 2" in person.rows()[1]["message"], "its like waits", within_s=30)
+    assert "is being run again" in lab.command("rerun", person.rows()[1]["id"])
+    wait_for(lambda: person.rows()[1]["status"] == "succeeded", "and is begun", within_s=30)
+    person.tab.delete_rows(3)
+    person.typed.pop()
     for verb in ("restart", "rerun"):
         done = command_of_a_small_terminal(lab, verb, "nosuch")
         assert done.returncode == 1
@@ -135,7 +141,7 @@ def test_restart_and_rerun_begin_an_experiment_again_and_wait_for_a_daemon(lab: 
     for _ in range(2):
         said = " ".join(lab.command("rerun", row["id"]).split())
         assert "The daemon is not running; it will run them again as soon as it is" in said
-    (shown,) = json.loads(lab.command("ls", "--json"))
+    shown, *_ = json.loads(lab.command("ls", "--json"))
     assert shown["message"] == "will be run again when the daemon runs"
     with rows.connect(lab.config) as here:
         here.rerun(row["id"])

@@ -455,4 +455,12 @@ def test_it_is_dressed_once_and_again_when_columns_move():
     story.wait(SOON_S)
     (again,) = story.asked(fx.DressHostsTab)
     assert isinstance(again, fx.DressHostsTab)
-    assert again.dress == replace(first, status_column=7, action_column=8, owned_columns=(0, 1, 2, 3, 4, 5, 6, 7, 9))
+    headings = tuple(replace(one, column=9 - one.column) for one in first.headings)
+    assert [one.column for one in headings] == list(range(9, -1, -1))
+    assert again.dress == replace(
+        first,
+        status_column=7,
+        action_column=8,
+        owned_columns=(0, 1, 2, 3, 4, 5, 6, 7, 9),
+        headings=headings,
+    )

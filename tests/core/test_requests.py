@@ -157,6 +157,36 @@ def test_the_later_of_stop_and_restart_counts():
     assert answer(story, line) == f"cannot restart {id_}: somebody asked later for it to be stopped"
 
 
+@pytest.mark.parametrize("values", [{"lr": 0.1}, {"lr": "{0.1 | 0.2}"}, {"lr": 0.1, "action": "restart"}])
+def test_rerun_begins_a_row_that_waits_because_its_like_ran_before(values: dict[str, object]):
+    story, _ = running(lr="{0.1 | 0.2}")
+    second = story.table.type(**{"template": "train", **values})  # type: ignore[arg-type]
+    story.wait(12)
+    assert second["status"] == "draft"
+    assert str(second["message"]).startswith("already runs in row 2")
+    before = len(story.attempts_started())
+    asks(story, asked(second, "rerun"))
+    begun = [attempt for attempt in story.attempts_started() if attempt.startswith(str(second["id"]))]
+    assert len(begun) == len(story.attempts_started()) - before == (2 if "{" in str(values["lr"]) else 1)
+    assert answer(story, second).startswith(f"{second['id']} ")
+    count = len(story.events)
+    story.restart_daemon()
+    asks(story, asked(second, "rerun"))
+    assert [type(event) for event in story.events[count:]] == []
+
+
+def test_rerun_of_a_draft_that_cannot_be_run_says_why():
+    story, _ = running()
+    wrong = story.table.type(template="train", lr="0,1")
+    story.wait(8)
+    asks(story, asked(wrong, "rerun"))
+    assert answer(story, wrong) == f'cannot rerun {wrong["id"]}: lr is the text "0,1": type it with a point, 0.1'
+    assert heard(story.world, "restart", str(wrong["id"]), "", 2) == f"there is no experiment {wrong['id']}"
+    story.table.delete(wrong)
+    story.wait(30)
+    assert "went away" in answer(story, wrong)
+
+
 def test_all_runs_of_a_row_and_one_of_them():
     story, line = running(lr="{0.1 | 0.2}")
     one, other = f"{line['id']}-1", f"{line['id']}-2"

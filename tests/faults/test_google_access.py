@@ -135,7 +135,7 @@ def test_G9_a_sheet_that_is_taken_away_cancels_nothing(lab_over_faults: Lab, sta
 def test_G9_a_row_that_was_accepted_is_launched_although_its_sheet_is_gone(open_lab_with_faults: OpenLab):
     """An accepted row is a promise: when a slot becomes free it starts, whether or not the sheet can be read."""
     lab = open_lab_with_faults(hosts={"alpha": 1})
-    lab.person.type_all({name: {"template": "train", "lr": "0.1"} for name in ("first", "second")})
+    lab.person.type_all({name: {"template": "train", "lr": lr} for name, lr in (("first", "0.1"), ("second", "0.2"))})
     lab.wait()
     first, second = lab.ids("first", "second")
     assert lab.person.status("first", "second") == ["running", "waiting"]

@@ -6,10 +6,13 @@ knows decides. Nothing runs twice and nothing is stopped, whatever is done to th
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sheetd.core import events as ev
 from sheetd.core.model import Phase
+from tests.core.story import TRAIN
 from tests.faults.conftest import OpenLab
 from tests.faults.laboratory import Lab
 
@@ -71,6 +74,22 @@ def test_S9_a_copy_does_not_inherit_the_action_of_its_original(lab: Lab):
     assert lab.person.see("second")["action"] == "restart", "the cell is the person's"
 
 
+def test_S9_a_row_that_was_pasted_without_its_id_waits_and_names_the_row_that_it_repeats(lab: Lab):
+    """Pasted or typed again without the id, a row names the other and does not run before somebody says rerun in it."""
+    (first,) = lab.running("first")
+    lab.person.type_all({"second": {"template": "train", "lr": str(lab.person.see("first")["lr"])}})
+    lab.wait()
+    second = lab.person.see("second")
+    row = lab.person.line("first") + 1
+    assert second["status"] == "draft"
+    assert second["message"] == f"already runs in row {row} ({first}); choose rerun to run it again"
+    assert len(lab.attempts) == 1
+    lab.person.type("second", action="rerun")
+    lab.wait()
+    assert lab.person.status("first", "second") == ["running", "running"]
+    assert (lab.ids("first"), len(lab.attempts)) == ([first], 2)
+
+
 @pytest.mark.parametrize("typed", ["", "my own", "12345", "=A1", "TRUE"])
 def test_S10_an_id_cell_that_was_cleared_or_pasted_over_gets_its_id_back(lab: Lab, typed: str):
     """An id that was cleared or pasted over is written back, since what is typed in the row tells whose it is."""
@@ -92,12 +111,13 @@ def test_S10_a_cleared_id_column_is_filled_in_again(lab: Lab):
     assert (lab.stops, len(lab.attempts)) == ([], 3)
 
 
-def test_S10_rows_that_say_the_same_share_their_ids_out_among_them(lab: Lab):
+def test_S10_rows_that_say_the_same_share_their_ids_out_among_them(open_lab: OpenLab):
     """Of rows that say the same and lost their ids each gets one of them back: both jobs go on.
 
     The catalogue would have had the rows say CONFLICT. Rows that say the same are the same to the person too, so asking
     which is which would stop what needs no stopping.
     """
+    lab = open_lab(templates=[replace(TRAIN, allow_repeats=True)])
     lab.person.type_all({name: {"template": "train", "lr": "0.1"} for name in ("first", "twin")})
     lab.wait()
     ids = lab.ids("first", "twin")

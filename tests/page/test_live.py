@@ -109,6 +109,16 @@ HOSTILE = [
 
 
 @needs_browser
+def test_a_note_on_a_header_is_shown_under_the_pointer_and_in_the_line_at_the_top(screen: Screen, book: Book) -> None:
+    words = "sheetd: why the row is where it is"
+    at = {"sheetId": book.sheet, "rowIndex": 0, "columnIndex": MESSAGE - 1}
+    book.batch({"updateCells": {"start": at, "rows": [{"values": [{"note": words}]}], "fields": "note"}})
+    expect(screen.cell(1, MESSAGE)).to_have_attribute("title", words)
+    screen.select(1, MESSAGE)
+    expect(screen.page.locator("#full .note")).to_have_text(words)
+
+
+@needs_browser
 def test_hostile_text_is_only_text(server: SheetServer, new_page: Callable[..., Page]) -> None:
     """In cells, header, note, list of values, tab and title: shown letter by letter, never made into elements."""
     hostile = HOSTILE[0]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sheetd.core.colours import ROW_COLOURS, Dress
+from sheetd.core.colours import ROW_COLOURS, Dress, Heading
 from sheetd.sheets.dressing import ACTION_HINT, PROTECTION, dress_ranges, dropdowns, installed, missing_requests
 from tests.sheets.builtin_rig import BuiltinPerson, builtin_sheet
 
@@ -23,6 +23,12 @@ DRESS = Dress(
     owned_columns=(2, 3, 5),
     column_count=6,
     templates=("train", "eval"),
+    headings=(
+        Heading(column=1, note="what to do", width=90),
+        Heading(column=2, note="where it is", width=100),
+        Heading(column=3, note="why", width=360),
+        Heading(column=5, note="its name", width=80),
+    ),
 )
 #: `range` under another name: the API uses that word for an area.
 span = range
@@ -35,13 +41,19 @@ class Tab:
     def __init__(self, rows: int = 100) -> None:
         self.rows = rows
         self.frozen = 0
+        self.notes: dict[int, str] = {}
+        self.widths = [100] * 26
         self.rules: list[Json] = []
         self.protections: list[Json] = []
         self.validations: dict[int, dict[int, Json]] = {}
         self.sent: list[str] = []
 
     def answer(self, dress: Dress = DRESS) -> Json:
-        blocks: list[Json] = [{"rowData": [{"values": [{"formattedValue": text} for text in HEADER]}]}]
+        header: list[Json] = [{"formattedValue": text} for text in HEADER] + [{}] * (26 - len(HEADER))
+        for column, note in self.notes.items():
+            header[column] = {**header[column], "note": note}
+        widths = [{"pixelSize": width} for width in self.widths]
+        blocks: list[Json] = [{"columnMetadata": widths, "rowData": [{"values": header}]}]
         for dropdown in dropdowns(dress):
             rules = self.validations.get(dropdown.column, {})
             last = max(rules, default=-1)
@@ -89,8 +101,17 @@ class Tab:
     def repeatCell(self, **body: Any) -> None:  # noqa: N802
         assert body["fields"] == "userEnteredFormat.textFormat.bold"
 
-    def updateDimensionProperties(self, **body: Any) -> None:  # noqa: N802
-        assert body["range"]["startIndex"] == HEADER.index("message")
+    def updateCells(self, start: Json, rows: list[Json], fields: str) -> None:  # noqa: N802
+        assert (fields, start["rowIndex"]) == ("note", 0)
+        for column, cell in enumerate(rows[0]["values"], start=start["columnIndex"]):
+            assert set(cell) == {"note"}
+            self.notes[column] = cell["note"]
+            if not cell["note"]:
+                del self.notes[column]
+
+    def updateDimensionProperties(self, range: Json, properties: Json, fields: str) -> None:  # noqa: N802, A002
+        assert (fields, range["dimension"], range["endIndex"]) == ("pixelSize", "COLUMNS", range["startIndex"] + 1)
+        self.widths[range["startIndex"]] = properties["pixelSize"]
 
 
 @pytest.fixture
@@ -244,12 +265,80 @@ def test_protection_follows_the_owned_columns_and_leaves_others_alone(dressed: T
     assert dressed.missing(more) == []
 
 
-def test_bold_and_width_are_given_once_and_then_are_a_persons_choice():
+def test_bold_is_given_once_and_then_is_a_persons_choice():
     tab = Tab()
     first = tab.dress()
     del tab.rules[0]
-    assert {"repeatCell", "updateDimensionProperties"} <= set(first)
+    assert "repeatCell" in first
     assert set(tab.dress()) == {"addConditionalFormatRule"}
+
+
+# --- notes and widths --------------------------------------------------------------------------------------------
+
+
+def test_each_header_of_ours_gets_its_note_and_no_other_cell_one(dressed: Tab):
+    notes = {1: "sheetd: what to do", 2: "sheetd: where it is", 3: "sheetd: why", 5: "sheetd: its name"}
+    assert dressed.notes == notes
+
+
+def test_a_note_of_ours_that_somebody_deleted_or_changed_within_comes_back_alone(dressed: Tab):
+    del dressed.notes[3]
+    dressed.notes[2] = "sheetd: something else"
+    assert dressed.dress() == ["updateCells"]
+    assert (dressed.notes[2], dressed.notes[3]) == ("sheetd: where it is", "sheetd: why")
+
+
+def test_a_note_that_a_person_wrote_stays_on_a_header_of_ours_too():
+    tab = Tab()
+    tab.notes = {3: "ask Kim", 4: "between 0 and 1"}
+    tab.dress()
+    assert (tab.notes[3], tab.notes[4]) == ("ask Kim", "between 0 and 1")
+    assert tab.missing() == []
+
+
+def test_a_note_of_ours_goes_where_its_column_goes_and_leaves_headers_that_are_not_ours(dressed: Tab):
+    moved = replace(DRESS, headings=(*DRESS.headings[:3], Heading(column=6, note="its name", width=80)))
+    assert "updateCells" in dressed.dress(moved)
+    assert (5 in dressed.notes, dressed.notes[6]) == (False, "sheetd: its name")
+    assert dressed.missing(moved) == []
+
+
+def test_widths_are_given_to_new_columns_and_then_are_a_persons_choice(dressed: Tab):
+    assert dressed.widths[:6] == [100, 90, 100, 360, 100, 80]
+    dressed.widths[3] = 200
+    assert dressed.missing() == []
+    del dressed.notes[3]
+    assert dressed.dress() == ["updateCells"]
+    assert dressed.widths[3] == 200
+
+
+def test_a_column_that_a_person_has_widened_before_we_came_stays_as_wide():
+    tab = Tab()
+    tab.widths[3] = 500
+    tab.dress()
+    assert tab.widths[3] == 500
+
+
+def test_a_column_that_is_added_later_gets_its_note_and_width_once(dressed: Tab):
+    more = replace(DRESS, headings=(*DRESS.headings, Heading(column=7, note="how long yet", width=75)))
+    assert sorted(dressed.dress(more)) == ["updateCells", "updateDimensionProperties"]
+    dressed.widths[7] = 100  # somebody likes it as it was
+    assert dressed.missing(more) == []
+
+
+def test_the_built_in_sheet_keeps_notes_and_widths_and_shows_them(tmp_path: Path):
+    with builtin_sheet(tmp_path) as (sheet, address):
+        sheet.write_header(["template", "action", "status", "message", "lr", "id"])
+        dress = replace(DRESS, tab_id=sheet.read().tab_id)
+        assert sheet.dress(dress)
+        assert not sheet.dress(dress), "nothing is missing then"
+        told = BuiltinPerson(address, "Experiments").spreadsheet.fetch_sheet_metadata(
+            {"ranges": "Experiments!1:1", "fields": "sheets.data(columnMetadata.pixelSize,rowData.values.note)"}
+        )["sheets"][0]["data"][0]
+        assert [cell.get("note") for cell in told["rowData"][0]["values"]][:6] == [
+            None, "sheetd: what to do", "sheetd: where it is", "sheetd: why", None, "sheetd: its name",
+        ]  # fmt: skip
+        assert [column["pixelSize"] for column in told["columnMetadata"]][:6] == [100, 90, 100, 360, 100, 80]
 
 
 def test_a_row_inserted_right_below_the_header_is_coloured_too(tmp_path: Path):
