@@ -179,10 +179,10 @@ def _begun_anew(world: World, view: SheetView) -> Iterator[tuple[ExperimentId, R
     for experiment, row in _asking(world, view):
         if (row.action == "rerun" and experiment.phase is Phase.ENDED) or _is_fill(world, experiment, row):
             yield experiment.id, row
-    for id_, typed in world.state.edited.items():
-        edited = view.by_id.get(id_)
-        if edited is not None and edited.fingerprint == typed and _is_revision(world, id_, edited):
-            yield id_, edited
+    for experiment, typed in world.state.revisable():
+        edited = view.by_id.get(experiment.id)
+        if edited is not None and edited.fingerprint == typed and _is_revision(world, experiment.id, edited):
+            yield experiment.id, edited
 
 
 def _is_revision(world: World, id_: ExperimentId, row: Row) -> bool:

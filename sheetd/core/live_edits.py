@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from sheetd.core import events as ev
 from sheetd.core.intake import judgement
-from sheetd.core.model import Attempt, Experiment, ExperimentId, Phase, Spec, is_same
+from sheetd.core.model import Attempt, Experiment, Phase, Spec, is_same
 from sheetd.core.ownership import may_begin
 from sheetd.core.rows import Row, SheetView
 from sheetd.core.template import Template, as_argument, fill
@@ -28,21 +28,19 @@ def decide_live_edits(world: World) -> Iterator[ev.Event]:
     view = world.sheet
     if view is None or view.layout.problems or world.must_read or not may_begin(world):
         return
-    for id_, typed in world.state.edited.items():
-        row = view.by_id.get(id_)
-        if row is None or row.fingerprint != typed or row.is_blank or id_ in world.misplaced:
+    for experiment, typed in world.state.revisable():
+        row, template = view.by_id.get(experiment.id), _template_of(world, experiment)
+        if row is None or row.fingerprint != typed or row.is_blank or experiment.id in world.misplaced:
             continue
-        if view.unchanged_for_s(row) >= world.limits.settle_s and (template := _template_of(world, id_)) is not None:
-            verdict = judgement(world, view, id_, row)
-            experiment = world.state.experiments[id_]
+        if view.unchanged_for_s(row) >= world.limits.settle_s and template is not None:
+            verdict = judgement(world, view, experiment.id, row)
             if isinstance(verdict, Accepted) and verdict.runs == 1:
                 yield from _revision(experiment, verdict.spec, template, row.fingerprint)
 
 
-def _template_of(world: World, id_: ExperimentId) -> Template | None:
+def _template_of(world: World, experiment: Experiment) -> Template | None:
     """The template of an experiment that takes live edits; None for any other."""
-    experiment = world.state.experiments[id_]
-    if id_ in world.state.sweeps or not experiment.takes_live_edits or experiment.is_to_begin:
+    if experiment.id in world.state.sweeps or not experiment.takes_live_edits or experiment.is_to_begin:
         return None
     template = world.templates.get(experiment.spec.template)
     return template if template is not None and any(param.live for param in template.params.values()) else None
@@ -88,8 +86,12 @@ def handed_words(world: World, experiment: Experiment) -> str:
 
 
 def why_not_live(world: World, view: SheetView, experiment: Experiment, row: Row) -> str:
-    """Why an edit of a row with live parameters is not taken; empty where there are none, or it says nothing wrong."""
-    if _template_of(world, experiment.id) is None or experiment.id not in world.state.edited:
+    """Why an edit of a row with live parameters is not taken, or not yet, as a sentence; empty for any other row."""
+    if _template_of(world, experiment) is None:
         return ""
+    if world.state.edited.get(experiment.id) != row.fingerprint:
+        return "edited: read again as soon as it stays unchanged"
     verdict = judgement(world, view, experiment.id, row)
-    return "; ".join(verdict.problems) if isinstance(verdict, Refused) else ""
+    if isinstance(verdict, Refused):
+        return f"edited, and runs the old values until this is mended: {'; '.join(verdict.problems)}"
+    return ""

@@ -69,7 +69,7 @@ def _of_its_edit(world: World, experiment: Experiment, row: Row) -> str:
     if experiment.is_to_begin:
         return _why_not_revised(world, experiment, row)
     if world.sheet is not None and (why := why_not_live(world, world.sheet, experiment, row)):
-        return f"edited, and runs the old values until this is mended: {why}"
+        return why
     return "edited after it was accepted: it runs the old values, choose rerun for the new ones"
 
 

@@ -94,7 +94,7 @@ def _rest(world: World, view: SheetView, row: Row, binding: Binding) -> Rest | N
         return None
     experiment = world.state.experiments.get(ExperimentId(row.id))
     # Whether a rerun or an edit would be accepted is remembered apart from these.
-    if experiment is None or experiment.phase is not Phase.ENDED or row.action == "rerun" or experiment.is_to_begin:
+    if experiment is None or experiment.phase is not Phase.ENDED or row.action == "rerun" or experiment.is_paused:
         return None
     summaries = None if experiment.attempt is None else world.metrics.get(experiment.attempt.id)
     return Rest(row=row, experiment=experiment, summaries=summaries)

@@ -7,7 +7,7 @@ and belong to this daemon's life: after a restart every delay is counted again i
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any
@@ -127,6 +127,13 @@ class State:
             return self.experiments[experiment]
         except KeyError:
             raise IllegalTransition(f"there is no experiment {experiment}") from None
+
+    def revisable(self) -> Iterator[tuple[Experiment, str]]:
+        """Those whose edited row may still change what runs, each with what its row says."""
+        for id_, typed in self.edited.items():
+            experiment = self.experiments[id_]
+            if experiment.takes_live_edits and id_ not in self.sweeps:
+                yield experiment, typed
 
     def members(self, group: ExperimentId) -> list[Experiment]:
         """Every run that there ever was of a row that stands for several."""

@@ -148,7 +148,24 @@ def test_another_priority_is_no_part_of_it():
     assert story.experiment(line).spec.priority == 0.0
 
 
-def test_nothing_is_taken_while_it_is_being_typed_or_while_a_launch_is_on_its_way():
+def test_while_it_is_being_typed_the_row_says_that_it_is_read_again():
+    story, line = running()
+    story.table.type(line, lr=0.7)
+    story.wait(2)
+    assert line["message"] == "edited: read again as soon as it stays unchanged"
+    assert given(story, line)["lr"] == 0.1
+
+
+def test_a_paused_row_says_too_what_is_wrong_with_its_new_value():
+    story, line = running()
+    typed(story, line, action="pause")
+    typed(story, line, lr="0,7")
+    assert str(line["message"]).startswith("edited, and runs the old values until this is mended: lr is the text")
+    typed(story, line, lr=0.1)
+    assert line["message"] == "paused by its action cell; resume goes on from its newest checkpoint"
+
+
+def test_nothing_is_taken_while_a_launch_is_on_its_way():
     story = story_of()
     story.hosts[HostName("alpha")].launch = lambda _effect: AttemptSeen(state=Seen.CLAIMED)  # type: ignore[method-assign]
     line = typed(story, template="train", lr=0.1)

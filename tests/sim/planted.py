@@ -141,6 +141,22 @@ BUGS = (
             "        # else",
         ),
     ),
+    Bug(
+        "what a person has paused goes on by itself",
+        Change(
+            "sheetd/core/relaunch_policy.py",
+            "if experiment.afterwards is Afterwards.RESTART:",
+            "if experiment.afterwards in (Afterwards.RESTART, Afterwards.PAUSE):",
+        ),
+    ),
+    Bug(
+        "a live value is said to be handed over before its host has it",
+        Change(
+            "sheetd/core/live_edits.py",
+            "    if not is_to_hand_over(world, experiment, attempt):\n",
+            "    if True:\n",
+        ),
+    ),
 )
 
 

@@ -81,8 +81,11 @@ class Sweeps:
             )
 
     def parts(self, id_: ExperimentId) -> list[tuple[ExperimentId, ...]]:
-        """Each set of experiments of which all have to be done before something runs after `id_`."""
-        return self.expansions.get(id_) or [(id_,)]
+        """Each set of experiments of which all have to be done before something runs after `id_`.
+
+        A row that ran alone and was asked for several runs later was done when a launch after it was intended.
+        """
+        return [(id_,), *self.expansions.get(id_, ())]
 
     def final(self, group: Experiment, members: list[Experiment], lr: CellValue, repeat: CellValue) -> None:
         """A quiet group whose row was not edited since: every run that the row asks for is there, once, and over."""
