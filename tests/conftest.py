@@ -15,14 +15,16 @@ import shlex
 import signal
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from sheetd.sheets.builtin import server
 from tests import needs
+from tests.builtin import witness
 
 PROC = Path("/proc")
 MARK = "SHEETD_TEST_WORKER"
@@ -161,8 +163,18 @@ class Orderliness:
         terminalreporter.write_line("They were killed. A test must wait until what it started has ended.")
 
 
+@pytest.fixture(autouse=True)
+def _google_allows_what_is_said() -> Iterator[None]:
+    """Whatever goes to and from a built-in sheet during a test."""
+    yield
+    wrong = witness.take()
+    assert not wrong, "not as Google has it:\n" + "\n".join(wrong[:5])
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Orderliness(config), "orderliness")
+    make = server.create_app
+    server.create_app = lambda store, token: witness.Witness(make(store, token))  # type: ignore[assignment,return-value]
 
 
 def pytest_report_header() -> str:

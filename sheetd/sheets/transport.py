@@ -33,6 +33,7 @@ from urllib3.exceptions import NewConnectionError
 
 from sheetd.errors import SheetError, SheetRefused, SheetUnavailable
 from sheetd.sheets.quota import ALLOWED_A_MINUTE, RequestMeter, TokenBucket
+from sheetd.version import __version__
 
 #: Seconds for connecting and for each wait for bytes. Google gives a request up to 180 s, then answers with an error
 #: itself.
@@ -275,7 +276,9 @@ def loopback_session(base_url: str, token: str) -> requests.Session:
         raise SheetRefused(f"{base_url} is not on this machine: reach a built-in sheet elsewhere through `ssh -L`")
     session = requests.Session()
     session.trust_env = False
-    session.headers.update({"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"})
+    session.headers.update(
+        {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity", "User-Agent": f"sheetd/{__version__}"}
+    )
     return session
 
 

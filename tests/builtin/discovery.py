@@ -14,6 +14,8 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.builtin.masks import MASKED, MaskError, check_mask
+
 LENIENT_QUERY = {"includeItemsFromAllDrives", "sendNotificationEmail", "emailMessage"}
 """What gspread sends to Drive on methods that do not know it; Drive ignores it."""
 
@@ -34,6 +36,22 @@ class Method:
     request: str | None
     response: str | None
     document: dict[str, Any]
+
+
+#: What Google's servers say in `status` (https://cloud.google.com/apis/design/errors, google.rpc.Code).
+CANONICAL = {
+    400: {"INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"},
+    401: {"UNAUTHENTICATED"},
+    403: {"PERMISSION_DENIED"},
+    404: {"NOT_FOUND"},
+    409: {"ALREADY_EXISTS", "ABORTED"},
+    429: {"RESOURCE_EXHAUSTED"},
+    499: {"CANCELLED"},
+    500: {"INTERNAL", "UNKNOWN", "DATA_LOSS"},
+    501: {"UNIMPLEMENTED"},
+    503: {"UNAVAILABLE"},
+    504: {"DEADLINE_EXCEEDED"},
+}
 
 
 @lru_cache(maxsize=1)
@@ -85,12 +103,16 @@ def check(verb: str, url: str, body: Any, status: int, answer: Any) -> None:
     """Raise MismatchError unless Google's documents allow this request and this answer."""
     parts = urlsplit(url)
     method = method_of(verb, parts.path)
-    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+    given = parse_qsl(parts.query, keep_blank_values=True)
+    for name, value in given:
         _check_parameter(method, name, value)
+    _check_presence(method, [name for name, _ in given])
     if body is not None:
         if method.request is None:
             raise MismatchError(f"{method.id} takes no body")
         walk(method.document, {"$ref": method.request}, body, f"{method.id} request")
+        if method.id == "sheets.spreadsheets.batchUpdate":
+            _check_update_masks(method, body)
     if status >= 400:
         check_error(answer, status)
     elif answer is not None and method.response is not None:
@@ -102,8 +124,31 @@ def check_error(answer: Any, status: int) -> None:
     error = answer.get("error") if isinstance(answer, dict) else None
     if not isinstance(error, dict) or error.get("code") != status:
         raise MismatchError(f"not Google's error shape: {answer}")
-    if not isinstance(error.get("message"), str) or not re.fullmatch("[A-Z_]+", error.get("status", "")):
+    if not isinstance(error.get("message"), str):
         raise MismatchError(f"not Google's error shape: {answer}")
+    if error.get("status") not in CANONICAL.get(status, ()):
+        raise MismatchError(f"{error.get('status')} is not what Google calls {status}")
+
+
+def _check_presence(method: Method, given: list[str]) -> None:
+    for name, known in method.parameters.items():
+        if known.get("location") != "query":
+            continue
+        if known.get("required") and name not in given:
+            raise MismatchError(f"{method.id} needs the query parameter {name}")
+        if not known.get("repeated") and given.count(name) > 1:
+            raise MismatchError(f"{method.id} takes the query parameter {name} once")
+
+
+def _check_update_masks(method: Method, body: Any) -> None:
+    for index, request in enumerate(body.get("requests") or ()):
+        for kind, told in request.items():
+            if kind not in MASKED or not isinstance(told, dict):
+                continue
+            try:
+                check_mask(method.document, MASKED[kind], told.get("fields") or "")
+            except MaskError as error:
+                raise MismatchError(f"{method.id} request.requests[{index}].{kind}.fields: {error}") from error
 
 
 def _check_parameter(method: Method, name: str, value: str) -> None:
@@ -114,8 +159,15 @@ def _check_parameter(method: Method, name: str, value: str) -> None:
         raise MismatchError(f"{method.id} has no query parameter {name}")
     if known["type"] == "boolean" and value.lower() not in {"true", "false"}:
         raise MismatchError(f"{method.id}: {name}={value} is not a boolean")
+    if known["type"] in {"integer", "number"} and not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
+        raise MismatchError(f"{method.id}: {name}={value} is not a number")
     if "enum" in known and value not in known["enum"]:
         raise MismatchError(f"{method.id}: {name}={value} is not one of {known['enum']}")
+    if name == "fields" and method.response is not None:
+        try:
+            check_mask(method.document, method.response, value)
+        except MaskError as error:
+            raise MismatchError(f"{method.id}: fields={error}") from error
 
 
 def walk(document: dict[str, Any], schema: dict[str, Any], value: Any, where: str, *, nulls: bool = True) -> None:
@@ -156,8 +208,10 @@ def _fits(schema: dict[str, Any], kind: str, value: Any) -> bool:
     if kind == "boolean":
         return isinstance(value, bool)
     if kind in {"integer", "number"}:
+        if value in _FLOAT_WORDS:
+            return kind == "number"
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return (is_number and (kind == "number" or float(value).is_integer())) or value in _FLOAT_WORDS
+        return is_number and (kind == "number" or (float(value).is_integer() and -(2**31) <= value < 2**31))
     if not isinstance(value, str):
         return False
     if schema.get("format") == "int64":

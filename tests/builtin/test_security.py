@@ -124,7 +124,7 @@ def test_the_page_changes_nothing_over_plain_http(server: SheetServer, method: s
 def test_a_body_beyond_the_bound_is_refused(server: SheetServer, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(calls, "LARGEST_BODY", 1000)
     answer = ask(server, "/drive/v3/files", "POST", b"x" * 1001, Authorization=bearer(server))
-    assert answer.status == 413
+    assert answer.status == 400
 
 
 def test_a_client_that_goes_away_in_the_middle_of_a_request_is_no_error_of_ours(caplog: pytest.LogCaptureFixture):

@@ -101,13 +101,13 @@ def error_response(error: ApiError) -> Response:
 
 
 async def read_body(request: Request) -> bytes:
-    """The whole body; ApiError 413 beyond the bound."""
+    """The whole body; ApiError beyond the bound."""
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > LARGEST_BODY:
-            raise ApiError(413, f"Request payload size exceeds the limit: {LARGEST_BODY} bytes.")
+            raise invalid(f"Request payload size exceeds the limit: {LARGEST_BODY} bytes.")
         chunks.append(chunk)
     return b"".join(chunks)
 

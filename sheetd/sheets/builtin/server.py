@@ -136,7 +136,9 @@ def _page_file(name: str) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     code = error.status_code if isinstance(error, HTTPException) else 500
     if request.url.path.startswith(("/v4/", "/drive/", "/upload/")):
-        return calls.error_response(ApiError(code, "Requested entity was not found." if code == 404 else str(error)))
+        if code < 500:  # a path or a method that nothing answers to: Google says 404 to both
+            return calls.error_response(ApiError(404, "Requested entity was not found."))
+        return calls.error_response(ApiError(code, str(error)))
     return PlainTextResponse("Not found.\n" if code == 404 else "Not allowed.\n", code)
 
 
