@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sheetd.core import events as ev
+from sheetd.core import observation as obs
 from sheetd.core.grid import Claim
 from sheetd.core.model import Afterwards, AttemptId, ExperimentId, HostName, Phase, Proof, Reason, SlotName, Spec
 from sheetd.core.state import State
@@ -68,6 +69,9 @@ def eventful_story() -> Story:
     story.table.type(kept, lr=0.15)
     story.table.type(template="train", lr="{7 | 8}")
     story.table.type(template="train", lr=1.0)
+    story.wait(8)
+    id_ = ExperimentId(str(queue[-1]["id"]))
+    story.turn(obs.BeginRequested(experiment=id_, action="restart", request=1, wall_s=1.7e9))
     story.wait(8)
     return story
 
