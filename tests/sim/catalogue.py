@@ -28,7 +28,7 @@ INJECTED: dict[str, str] = {
     "S11": "People.delete",
     "S12": "People.edit",
     "S13": "People.spoil_status",
-    "S14": "People.act, People.ask_at_a_terminal",
+    "S14": "People.act",
     **dict.fromkeys((f"S{n}" for n in range(16, 24)), "People.type_bad (BAD_VALUES)"),
     "S24": "People.half_type, People.finish",
     "S25": "People.undo",
