@@ -134,7 +134,7 @@ def _host_answered(world: World, news: fx.HostAnswered, now_s: float) -> None:
     note_stray(world, world.hosts[news.effect.host], news.effect.attempt, news.seen, now_s)
     if news.effect.attempt in world.state.live:
         _remember(world, world.hosts[news.effect.host], news.effect.attempt, news.seen, now_s)
-        if isinstance(news.effect, fx.HandOver):
+        if isinstance(news.effect, fx.HandOver) and news.seen.state not in OVER:  # what is over is given nothing
             world.handed_over[news.effect.attempt] = news.effect.number
             world.remarks.pop(experiment_of(news.effect.attempt), None)
     if not isinstance(news.effect, fx.HandOver):

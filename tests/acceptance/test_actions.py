@@ -103,6 +103,11 @@ def test_a_paused_row_gives_its_slot_to_others_and_goes_on_from_its_checkpoint(
     person.type_rows([{"token": "short", "steps": 1}])
     wait_for(lambda: row("short")["status"] == "succeeded", "another one has its slot", within_s=60)
 
+    person.type_rows([{"token": "never", "steps": 1, "action": "pause"}])
+    wait_for(lambda: row("never")["status"] == "paused", "it is paused before it began")
+    assert "is being stopped" in lab.command("stop", row("never")["id"])
+    wait_for(lambda: row("never")["status"] == "stopped", "it is given up")
+
     lab.kill()
     lab.begin()
     person.type_cell("long", "steps", "1")

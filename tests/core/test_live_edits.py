@@ -10,7 +10,7 @@ from sheetd.core import effect as fx
 from sheetd.core import events as ev
 from sheetd.core.grid import CellValue
 from sheetd.core.model import AttemptId, HostName, Value
-from sheetd.core.observation import AttemptSeen, Seen
+from sheetd.core.observation import AttemptSeen, Exit, Seen
 from sheetd.core.template import Param, ParamType
 from sheetd.core.world import Limits
 from tests.core.story import OWNED_HEADER, TRAIN, Line, Story, Table
@@ -78,6 +78,18 @@ def test_a_host_that_refuses_is_asked_again_and_its_words_are_in_the_row():
     story.hosts[HostName("alpha")].refuses_params = ""
     story.wait(60)
     assert line["message"] == "lr = 0.7 was handed over to it"
+
+
+def test_a_job_that_had_ended_when_its_host_was_asked_was_given_nothing():
+    """Seed 1204 of the simulator: its end was not recorded yet, for its last metrics had not arrived."""
+    story, line = running()
+    ended = AttemptSeen(state=Seen.EXITED, exit=Exit(rc=0), metrics_bytes=100)
+    story.hosts[HostName("alpha")].hand_over = lambda _effect: ended  # type: ignore[method-assign]
+    typed(story, line, lr=0.7)
+    assert line["message"] == "lr = 0.7 is being handed over to it"
+    assert len(story.asked(fx.HandOver)) == 1
+    story.wait(60)
+    assert (line["status"], line["message"]) == ("succeeded", None)
 
 
 def test_each_edit_counts_on_and_the_newest_is_what_the_job_gets():

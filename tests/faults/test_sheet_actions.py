@@ -16,7 +16,7 @@ from tests.faults.laboratory import Lab
 
 
 def test_S12_a_running_row_keeps_the_values_that_it_was_accepted_with(lab: Lab):
-    """Frozen: an edit changes nothing that runs but what its template calls live, and `rerun` takes all of it."""
+    """The spec is frozen; an edit changes nothing that runs but what its template calls live; `rerun` takes it all."""
     (first,) = lab.running("first")
     lab.person.type("first", lr="0.7")
     lab.wait(30)
