@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 
 from sheetd.core import effect as fx
 from sheetd.core import events as ev
+from sheetd.core.dependencies import is_done
 from sheetd.core.grid import CellValue
 from sheetd.core.model import (
     Afterwards,
     AttemptId,
     ExperimentId,
     HostName,
+    Phase,
     Proof,
     Reason,
     Spec,
@@ -141,8 +143,6 @@ class Checker:
                 case ev.RowAccepted():
                     self.accepted(books, event.experiment, event.spec)
                     self.repeats.accepted(books, event)
-                case ev.ExperimentWithdrawn():
-                    books.withdrawn.add(event.experiment)
                 case ev.SweepExpanded():
                     self.sweeps.expanded(books, event)
                 case ev.ExperimentReopened():
@@ -151,6 +151,7 @@ class Checker:
                 case ev.RowRevised():
                     self._revised(books, event)
                 case ev.ExperimentWithdrawn():
+                    books.withdrawn.add(event.experiment)
                     books.paused.discard(event.experiment)
                     if event.pauses:
                         books.paused.add(event.experiment)
@@ -460,6 +461,8 @@ class Checker:
             books.accepted.add(id_)
             if experiment.is_paused:
                 books.paused.add(id_)
+            elif experiment.phase is Phase.ENDED and not is_done(experiment):
+                books.withdrawn.add(id_)
             for attempt in experiment.attempts:
                 books.intents[attempt.id] = ev.LaunchIntended(
                     attempt=attempt.id,
@@ -470,6 +473,8 @@ class Checker:
                 )
                 if attempt.proof is not None:
                     books.ended.add(attempt.id)
+                if attempt.reason is not None:
+                    books.reasons[attempt.id] = attempt.reason
         return books
 
     @staticmethod
