@@ -23,21 +23,21 @@ class About(NamedTuple):
 COLUMNS: Mapping[str, About] = {
     "template": About("which of the operator's recipes this row runs; may be empty when there is only one", 130),
     "action": About(
-        "run, stop, restart (from the last checkpoint) or rerun (from nothing); each word is obeyed once", 90
+        "run, stop, restart (last checkpoint), rerun (from nothing), pause or resume; each word is obeyed once", 90
     ),
     "where": About("a label, a word of a GPU's model such as a100, or the name of a host; empty is anywhere", 100),
     "gpus": About("how many GPUs or slots it takes, from 1; empty is what the template says", 60),
-    "priority": About("a number; among the rows that wait the larger goes first, and empty is 0", 70),
+    "priority": About("a number; among the rows that wait the larger goes first, and empty is 0", 95),
     "after": About(
         "rows that have to succeed first: ids or names with commas between, or previous for the row above", 110
     ),
-    "repeat": About("how often each combination of values is run, from 1; empty is once", 70),
+    "repeat": About("how often each combination of values is run, from 1; empty is once", 80),
     "id": About("the name of this row's experiment for good, written by the daemon; it moves with the row", 80),
     "status": About("where the experiment is, in one word that also colours the row; written by the daemon", 105),
     "message": About("why the row is where it is, and what happens next or what to do; written by the daemon", 360),
     "host": About("the machine on which the newest attempt runs or ran; written by the daemon", 110),
-    "attempt": About("the number of the newest execution: 2 and more were begun again; written by the daemon", 70),
-    "progress": About("the part that is done, from step and total_steps of what the program logs", 75),
+    "attempt": About("the number of the newest execution: 2 and more were begun again; written by the daemon", 90),
+    "progress": About("the part that is done, from step and total_steps of what the program logs", 95),
     "eta": About("how long it takes yet at the pace so far, where the program logs total_steps", 75),
     "started": About("when the experiment began to run; written by the daemon", 150),
     "runtime": About("how long the newest attempt has run, or all runs of the row together; written by the daemon", 85),
@@ -58,7 +58,7 @@ HOSTS_TAB: Mapping[str, About] = {
     "state": About("whether the machine is used, in one word that also colours the row", 105),
     "why": About("why it is in this state, and until when", 360),
     "free": About("how many of its slots are free now", 60),
-    "slots": About("how many slots it has", 60),
+    "slots": About("how many slots it has", 70),
     "used by": About("which experiments hold its slots", 160),
     "others": About("who else uses its accelerators, as far as the machine tells", 160),
     "machine": About("what it is made of", 200),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from sheetd.core import effect as fx
-from sheetd.core.colours import Heading
+from sheetd.core.colours import ACTIONS, Heading
 from sheetd.core.grid import Cell
 from sheetd.core.headings import COLUMNS, HOSTS_TAB, METRICS, RUNS_TAB, About, headings
 from sheetd.core.hosts_grid import HEADERS as HOSTS_HEADERS
@@ -29,6 +31,16 @@ def test_a_note_is_one_short_sentence_and_a_width_fits_on_a_screen(about: About)
     assert not about.note.endswith(".")
     assert ". " not in about.note
     assert 50 <= about.width <= 400
+
+
+@pytest.mark.parametrize("tab", [COLUMNS, HOSTS_TAB, RUNS_TAB], ids=["experiments", "hosts", "runs"])
+def test_a_column_is_wide_enough_for_its_header(tab: Mapping[str, About]):
+    """In bold letters of 13 pixels, with room at the sides and for the mark of the note."""
+    assert [name for name, about in tab.items() if about.width < 9 * len(name) + 20] == []
+
+
+def test_the_note_on_action_names_every_word():
+    assert [word for word in ACTIONS if word not in COLUMNS["action"].note] == []
 
 
 def test_parameters_and_a_persons_own_columns_have_none():
