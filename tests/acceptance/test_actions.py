@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import TAB, sheet_section
+from tests.acceptance.conftest import lab_at, person_at
 from tests.acceptance.person import Person
 from tests.acceptance.project import Project
 from tests.rig.waiting import wait_for
@@ -57,28 +57,15 @@ HEADER = ["token", "steps", "rate", "action", "id", "status", "message", "attemp
 
 @pytest.fixture
 def person(address: Address) -> Person:
-    Person(address, "Sheet1").spreadsheet.sheet1.update_title(TAB)
-    person = Person(address, TAB, HEADER)
-    person.write_header()
-    return person
+    return person_at(address, HEADER)
 
 
 @pytest.fixture
 def lab(tmp_path: Path, address: Address) -> Iterator[Project]:
     """One host with one slot."""
-    lab = Project(
-        tmp_path / "lab",
-        home=str(tmp_path),
-        sheet=sheet_section(address.base_url, address),
-        hosts='[[hosts]]\nname = "one"\nlocal = true\nslots = 1\nroot = "one"\n',
-        program=PROGRAM,
-        templates={"job": TEMPLATE},
-    )
-    try:
+    told = {"program": PROGRAM, "templates": {"job": TEMPLATE}}
+    with lab_at(address, tmp_path, hosts={"one": 1}, **told) as lab:
         yield lab
-    finally:
-        lab.stop_everything()
-        lab.close()
 
 
 def told(tmp_path: Path, token: str) -> list[str]:

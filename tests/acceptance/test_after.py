@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import TAB, sheet_section
+from tests.acceptance.conftest import lab_at, person_at
 from tests.acceptance.person import Person
 from tests.acceptance.project import Project
 from tests.rig.waiting import wait_for
@@ -38,31 +38,15 @@ HEADER = ["name", "token", "seconds", "after", "id", "status", "message", "host"
 
 @pytest.fixture
 def person(address: Address) -> Person:
-    Person(address, "Sheet1").spreadsheet.sheet1.update_title(TAB)
-    person = Person(address, TAB, HEADER)
-    person.write_header()
-    return person
+    return person_at(address, HEADER)
 
 
 @pytest.fixture
 def lab(tmp_path: Path, address: Address) -> Iterator[Project]:
     """Two hosts, of which only one has what was written on it."""
-    hosts = "".join(
-        f'[[hosts]]\nname = "{name}"\nlocal = true\nslots = 2\nroot = "{name}"\n' for name in ("one", "other")
-    )
-    lab = Project(
-        tmp_path / "lab",
-        home=str(tmp_path),
-        sheet=sheet_section(address.base_url, address),
-        hosts=hosts,
-        program=PROGRAM,
-        templates={"job": TEMPLATE},
-    )
-    try:
+    told = {"program": PROGRAM, "templates": {"job": TEMPLATE}}
+    with lab_at(address, tmp_path, hosts={"one": 2, "other": 2}, **told) as lab:
         yield lab
-    finally:
-        lab.stop_everything()
-        lab.close()
 
 
 def test_a_row_reads_what_the_rows_wrote_that_it_runs_after(lab: Project, person: Person) -> None:

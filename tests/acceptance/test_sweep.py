@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import TAB, sheet_section
+from tests.acceptance.conftest import lab_at, person_at
 from tests.acceptance.person import Person
 from tests.acceptance.project import Project
 from tests.rig.waiting import wait_for
@@ -38,27 +38,14 @@ HEADER = ["lr", "repeat", "action", "id", "status", "message", "progress", "loss
 
 @pytest.fixture
 def person(address: Address) -> Person:
-    Person(address, "Sheet1").spreadsheet.sheet1.update_title(TAB)
-    person = Person(address, TAB, HEADER)
-    person.write_header()
-    return person
+    return person_at(address, HEADER)
 
 
 @pytest.fixture
 def lab(tmp_path: Path, address: Address) -> Iterator[Project]:
-    lab = Project(
-        tmp_path / "lab",
-        home=str(tmp_path),
-        sheet=sheet_section(address.base_url, address) + "\nsweep_max = 5",
-        hosts='[[hosts]]\nname = "one"\nlocal = true\nslots = 3\nroot = "one"\n',
-        program=PROGRAM,
-        templates={"job": TEMPLATE},
-    )
-    try:
+    told = {"program": PROGRAM, "templates": {"job": TEMPLATE}}
+    with lab_at(address, tmp_path, hosts={"one": 3}, sheet="sweep_max = 5", **told) as lab:
         yield lab
-    finally:
-        lab.stop_everything()
-        lab.close()
 
 
 def test_a_row_of_several_runs_counts_sums_up_and_is_filled_in(lab: Project, person: Person) -> None:
