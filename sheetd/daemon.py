@@ -11,7 +11,8 @@ import logging
 import queue
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from sheetd.core.absorb import News, absorb, is_void
 from sheetd.core.configuration import reconfigure
@@ -53,6 +54,18 @@ ROUNDS_MAX = 50
 LANES_PATIENCE_S = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a host's adapter has reported. Void once another has taken its place, however long it lay in the inbox."""
+
+    adapter: Host
+    observation: Observation
+
+
+#: What the loop is handed.
+Mail: TypeAlias = News | Reconfiguration | Heard
+
+
 class Daemon:
     """Drives one world through its ports. Only `post`, `wake` and `stop` may be called from other threads."""
 
@@ -68,7 +81,7 @@ class Daemon:
         self._ports = ports
         self._clock = clock
         self._chance = chance
-        self._inbox: queue.SimpleQueue[News | Reconfiguration | BaseException | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Mail | BaseException | None] = queue.SimpleQueue()
         self._lanes = Lanes(lambda effect: carry_out(effect, ports), self._inbox.put)
         self._stopping = False
         self._watchdog = Watchdog(clock)
@@ -90,7 +103,7 @@ class Daemon:
 
     # --- from other threads --------------------------------------------------------------------------------------
 
-    def post(self, news: News | Reconfiguration) -> None:
+    def post(self, news: Mail) -> None:
         """Hand over what was observed, or what the operator's files say now."""
         self._inbox.put(news)
 
@@ -129,14 +142,11 @@ class Daemon:
         self._record([DaemonStarted(epoch=self._ports.journal.epoch, wall_s=now.wall_s)], now)
         self._recall_metrics()
 
-    def turn(self, news: Sequence[News | Reconfiguration]) -> float:
+    def turn(self, news: Sequence[Mail]) -> float:
         """Absorb, decide, record, act. Returns the monotonic time at which to look again at the latest."""
         now = self._now()
         for one in news:
-            if isinstance(one, Reconfiguration):
-                self._reconfigure(one, now)
-            elif not is_void(self.world, one):
-                absorb(self.world, one, now.s)
+            self._take(one, now)
         if self._held and self._reconfiguration is not None and not self._held <= hosts_in_use(self.world):
             self._reconfigure(self._reconfiguration, now)
         self._say_halted()
@@ -163,6 +173,17 @@ class Daemon:
         self._say_trouble_with_tabs()
         return min(plan.wake_s, now.s + self._watchdog.interval_s)
 
+    def _take(self, one: Mail, now: Now) -> None:
+        if isinstance(one, Reconfiguration):
+            self._reconfigure(one, now)
+            return
+        if isinstance(one, Heard):
+            if self._ports.hosts.get(one.adapter.name) is not one.adapter:
+                return
+            one = one.observation
+        if not is_void(self.world, one):
+            absorb(self.world, one, now.s)
+
     def _decide(self, now: Now) -> Plan:
         """Record until nothing is left to decide; the plan that then remains."""
         if self._check_requests:
@@ -178,9 +199,9 @@ class Daemon:
         self._answer_requests()
         return plan
 
-    def _wait(self, wake_s: float) -> list[News | Reconfiguration]:
+    def _wait(self, wake_s: float) -> list[Mail]:
         """The news since the last turn; none when the time is over."""
-        arrived: list[News | Reconfiguration | BaseException | None] = []
+        arrived: list[Mail | BaseException | None] = []
         until_s = wake_s
         with suppress(queue.Empty):
             while len(arrived) < NEWS_MAX and not self._stopping:
@@ -188,7 +209,8 @@ class Daemon:
                 left_s = until_s - self._clock.monotonic_s()
                 one = self._inbox.get(timeout=left_s) if left_s > 0 else self._inbox.get_nowait()
                 arrived.append(one)
-                gather_s = GATHER_NUMBERS_S if isinstance(one, MetricsReported) else COALESCE_S
+                is_number = isinstance(one, Heard) and isinstance(one.observation, MetricsReported)
+                gather_s = GATHER_NUMBERS_S if is_number else COALESCE_S
                 until_s = min(until_s, self._clock.monotonic_s() + gather_s)
         for one in arrived:
             if isinstance(one, BaseException):
@@ -262,11 +284,7 @@ class Daemon:
     # --- what the operator's files say ---------------------------------------------------------------------------
 
     def _keep(self, host: Host) -> None:
-        def report(observation: Observation) -> None:
-            if self._ports.hosts.get(host.name) is host:  # and not one that another has taken the place of
-                self.post(observation)
-
-        host.keep(report)
+        host.keep(lambda observation: self.post(Heard(host, observation)))
 
     def _reconfigure(self, news: Reconfiguration, now: Now) -> None:
         """Go by what the files say from now on. Only what runs somewhere else than they say now is not moved."""

@@ -14,9 +14,9 @@ from sheetd.core.events import LaunchIntended
 from sheetd.core.grid import Claim
 from sheetd.core.model import ExperimentId, Phase, attempt_id
 from sheetd.core.observation import AttemptReported, AttemptSeen, Exit, HostUnseen, MetricPoint, MetricsReported, Seen
-from sheetd.daemon import COALESCE_S, GATHER_NUMBERS_S, NEWS_MAX
+from sheetd.daemon import COALESCE_S, GATHER_NUMBERS_S, NEWS_MAX, Heard, Mail
 from sheetd.errors import HostUnreachable
-from tests.daemon.fakes import HOST, Request, Rig
+from tests.daemon.fakes import HOST, FakeHost, Request, Rig
 from tests.rig.waiting import wait_for
 
 
@@ -261,7 +261,10 @@ class Inbox:
         return self.news.pop(0)
 
 
-NUMBER = MetricsReported(host=HOST, attempt=attempt_id(ExperimentId("row1"), 1), start=0, end=10, points=())
+NUMBER = Heard(
+    FakeHost([], HOST),
+    MetricsReported(host=HOST, attempt=attempt_id(ExperimentId("row1"), 1), start=0, end=10, points=()),
+)
 STATE = HostUnseen(host=HOST, why="away")
 
 
@@ -277,7 +280,7 @@ STATE = HostUnseen(host=HOST, why="away")
     ],
 )
 def test_numbers_are_gathered_longer_than_states_and_nothing_puts_off_what_is_due(
-    news: list[News], due_s: float, patience_s: float
+    news: list[Mail], due_s: float, patience_s: float
 ):
     rig = Rig()
     rig.clock.tick_s = 0.0

@@ -97,6 +97,23 @@ def test_what_a_former_connection_still_says_is_not_heard() -> None:
         assert lab.rig.daemon.world.hosts[HOST].is_up
 
 
+def test_nor_what_it_had_said_before_the_daemon_came_to_take_another() -> None:
+    """Seed 302788: while the journal could not be written, news of the former connection came to lie behind the edit.
+
+    The new one was then taken to obey our epoch, and a launch over it stopped the daemon for good.
+    """
+    lab = Lab()
+    daemon, former = lab.rig.daemon, lab.rig.host
+    daemon.recover()
+    daemon._keep(former)
+    lab.save({HOST: "home"}, way="another")
+    former.report(HostUnseen(host=HOST, why="of the former connection"))
+    daemon.turn(daemon._wait(daemon._clock.monotonic_s()))
+    assert [host.name for host in lab.made] == [HOST]
+    assert daemon.world.hosts[HOST].why != "of the former connection"
+    daemon._close()
+
+
 def test_an_answer_that_comes_when_its_host_is_gone_harms_nobody() -> None:
     lab = Lab()
     lab.rig.host.trouble = HostUnreachable("its connection was closed")

@@ -25,7 +25,7 @@ from sheetd.core.model import HostName
 from sheetd.core.runs_grid import RunsTab
 from sheetd.core.state import State
 from sheetd.core.world import Identity, World
-from sheetd.daemon import Daemon
+from sheetd.daemon import Daemon, Mail
 from sheetd.effects import Ports, carry_out
 from sheetd.errors import ConfigError, JournalError
 from sheetd.journal import SqliteJournal, lock
@@ -172,7 +172,7 @@ class Service:
         #: Another after the folder was restored: what was recorded since the backup is unknown to it.
         self.lineage = f"{folder.name} {simulation.restored[folder]}"
         self.clock = SimClock(simulation, simulation.daemon_rate)
-        self.inbox: deque[News | Reconfiguration | None] = deque()
+        self.inbox: deque[Mail | None] = deque()
         self.tasks: list[Task] = []
         self.hosts: dict[HostName, SimHost] = {}
         self.journal: SimJournal | None = None
@@ -262,7 +262,7 @@ class Service:
             files = self.simulation.files
             self.post(Reconfiguration(configuration=files.configuration(), routes=files.routes(self.open_host)))
 
-    def wait(self, wake: float) -> list[News | Reconfiguration]:
+    def wait(self, wake: float) -> list[Mail]:
         engine = self.simulation.engine
         while self.is_suspended or (not self.inbox and self.clock.monotonic_s() < wake):
             engine.wait(1.0 if self.is_suspended else max(1e-4, (wake - self.clock.monotonic_s()) / self.clock.rate))
@@ -271,7 +271,7 @@ class Service:
         self.inbox.clear()
         return arrived
 
-    def post(self, news: News | Reconfiguration | None) -> None:
+    def post(self, news: Mail | None) -> None:
         if not self.is_dead:
             self.inbox.append(news)
             self.simulation.engine.wake(self.task)
