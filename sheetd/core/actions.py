@@ -132,7 +132,7 @@ def _consume(experiment: Experiment, action: str, why_not: str = "") -> ev.Event
     return ev.ActionConsumed(experiment=experiment.id, action=action, obeyed=not why_not, why_not=why_not)
 
 
-def reopened(experiment: Experiment) -> ev.Event:
+def reopened(experiment: Experiment) -> ev.ExperimentReopened:
     """It goes on from its newest checkpoint; what was paused before it began begins as it would have."""
     resume = experiment.resume if experiment.is_paused else True
     return ev.ExperimentReopened(experiment=experiment.id, resume=resume)

@@ -96,15 +96,23 @@ def _way_to(world: World, target: ExperimentId, start: tuple[ExperimentId, ...],
     seen = set(start)
     while ways:
         way = ways.pop()
-        experiment = world.state.experiments.get(way[-1])
-        after = () if experiment is None or _is_done(world, experiment) else experiment.spec.after
-        for parent in fresh.get(way[-1], after):
+        for parent in fresh.get(way[-1], _waits_for(world, way[-1])):
             if row_of(parent) == target:
                 return [*way, parent]
             if parent not in seen:
                 seen.add(parent)
                 ways.append([*way, parent])
     return []
+
+
+def _waits_for(world: World, id_: ExperimentId) -> tuple[ExperimentId, ...]:
+    """Those after which it runs, by what its row said last; and its runs, of which some may wait for others yet."""
+    experiment = world.state.experiments.get(id_)
+    if experiment is None or _is_done(world, experiment):
+        return ()
+    parts = [world.state.experiments[part] for part in ran_as(world.state, id_)]
+    named = [experiment.spec.after, *(part.spec.after for part in parts if part.phase is not Phase.ENDED)]
+    return tuple(dict.fromkeys(parent for after in named for parent in after))
 
 
 def is_done(experiment: Experiment) -> bool:

@@ -351,7 +351,13 @@ def _expansion(world: World, id_: ExperimentId, row: Row, verdict: Accepted, now
         if word == "rerun":
             yield ev.ExperimentReopened(experiment=member.id, resume=False, spec=member.spec)
         elif experiment.phase is Phase.ENDED and not is_done(experiment):
-            yield reopened(experiment)
+            yield _filled_in(experiment, verdict.spec.after)
+
+
+def _filled_in(experiment: Experiment, after: tuple[ExperimentId, ...]) -> ev.Event:
+    """As it was, but for whom it waits: the row would say that it waits for others than it does."""
+    event = reopened(experiment)
+    return event if experiment.spec.after == after else replace(event, spec=replace(experiment.spec, after=after))
 
 
 # --- actions -----------------------------------------------------------------------------------------------------

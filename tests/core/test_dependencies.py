@@ -122,6 +122,49 @@ def test_a_circle_is_not_begun():
     assert one["message"] == f"waits for {two['id']}, which is a draft"
 
 
+def group_that_waits(story: Story, after: str, **values: object) -> Line:
+    """Two runs, stopped while they wait, and then asked for again with the `after` that the row says by then."""
+    parent = first(story, name="first choice")
+    group = story.table.type(template="train", lr="{0.4 | 0.5}", after=parent["id"], action=None, **values)  # type: ignore[arg-type]
+    story.wait(12)
+    story.table.type(group, action="stop")
+    story.wait(8)
+    assert group["status"] == "stopped"
+    story.table.type(group, action=None, after=after)
+    story.wait(8)
+    story.table.type(group, action="run")
+    story.wait(8)
+    return group
+
+
+def test_runs_that_are_filled_in_wait_for_those_that_the_row_names_by_now():
+    """Seed 400882: they waited for the former ones, which had been stopped; the row said nothing of them."""
+    story = story_of()
+    other = first(story, seed=9, name="second choice")
+    group = group_that_waits(story, "second choice")
+    assert str(group["message"]).endswith(f"waits for {other['id']} (running)")
+    ends(story, other)
+    assert group["status"] == "running"
+
+
+def test_a_circle_through_one_run_of_a_row_that_waits_for_others_by_now_is_seen():
+    """What waits keeps those that it was accepted with, whatever its row says after it."""
+    story = story_of()
+    parent = first(story)
+    group = story.table.type(template="train", lr="{0.4 | 0.5}", after=str(parent["id"]))
+    story.wait(12)
+    other = first(story, seed=9)
+    story.table.type(group, lr="{0.4 | 0.5 | 0.6}", after=str(other["id"]), action="run")
+    story.wait(12)
+    ends(story, other)
+    child = typed(story, str(group["id"]))
+    story.table.type(parent, action="stop")
+    story.wait(12)
+    story.table.type(parent, action="rerun", after=str(child["id"]))
+    story.wait(12)
+    assert "after makes a circle" in str(parent["message"])
+
+
 def test_a_parent_that_failed_holds_its_children_back_until_it_is_run_again():
     story = story_of()
     parent = first(story)

@@ -86,6 +86,8 @@ class Books:
     #: Why those that have ended did, and what was given up before it was launched.
     reasons: dict[str, Reason] = field(default_factory=dict)
     withdrawn: set[ExperimentId] = field(default_factory=set)
+    #: What is to be executed of each: one that was brought back may know an older one.
+    specs: dict[ExperimentId, Spec] = field(default_factory=dict)
     #: It was brought back from a backup, and the sheet had been told of nothing that the backup lacks.
     is_unwitnessed: bool = False
 
@@ -142,13 +144,17 @@ class Checker:
             match event:
                 case ev.RowAccepted():
                     self.accepted(books, event.experiment, event.spec)
+                    books.specs[event.experiment] = event.spec
                     self.repeats.accepted(books, event)
                 case ev.SweepExpanded():
                     self.sweeps.expanded(books, event)
                 case ev.ExperimentReopened():
                     books.paused.discard(event.experiment)
+                    if event.spec is not None:
+                        books.specs[event.experiment] = event.spec
                     self._reopened(event)
                 case ev.RowRevised():
+                    books.specs[event.experiment] = event.spec
                     self._revised(books, event)
                 case ev.ExperimentWithdrawn():
                     books.withdrawn.add(event.experiment)
@@ -286,6 +292,7 @@ class Checker:
         books.paused.discard(ExperimentId(id_))
         books.accepted.add(row_of(ExperimentId(id_)))
         self.ledger_of(ExperimentId(id_)).specs.append(event.spec)
+        books.specs[ExperimentId(id_)] = event.spec
         self.params[event.attempt] = [event.spec.params]
         for former in (f"{id_}.{n}" for n in range(1, int(number))):
             books.ended.add(former)
@@ -459,6 +466,7 @@ class Checker:
         known = {} if service.daemon is None else service.daemon.world.state.experiments
         for id_, experiment in known.items():
             books.accepted.add(id_)
+            books.specs[id_] = experiment.spec
             if experiment.is_paused:
                 books.paused.add(id_)
             elif experiment.phase is Phase.ENDED and not is_done(experiment):

@@ -61,7 +61,8 @@ class Ending:
             return not all(is_done(one) for one in self._parts(experiment))
         if any(one.is_live for one in self._parts(experiment)):
             return False
-        return experiment.phase is Phase.WAITING and any(map(self.waits_in_vain, experiment.spec.after))
+        waiting = [one for one in self._parts(experiment) if one.phase is Phase.WAITING]
+        return bool(waiting) and any(self.waits_in_vain(parent) for one in waiting for parent in one.spec.after)
 
     def _parts(self, experiment: Experiment) -> list[Experiment]:
         """Those that the row asks for, if it stands for several."""

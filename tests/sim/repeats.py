@@ -28,10 +28,9 @@ class Repeats:
         if any(order.asked[word] for order in checker.orders(event.experiment) for word in ("run", "rerun")):
             return
         for other in checker.by_seed[int(event.spec.params["seed"])]:
-            ledger = checker.ledgers[other]
-            if other == event.experiment or not ledger.specs or other not in books.accepted:
+            spec = books.specs.get(other)
+            if other == event.experiment or spec is None or other not in books.accepted:
                 continue
-            spec = ledger.specs[-1]
             if _work(spec) == _work(event.spec) and spec.after == event.spec.after and self._is_kept_up(books, other):
                 checker.blame("repeats", f"{event.experiment} is begun, nobody asked for it, and {other} does the same")
 

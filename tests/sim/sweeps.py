@@ -67,6 +67,7 @@ class Sweeps:
                 checker.blame("I8", f"{member.id} was begun twice")
             books.accepted.add(member.id)
             checker.ledger_of(member.id).specs.append(member.spec)
+            books.specs[member.id] = member.spec
             if row_of(member.id) != id_:
                 checker.blame("I11", f"{member.id} is begun for the row {id_}")
             run = work_of(member.spec)

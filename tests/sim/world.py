@@ -37,7 +37,8 @@ from tests.sim.sheet import OWNED_HEADERS, USER_HEADERS, SimSheet, Tab
 HOSTS = ("alpha", "beta", "gamma")
 MEMORY = Path("/dev/shm")
 #: Virtual seconds in which everything must have finished after the last fault.
-LIVENESS_S = 6000.0
+#: After the last fault something has to end at least so often, and all of it within the larger.
+LIVENESS_S, LIVENESS_MAX_S = 6000.0, 40_000.0
 LOADER = posix.Loader()
 SYSTEM = kernel.make_system(LOADER)
 
@@ -310,13 +311,16 @@ class Simulation:
         self.checker.cells_of_people()
         self._calm_down()
         begun, ending = engine.now, Ending(self.checker)
-        while engine.now < begun + LIVENESS_S:
+        ended, moved = len(self.checker.ends), begun
+        while engine.now < moved + LIVENESS_S and engine.now < begun + LIVENESS_MAX_S:
             engine.run(engine.now + 20.0)
             if engine.now > begun + self.setting.quiet_s and not ending.pending():
                 break
+            if len(self.checker.ends) > ended:  # many runs and one slot: it takes as long as it takes
+                ended, moved = len(self.checker.ends), engine.now
         else:
             words = ending.pending()
-            raise Violation(f"I20: {LIVENESS_S:g} s after the last fault, {words}")
+            raise Violation(f"I20: {engine.now - begun:g} s after the last fault, {words}")
         ending.final()
 
     def _people_come(self) -> None:
