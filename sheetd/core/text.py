@@ -12,7 +12,12 @@ import unicodedata
 MESSAGE_MAX = 500
 LINE_MAX = 200
 
-_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
+#: A title (OSC) that nothing ends is over with its line, or it would hide all that follows.
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\x9c\n]*(\x07|\x9c|\x1b\\)?|[@-Z\\-_])")
+#: The beginning of an escape, as a text that was cut there ends with.
+_BEGUN = re.compile(r"\x1b(\[[0-?]*[ -/]*|\][^\x07\x1b\x9c\n]*\x1b?)?\Z")
+#: No escape that means anything is longer.
+_BEGUN_MAX = 4096
 #: Categories that draw nothing or change how their neighbours are drawn (bidi, zero-width): control, format,
 #: surrogate, private use, unassigned, and the line and paragraph separators.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -31,6 +36,12 @@ def harmless(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char for char in _ESCAPES.sub("", text) if char in "\t\n" or _is_seen(char))
+
+
+def escape_begun(text: str) -> int:
+    """Where an escape begins that the end of the text cuts off; its length if there is none."""
+    begun = _BEGUN.search(text, max(0, len(text) - _BEGUN_MAX))
+    return len(text) if begun is None else begun.start()
 
 
 def _is_seen(char: str) -> bool:
