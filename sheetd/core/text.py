@@ -21,6 +21,10 @@ _BEGUN_MAX = 4096
 #: Categories that draw nothing or change how their neighbours are drawn (bidi, zero-width): control, format,
 #: surrogate, private use, unassigned, and the line and paragraph separators.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+#: Signs of other categories that show nothing either: joiners, fillers, variation selectors, a braille without dots.
+_EMPTY = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 _FORMULA_STARTS = ("=", "+", "-", "@")
 
 
@@ -36,6 +40,16 @@ def harmless(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char for char in _ESCAPES.sub("", text) if char in "\t\n" or _is_seen(char))
+
+
+def seen_places(text: str) -> list[int]:
+    """Where in a text the signs stand that a person sees, and spaces: all but escapes and what draws nothing."""
+    places: list[int] = []
+    start = 0
+    for begin, end in [*(found.span() for found in _ESCAPES.finditer(text)), (len(text), len(text))]:
+        places += [at for at in range(start, begin) if text[at] in "\t\n" or _is_seen(text[at])]
+        start = end
+    return [at for at in places if not _EMPTY.match(text, at)]
 
 
 def escape_begun(text: str) -> int:
