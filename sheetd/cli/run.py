@@ -6,6 +6,7 @@ import faulthandler
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Annotated
@@ -16,6 +17,8 @@ from rich.markup import escape
 from sheetd.allocator import configure_allocator, give_back_once_started
 from sheetd.build import PORT_MAX, Service, build
 from sheetd.cli.terminal import ConfigOption, complain, out, settings_of
+from sheetd.core.redaction import Redactor
+from sheetd.core.text import harmless
 
 
 def run(
@@ -55,6 +58,8 @@ def run(
     configure_allocator()
     settings = settings_of(config)
     service = build(settings, port=port, take_over=take_over)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Redacting(lambda: service.daemon.world.redactor))
     try:
         for problem in service.problems:
             complain(problem)
@@ -66,6 +71,18 @@ def run(
         service.close()
     with suppress(OSError):  # the terminal may be gone
         out.print("sheetd has ended; what it started on the hosts goes on.")
+
+
+class Redacting(logging.Filter):
+    """Takes secrets, and what a terminal would obey, out of what is logged: errors quote what hosts answer."""
+
+    def __init__(self, redactor: Callable[[], Redactor]) -> None:
+        super().__init__()
+        self._redactor = redactor
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = harmless(self._redactor().text(record.getMessage())), ()
+        return True
 
 
 def greet(service: Service, url: str, *, as_service: bool = False) -> None:

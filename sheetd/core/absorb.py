@@ -52,7 +52,7 @@ def is_void(world: World, news: News) -> bool:
 def _host_seen(world: World, news: obs.HostSeen, now_s: float) -> None:
     host = world.hosts[news.host]
     host.is_up, host.why, host.lasting, host.since_s = True, "", False, now_s
-    host.facts, host.facts_at_s, host.must_probe = news.facts, now_s, True
+    host.facts, host.facts_at_s, host.must_probe = world.redactor.facts(news.facts), now_s, True
     host.epoch = news.epoch
     note_strangers(world, host, news.attempts)
     note_strays(world, host, news.attempts, now_s)
@@ -70,7 +70,8 @@ def _host_unseen(world: World, news: obs.HostUnseen, now_s: float) -> None:
     was_up = host.is_up
     if was_up or not host.since_s:
         host.since_s = now_s
-    host.is_up, host.why, host.lasting = False, news.why.removeprefix(f"{host.name}: "), news.lasting
+    why = world.redactor.text(news.why)
+    host.is_up, host.why, host.lasting = False, why.removeprefix(f"{host.name}: "), news.lasting
     if was_up:
         note_vanished(world, host, now_s)
 
@@ -98,14 +99,14 @@ def _remember(world: World, host: HostView, attempt: AttemptId, seen: AttemptSee
 
 
 def _accelerators_reported(world: World, news: obs.AcceleratorsReported, now_s: float) -> None:
-    learn(world.hosts[news.host], news, now_s)
+    learn(world.hosts[news.host], world.redactor.accelerators(news), now_s)
 
 
 def _probed(world: World, news: fx.Probed, now_s: float) -> None:
     world.in_flight.pop(news.effect.key, None)
     host = world.hosts[news.effect.host]
     host.asked_at_s, host.must_probe = now_s, False
-    learn(host, news.seen, now_s)
+    learn(host, world.redactor.accelerators(news.seen), now_s)
 
 
 def _attempt_reported(world: World, news: obs.AttemptReported, now_s: float) -> None:
@@ -124,7 +125,8 @@ def _metrics_reported(world: World, news: obs.MetricsReported, _now_s: float) ->
     elif news.end <= known:
         return  # told twice, as happens when a connection was opened anew
     world.metrics_offset[news.attempt] = max(known, news.end)
-    world.metrics[news.attempt] = add_points(world.metrics.get(news.attempt, {}), news.points)
+    summaries = world.metrics.get(news.attempt, {})
+    world.metrics[news.attempt] = add_points(summaries, world.redactor.points(news.points, summaries))
     world.metrics_changed.add(news.attempt)
     world.at_rest.pop(row_of(experiment_of(news.attempt)), None)  # a group shows the numbers of its members
 
@@ -144,23 +146,24 @@ def _host_answered(world: World, news: fx.HostAnswered, now_s: float) -> None:
 def _host_refused(world: World, news: fx.HostRefusedEffect, now_s: float) -> None:
     world.in_flight.pop(news.effect.key, None)
     _hold(world, news.effect, now_s)
+    why = world.redactor.text(news.why)
     if isinstance(news.effect, fx.TakeOver | fx.Describe):
         return  # asked again; who is right about the epoch is settled by the sheet
     if isinstance(news.effect, fx.Probe):
-        world.hosts[news.effect.host].notes = (f"its accelerators cannot be looked at: {news.why}",)
+        world.hosts[news.effect.host].notes = (f"its accelerators cannot be looked at: {why}",)
     if isinstance(news.effect, fx.HandOver):
-        world.remarks[experiment_of(news.effect.attempt)] = f"{news.effect.host} refused: {news.why}"
+        world.remarks[experiment_of(news.effect.attempt)] = f"{news.effect.host} refused: {why}"
     if news.code == "stale_daemon":
-        world.halted = f"{news.effect.host} is served by a newer daemon: {news.why}"
+        world.halted = f"{news.effect.host} is served by a newer daemon: {why}"
     elif isinstance(news.effect, fx.Launch) and news.effect.attempt in world.state.live:
-        world.remarks[experiment_of(news.effect.attempt)] = f"{news.effect.host} refused: {news.why}"
+        world.remarks[experiment_of(news.effect.attempt)] = f"{news.effect.host} refused: {why}"
         if news.code == "revoked":  # by a journal that ours does not know; said as a look would say it
             revoked = AttemptSeen(state=Seen.REVOKED)
             _remember(world, world.hosts[news.effect.host], news.effect.attempt, revoked, now_s)
         elif news.code not in PASSING_REFUSALS:
-            world.refusals[news.effect.attempt] = f"{news.effect.host} refused it: {news.why}"
+            world.refusals[news.effect.attempt] = f"{news.effect.host} refused it: {why}"
         if news.code in HOST_FAULTS:
-            world.host_faults[news.effect.attempt] = news.why
+            world.host_faults[news.effect.attempt] = why
         if news.code in ("accelerator_busy", "accelerator_gone"):
             world.beaten.add(news.effect.attempt)
             someone_came_first(world, news.effect.host, news.effect.accelerators, now_s)

@@ -13,6 +13,9 @@ from sheetd.core.model import AttemptId, experiment_of, row_of
 from sheetd.core.observation import AttemptKept, AttemptSeen
 from sheetd.core.world import HostView, Stranger, World
 
+#: One is enough to be in doubt. A host that makes up more with each greeting is not listened to for ever.
+UNRECORDED_MAX = 1000
+
 
 def is_stranger(world: World, attempt: AttemptId) -> bool:
     """Whether an attempt that a host keeps may be unknown to our journal. Whether it is, only its claim there tells."""
@@ -36,13 +39,16 @@ def note_strangers(world: World, host: HostView, attempts: Mapping[AttemptId, At
     """All that the host keeps, as it says now. What it has described before stands."""
     former, host.strangers = host.strangers, {}
     for attempt in attempts:
+        if len(world.unrecorded) >= UNRECORDED_MAX:
+            break
         if attempt not in world.unrecorded and is_unrecorded(world, attempt):
             world.unrecorded[attempt] = host.name
             world.must_doubt = world.state.takeover is None
     if world.state.takeover is not None:
         for attempt, seen in attempts.items():
             if is_stranger(world, attempt):
-                host.strangers[attempt] = former.get(attempt, Stranger(seen))._replace(seen=seen)
+                told = world.redactor.seen(seen)
+                host.strangers[attempt] = former.get(attempt, Stranger(told))._replace(seen=told)
 
 
 def note_described(host: HostView, kept: Mapping[AttemptId, AttemptKept]) -> None:

@@ -30,7 +30,7 @@ def note_stray(world: World, host: HostView, attempt: AttemptId, seen: AttemptSe
     """What the host says of this attempt, if it is or was a stray."""
     if seen.state not in OVER and seen.state is not Seen.ABSENT:
         if _ended(world.state, attempt) is not None:
-            host.strays[attempt] = seen
+            host.strays[attempt] = world.redactor.seen(seen)
     elif host.strays.pop(attempt, None) is not None:
         world.hold_until_s.pop((host.name, attempt), None)
         record = _ended(world.state, attempt)

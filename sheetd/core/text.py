@@ -12,10 +12,19 @@ import unicodedata
 MESSAGE_MAX = 500
 LINE_MAX = 200
 
-_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
+#: A title (OSC) that nothing ends is over with its line, or it would hide all that follows.
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\x9c\n]*(\x07|\x9c|\x1b\\)?|[@-Z\\-_])")
+#: The beginning of an escape, as a text that was cut there ends with.
+_BEGUN = re.compile(r"\x1b(\[[0-?]*[ -/]*|\][^\x07\x1b\x9c\n]*\x1b?)?\Z")
+#: No escape that means anything is longer.
+_BEGUN_MAX = 4096
 #: Categories that draw nothing or change how their neighbours are drawn (bidi, zero-width): control, format,
 #: surrogate, private use, unassigned, and the line and paragraph separators.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+#: Signs of other categories that show nothing either: joiners, fillers, variation selectors, a braille without dots.
+_EMPTY = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 _FORMULA_STARTS = ("=", "+", "-", "@")
 
 
@@ -31,6 +40,22 @@ def harmless(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char for char in _ESCAPES.sub("", text) if char in "\t\n" or _is_seen(char))
+
+
+def seen_places(text: str) -> list[int]:
+    """Where in a text the signs stand that a person sees, and spaces: all but escapes and what draws nothing."""
+    places: list[int] = []
+    start = 0
+    for begin, end in [*(found.span() for found in _ESCAPES.finditer(text)), (len(text), len(text))]:
+        places += [at for at in range(start, begin) if text[at] in "\t\n" or _is_seen(text[at])]
+        start = end
+    return [at for at in places if not _EMPTY.match(text, at)]
+
+
+def escape_begun(text: str) -> int:
+    """Where an escape begins that the end of the text cuts off; its length if there is none."""
+    begun = _BEGUN.search(text, max(0, len(text) - _BEGUN_MAX))
+    return len(text) if begun is None else begun.start()
 
 
 def _is_seen(char: str) -> bool:

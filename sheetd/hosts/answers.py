@@ -22,6 +22,7 @@ from sheetd.core.observation import (
     AcceleratorsSeen,
     AttemptKept,
     AttemptSeen,
+    Exit,
     Holder,
     HostFacts,
     MetricPoint,
@@ -34,6 +35,8 @@ TEXT_MAX_CHARS = 500
 ACCELERATORS_MAX = 128
 HOLDERS_MAX = 16
 NOTES_MAX = 8
+#: What daemons call attempts. Whatever else a host keeps, none of them has begun it.
+_NAME = re.compile(r"[a-z0-9]{4,20}(-[0-9]{1,6})?\.[0-9]{1,6}", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 
 _ATTEMPT = TypeAdapter(AttemptSeen)
@@ -64,21 +67,31 @@ def attempt_seen(state: object) -> AttemptSeen:
     seen = _checked(_ATTEMPT, state)
     return replace(
         seen,
+        exit=None if seen.exit is None else _exit(seen.exit),
         last_lines=tuple(text(line) for line in seen.last_lines[-LINES_MAX:]),
-        reason=None if seen.reason is None else text(seen.reason),
+        reason=_text_or_none(seen.reason),
     )
 
 
+def _exit(exit_: Exit) -> Exit:
+    error, gave_up = _text_or_none(exit_.error), _text_or_none(exit_.gave_up)
+    return replace(exit_, witness=text(exit_.witness), error=error, gave_up=gave_up)
+
+
+def _text_or_none(value: str | None) -> str | None:
+    return None if value is None else text(value)
+
+
 def attempts_seen(answer: Mapping[str, Any]) -> dict[AttemptId, AttemptSeen]:
-    """The answer to `status` and `watch`. Raises ProtocolError."""
+    """The answer to `status` and `watch`, without what is no attempt's name. Raises ProtocolError."""
     states = _checked(_STATES, answer.get("attempts"))
-    return {AttemptId(name): attempt_seen(state) for name, state in states.items()}
+    return {AttemptId(name): attempt_seen(state) for name, state in states.items() if _NAME.fullmatch(name)}
 
 
 def attempts_kept(answer: Mapping[str, Any]) -> dict[AttemptId, AttemptKept]:
     """The answer to `describe`. Raises ProtocolError."""
     told = _checked(_STATES, answer.get("attempts"))
-    return {AttemptId(name): _attempt_kept(kept) for name, kept in told.items()}
+    return {AttemptId(name): _attempt_kept(kept) for name, kept in told.items() if _NAME.fullmatch(name)}
 
 
 def _attempt_kept(kept: Mapping[str, Any]) -> AttemptKept:
@@ -142,7 +155,7 @@ def _accelerator(seen: AcceleratorSeen) -> AcceleratorSeen:
         holders=tuple(
             Holder(pid=one.pid, user=text(one.user), command=text(one.command)) for one in seen.holders[:HOLDERS_MAX]
         ),
-        attempts=seen.attempts[:HOLDERS_MAX],
+        attempts=tuple(name for name in seen.attempts if _NAME.fullmatch(name))[:HOLDERS_MAX],
     )
 
 

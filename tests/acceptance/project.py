@@ -30,6 +30,9 @@ for step in range(1, steps + 1):
 print("the end of", token, os.environ.get("LAB", ""))
 if ending == "crash-once" and os.environ["SHEETD_RESTART"] == "0":
     sys.exit(3)
+if ending == "bytes":
+    sys.stdout.flush()
+    os.write(1, bytes(range(256)) + b"\\x1b]0;title\\x07\\xe2\\x80\\xaebidi\\r\\xc2\\x9b31mC1\\r\\n")
 if ending == "formula":
     sys.exit('=IMPORTDATA("http://127.0.0.1:9/")')
 sys.exit(4 if ending == "fail" else 0)
@@ -47,7 +50,7 @@ type = "text"
 type = "number"
 [params.ending]
 type = "choice"
-choices = ["succeed", "fail", "crash-once", "formula"]
+choices = ["succeed", "fail", "crash-once", "formula", "bytes"]
 default = "succeed"
 
 [metrics]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
 import sys
+import termios
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -210,13 +214,42 @@ def test_a_job_that_prints_a_formula_puts_no_live_one_into_the_sheet(lab: Projec
     assert 'IMPORTDATA("http' in entered[HEADER.index("message")]["stringValue"]
 
 
-def test_logs_show_what_a_job_prints_and_no_escape_sequence(lab: Project, person: Person) -> None:
-    person.type_rows([{"token": "\x1b[31mred", "seconds": 0.1}])
+def on_a_terminal(lab: Project, *argv: str) -> bytes:
+    """What `sheetd` shows on a terminal, with the line ends that it wrote."""
+    ours, its = pty.openpty()
+    attributes = termios.tcgetattr(its)
+    attributes[1] &= ~termios.OPOST
+    termios.tcsetattr(its, termios.TCSANOW, attributes)
+    full = [sys.executable, "-m", "sheetd", *argv, "--config", str(lab.config)]
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        with os.fdopen(its, "wb") as terminal:
+            process = subprocess.Popen(full, stdout=terminal, stderr=subprocess.PIPE)
+        shown = b""
+        with contextlib.suppress(OSError):  # so Linux says that nobody has the terminal open any more
+            while piece := screen.read(65536):
+                shown += piece
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    return shown
+
+
+def test_logs_show_a_terminal_nothing_that_it_would_obey_and_a_pipe_the_very_bytes(
+    lab: Project, person: Person
+) -> None:
+    person.type_rows([{"token": "\x1b[31mred", "seconds": 0.1, "ending": "bytes"}])
     lab.start()
     wait_for(lambda: set(statuses(person).values()) == {"succeeded"}, "the row ends", within_s=30)
     id_ = person.rows()[0]["id"]
-    assert lab.command("logs", id_) == "the end of red here\n", "with the environment of the host"
-    assert "\x1b[31m" in lab.command("logs", "--raw", id_)
+    control = b"\x1b]0;title\x07\xe2\x80\xaebidi\r\xc2\x9b31mC1\r\n"
+    written = b"the end of \x1b[31mred here\n" + bytes(range(256)) + control
+    full = [sys.executable, "-m", "sheetd", "logs", id_, "--config", str(lab.config)]
+    piped = subprocess.run(full, capture_output=True, timeout=60, check=True)
+    assert piped.stdout == written
+    shown = on_a_terminal(lab, "logs", id_).decode()
+    assert shown.startswith("the end of red here\n\t\n\n")
+    assert shown.endswith("bidi\n31mC1\n")
+    assert not {unicodedata.category(sign) for sign in shown if sign not in "\t\n"} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    assert on_a_terminal(lab, "logs", "--raw", id_) == written
 
 
 def test_logs_say_beside_the_output_when_there_is_none_yet_or_only_its_end(lab: Project, person: Person) -> None:

@@ -1,4 +1,4 @@
-"""What a host says of its accelerators is checked: it can lie about itself, and neither flood nor confuse us."""
+"""What a host says of its accelerators and attempts is checked: it can neither flood nor confuse us."""
 
 from __future__ import annotations
 
@@ -129,3 +129,31 @@ def test_what_an_attempt_gets_goes_with_its_spec_and_nothing_of_it_without():
         {"kind": "nvidia", "id": "GPU-1"},
         {"kind": "nvidia", "id": "GPU-2", "share": 1},
     ]
+
+
+NO_NAMES = [
+    "",
+    "nonsense",
+    "abcd1",
+    "abcd1.",
+    "abcd1.x",
+    "abcd1.-1",
+    "abcd1.1.1\n",
+    "abcd1.\u0661",
+    "\x1b[31m.1",
+    "../../x.1",
+]
+
+
+@pytest.mark.parametrize("name", [*NO_NAMES, "a" * 10_000 + ".1", "abcd1." + "9" * 5000])
+def test_what_is_no_name_of_an_attempt_is_left_out_and_the_others_count(name: str):
+    told = {"attempts": {name: {"state": "running"}, "abcd1-2.10": {"state": "running"}}}
+    assert list(answers.attempts_seen(told)) == ["abcd1-2.10"]
+    assert list(answers.attempts_kept(told)) == ["abcd1-2.10"]
+
+
+def test_every_text_about_an_end_is_bounded():
+    long = "x" * 100_000
+    exit_ = {"rc": 1, "error": long, "gave_up": long, "witness": long}
+    seen = answers.attempt_seen({"state": "exited", "exit": exit_, "reason": long, "last_lines": [long] * 100})
+    assert len(repr(seen)) < 6000
