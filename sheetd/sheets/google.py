@@ -37,8 +37,7 @@ from sheetd.sheets import wire
 from sheetd.sheets.answers import GridParser, digest_of
 from sheetd.sheets.dressing import DRESS_FIELDS, dress_ranges, installed, missing_requests, trimmed
 from sheetd.sheets.quota import READS_A_MINUTE, WRITES_A_MINUTE, TokenBucket
-from sheetd.sheets.transport import RangeRefused, SheetHTTPClient, loopback_session
-from sheetd.version import __version__
+from sheetd.sheets.transport import USER_AGENT, RangeRefused, SheetHTTPClient, loopback_session
 
 #: All that is asked for: no Drive, so no other file of the account is within reach.
 SCOPES = ("https://www.googleapis.com/auth/spreadsheets",)
@@ -62,8 +61,7 @@ def open_google(url: str, tab: str, credentials: Path, *, now_s: Callable[[], fl
         raise SheetRefused(f"{credentials} is not a usable key file of a service account: {error}") from error
     session = AuthorizedSession(signed)  # type: ignore[no-untyped-call]
     session.hooks["response"].append(_read_refusal)
-    # Google compresses only for clients that also say so in their name.
-    session.headers["User-Agent"] = f"sheetd/{__version__} (gzip)"
+    session.headers["User-Agent"] = USER_AGENT
     quota = {"read": TokenBucket(READS_A_MINUTE), "write": TokenBucket(WRITES_A_MINUTE)}
     client = SheetHTTPClient(session, identity=str(signed.service_account_email), quota=quota, now_s=now_s)
     return GoogleSheet(client, key, tab)

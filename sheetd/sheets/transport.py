@@ -33,6 +33,7 @@ from urllib3.exceptions import NewConnectionError
 
 from sheetd.errors import SheetError, SheetRefused, SheetUnavailable
 from sheetd.sheets.quota import TokenBucket
+from sheetd.version import __version__
 
 #: Seconds for connecting and for each wait for bytes. Google gives a request up to 180 s, then answers with an error
 #: itself.
@@ -41,6 +42,9 @@ ATTEMPTS: Final = 4
 #: No retry begins later than this after the first attempt: a cycle that comes late is worth less than the next one.
 RETRY_WITHIN_S: Final = 90.0
 BACKOFF_MAX_S: Final = 20.0
+
+#: How sheetd makes itself known. Google compresses only for clients that also say so in their name.
+USER_AGENT: Final = f"sheetd/{__version__} (gzip)"
 
 _PIECE_BYTES = 1 << 20
 
@@ -227,7 +231,9 @@ def loopback_session(base_url: str, token: str) -> requests.Session:
         raise SheetRefused(f"{base_url} is not on this machine: reach a built-in sheet elsewhere through `ssh -L`")
     session = requests.Session()
     session.trust_env = False
-    session.headers.update({"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"})
+    session.headers.update(
+        {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
+    )
     return session
 
 

@@ -16,7 +16,7 @@ from sheetd.core.colours import HOST_COLOURS
 from sheetd.core.hosts_grid import HEADERS
 from sheetd.core.hosts_tab import BY
 from tests.core.story import Story
-from tests.sheets.builtin_rig import Address, BuiltinPerson, builtin_sheet, held
+from tests.sheets.builtin_rig import Address, BuiltinPerson, builtin_sheet
 
 SOON_S = 30.0
 
@@ -25,7 +25,7 @@ class Lab:
     """Two hosts, and a spreadsheet whose tab of experiments belongs to the daemon."""
 
     def __init__(self, sheet: object, address: Address) -> None:
-        self.tab = held(sheet.beside("Hosts"))  # type: ignore[attr-defined]
+        self.tab = sheet.beside("Hosts")  # type: ignore[attr-defined]
         self.is_new = self.tab.create_tab_if_missing()
         self.story = Story(hosts={"alpha": 2, "beta": 1}, hosts_table=self.tab)
         self.story.wait(SOON_S)

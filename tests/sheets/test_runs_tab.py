@@ -14,7 +14,7 @@ from sheetd.core.colours import ROW_COLOURS
 from sheetd.core.runs_grid import HEADERS
 from sheetd.core.world import Limits
 from tests.core.story import OWNED_HEADER, Story, Table
-from tests.sheets.builtin_rig import Address, BuiltinPerson, builtin_sheet, held
+from tests.sheets.builtin_rig import Address, BuiltinPerson, builtin_sheet
 
 SOON_S = 40.0
 
@@ -24,7 +24,7 @@ class Lab:
 
     def __init__(self, sheet: object, address: Address) -> None:
         self.address = address
-        self.tab = held(sheet.beside("Runs"))  # type: ignore[attr-defined]
+        self.tab = sheet.beside("Runs")  # type: ignore[attr-defined]
         self.story = Story(
             hosts={"alpha": 4},
             table=Table(("template", "lr", "repeat", "action", *OWNED_HEADER)),
