@@ -1,4 +1,5 @@
-"""What holds for every test: no process is left behind, examples are the same each time, missing needs are named.
+"""What holds for every test: no process is left behind, examples are the same each time, missing needs are named,
+and what passes between anybody and a built-in sheet is what Google's documents allow.
 
 Warnings are errors by `pyproject.toml`. Here is what pytest cannot be told there. A process that outlives its test is a
 bug in sheetd or in the test: it is named at the end with the test that started it, killed, and the run fails.
@@ -30,6 +31,8 @@ PROC = Path("/proc")
 MARK = "SHEETD_TEST_WORKER"
 #: What was just told to end, or follows its parent, is given this long before it counts as left behind.
 PATIENCE_S = 5.0
+
+witness.install()
 
 settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
 settings.load_profile("ci")
@@ -175,6 +178,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Orderliness(config), "orderliness")
     make = server.create_app
     server.create_app = lambda store, token: witness.Witness(make(store, token))  # type: ignore[assignment,return-value]
+
+
+@pytest.fixture(autouse=True)
+def _google_would_do_the_same() -> Iterator[None]:
+    """The test whose traffic did not conform fails, also where it passed in a fixture or a thread of it."""
+    yield
+    if found := witness.WITNESS.findings():
+        pytest.fail("Google's documents do not allow this:\n" + "\n".join(found), pytrace=False)
 
 
 def pytest_report_header() -> str:

@@ -32,7 +32,7 @@ from tenacity.wait import wait_random_exponential
 from urllib3.exceptions import NewConnectionError
 
 from sheetd.errors import SheetError, SheetRefused, SheetUnavailable
-from sheetd.sheets.quota import ALLOWED_A_MINUTE, RequestMeter, TokenBucket
+from sheetd.sheets.quota import TokenBucket
 from sheetd.version import __version__
 
 #: Seconds for connecting and for each wait for bytes. Google gives a request up to 180 s, then answers with an error
@@ -43,8 +43,8 @@ ATTEMPTS: Final = 4
 RETRY_WITHIN_S: Final = 90.0
 BACKOFF_MAX_S: Final = 20.0
 
-SPREADSHEETS_URL: Final = SPREADSHEETS_API_V4_BASE_URL
-DRIVE_FILES_URL: Final = DRIVE_FILES_API_V3_URL
+#: How sheetd makes itself known. Google compresses only for clients that also say so in their name.
+USER_AGENT: Final = f"sheetd/{__version__} (gzip)"
 
 _PIECE_BYTES = 1 << 20
 
@@ -277,7 +277,7 @@ def loopback_session(base_url: str, token: str) -> requests.Session:
     session = requests.Session()
     session.trust_env = False
     session.headers.update(
-        {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity", "User-Agent": f"sheetd/{__version__}"}
+        {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
     )
     return session
 

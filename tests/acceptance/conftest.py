@@ -11,9 +11,17 @@ import pytest
 
 from tests.acceptance.person import HEADER, Person
 from tests.acceptance.project import Project
+from tests.builtin.witness import watched_children
 from tests.sheets.builtin_rig import Address, builtin_server
 
 TAB = "Experiments"
+
+
+@pytest.fixture(autouse=True)
+def _children_are_watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """`sheetd run`, `serve` and `demo` have a built-in sheet of their own."""
+    with watched_children(tmp_path_factory.mktemp("witness")):
+        yield
 
 
 @pytest.fixture

@@ -56,7 +56,8 @@ class Meddler:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
     def forward(self, handler: BaseHTTPRequestHandler, method: str, body: bytes | None) -> None:
-        headers = {"Authorization": handler.headers["Authorization"], "Content-Type": "application/json"}
+        passed_on = {name: handler.headers[name] for name in ("Authorization", "User-Agent") if name in handler.headers}
+        headers = {**passed_on, "Content-Type": "application/json"}
         answer = requests.request(
             method, self._base_url + handler.path, data=body, headers=headers, timeout=30, proxies={"http": ""}
         )

@@ -50,6 +50,7 @@ def serving(verb: str, *options: str, folder: Path) -> Iterator[gspread.Workshee
             found = ADDRESS.search(server.stdout.readline())
             assert found is not None
             http = SheetHTTPClient(loopback_session(found[1], found[2]), base_url=found[1])
+            http.session.headers["User-Agent"] = "a person"
             client = gspread.Client(auth=None, session=http.session, http_client=lambda *_: http)  # type: ignore[arg-type]
             yield client.openall()[0].worksheet("Experiments")
         finally:

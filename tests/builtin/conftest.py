@@ -22,7 +22,7 @@ class LocalHTTPClient(gspread.http_client.HTTPClient):
     token = ""
 
     def __init__(self, auth: Any = None, session: requests.Session | None = None) -> None:
-        super().__init__(auth, session or session_of(self.token))
+        super().__init__(auth, session or local_session(self.token))
         self.timeout = (3.05, 30)
 
     def request(self, method: str, endpoint: str, *args: Any, **kwargs: Any) -> requests.Response:
@@ -33,7 +33,7 @@ class LocalHTTPClient(gspread.http_client.HTTPClient):
         return super().request(method, endpoint, *args, **kwargs)
 
 
-def session_of(token: str) -> requests.Session:
+def local_session(token: str) -> requests.Session:
     session = requests.Session()
     session.trust_env = False
     session.headers["Authorization"] = f"Bearer {token}"
@@ -68,7 +68,7 @@ class Raw:
     """The API without gspread, for what gspread cannot say."""
 
     def __init__(self, server: SheetServer, key: str) -> None:
-        self.session = session_of(server.token)
+        self.session = local_session(server.token)
         self.base = server.base_url
         self.key = key
 

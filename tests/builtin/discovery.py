@@ -1,28 +1,47 @@
 """Google's own description of its API, held against what is sent and what is answered.
 
-The documents come with google-api-python-client (a test dependency). They know names, types and enums; they do not know
-which fields are required or what anything means. `Google.check` is for one exchange; use it on every request of a test.
+The documents come with google-api-python-client (a test dependency), so nothing is fetched. They know names, types,
+enums and addresses; what they do not know (errors, one-ofs, what a mask is of) is added here and in `schemas` from
+Google's prose. Weak: they do not know which fields of a body are required, or what anything means.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from tests.builtin.masks import MASKED, MaskError, check_mask
+from tests.builtin import masks
+from tests.builtin.mismatch import MismatchError, at
+from tests.builtin.schemas import Schemas, parameter
 
-LENIENT_QUERY = {"includeItemsFromAllDrives", "sendNotificationEmail", "emailMessage"}
+LENIENT_QUERY = frozenset({"includeItemsFromAllDrives", "sendNotificationEmail", "emailMessage"})
 """What gspread sends to Drive on methods that do not know it; Drive ignores it."""
 
-LENIENT_BODY = {"withLink"}
+LENIENT_BODY = frozenset({"withLink"})
 """gspread sends Drive v2's name in a v3 permission."""
 
-_FLOAT_WORDS = {"NaN", "Infinity", "-Infinity"}
+#: google.rpc.Code by HTTP status, from google/rpc/code.proto. 405 and 413 have none.
+STATUSES: Mapping[int, frozenset[str]] = {
+    400: frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"}),
+    401: frozenset({"UNAUTHENTICATED"}),
+    403: frozenset({"PERMISSION_DENIED"}),
+    404: frozenset({"NOT_FOUND"}),
+    409: frozenset({"ABORTED", "ALREADY_EXISTS"}),
+    429: frozenset({"RESOURCE_EXHAUSTED"}),
+    499: frozenset({"CANCELLED"}),
+    500: frozenset({"INTERNAL", "UNKNOWN", "DATA_LOSS"}),
+    501: frozenset({"UNIMPLEMENTED"}),
+    503: frozenset({"UNAVAILABLE"}),
+    504: frozenset({"DEADLINE_EXCEEDED"}),
+}
+_ERROR_NAMES = frozenset({"code", "message", "status", "details", "errors"})
+_DRIVE_NAMES = frozenset({"domain", "reason", "message", "location", "locationType"})
 
 
 @dataclass(frozen=True)
@@ -68,9 +87,8 @@ def _methods(node: dict[str, Any], prefix: str) -> list[Method]:
     found = []
     document = node if "schemas" in node else node["document"]
     for item in node.get("methods", {}).values():
-        path = item.get("flatPath", item["path"])
-        pattern = re.escape(f"/{prefix}{path}").replace(r"\{", "{").replace(r"\}", "}")
-        pattern = re.sub(r"\{[A-Za-z]+\}", "[^/]+?", pattern)
+        pattern = re.escape(f"/{prefix}{item.get('flatPath', item['path'])}")
+        pattern = re.sub(r"\\\{([A-Za-z]+)\\\}", r"(?P<\1>[^/]+?)", pattern)
         found.append(
             Method(
                 item["id"],
@@ -87,11 +105,8 @@ def _methods(node: dict[str, Any], prefix: str) -> list[Method]:
     return found
 
 
-class MismatchError(AssertionError):
-    """Something that Google would not send or take; the message says where."""
-
-
 def method_of(verb: str, path: str) -> Method:
+    """The method that is meant; MismatchError where Google has none. `path` is as it is sent, percent signs and all."""
     # The longest pattern: `values/{range}:append` before `values/{range}`.
     fitting = [method for method in methods() if method.verb == verb.upper() and method.path.fullmatch(path)]
     if not fitting:
@@ -99,130 +114,123 @@ def method_of(verb: str, path: str) -> Method:
     return max(fitting, key=lambda method: len(method.path.pattern))
 
 
-def check(verb: str, url: str, body: Any, status: int, answer: Any) -> None:
-    """Raise MismatchError unless Google's documents allow this request and this answer."""
+def check_request(verb: str, url: str, body: Any, *, is_lenient: bool = False) -> None:
+    """Raise MismatchError unless Google's documents allow this request. Lenient: as gspread is known to write it."""
     parts = urlsplit(url)
     method = method_of(verb, parts.path)
-    given = parse_qsl(parts.query, keep_blank_values=True)
-    for name, value in given:
-        _check_parameter(method, name, value)
-    _check_presence(method, [name for name, _ in given])
-    if body is not None:
-        if method.request is None:
-            raise MismatchError(f"{method.id} takes no body")
-        walk(method.document, {"$ref": method.request}, body, f"{method.id} request")
-        if method.id == "sheets.spreadsheets.batchUpdate":
-            _check_update_masks(method, body)
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    with at(method.id):
+        _check_path(method, parts.path)
+        _check_query(method, query, is_lenient=is_lenient)
+        if body is not None and method.request is None:
+            raise MismatchError("takes no body")
+    if method.request is not None:
+        schemas = _schemas(method.id.partition(".")[0], is_request=True, is_lenient=is_lenient)
+        with at(f"{method.id} request"):
+            schemas.checker(method.request)({} if body is None else body)
+
+
+def check_answer(verb: str, url: str, status: int, answer: Any) -> None:
+    """Raise MismatchError unless Google's documents allow this answer; `answer` is None for an empty one."""
+    parts = urlsplit(url)
     if status >= 400:
-        check_error(answer, status)
-    elif answer is not None and method.response is not None:
-        walk(method.document, {"$ref": method.response}, answer, f"{method.id} response", nulls=False)
+        check_error(answer, status, is_drive=not parts.path.startswith("/v4/"))
+        return
+    method = method_of(verb, parts.path)
+    with at(f"{method.id} answer"):
+        if (answer is None) != (method.response is None):
+            raise MismatchError(f"a {method.response} is wanted" if answer is None else "nothing is wanted")
+        if method.response is not None:
+            mask = dict(parse_qsl(parts.query)).get("fields")
+            _schemas(method.id.partition(".")[0], is_request=False, is_lenient=False).checker(method.response, mask)(
+                answer
+            )
 
 
-def check_error(answer: Any, status: int) -> None:
-    """The shape that all of Google's JSON errors have."""
-    error = answer.get("error") if isinstance(answer, dict) else None
-    if not isinstance(error, dict) or error.get("code") != status:
-        raise MismatchError(f"not Google's error shape: {answer}")
-    if not isinstance(error.get("message"), str):
-        raise MismatchError(f"not Google's error shape: {answer}")
-    if error.get("status") not in CANONICAL.get(status, ()):
-        raise MismatchError(f"{error.get('status')} is not what Google calls {status}")
+@lru_cache(maxsize=8)
+def _schemas(api: str, *, is_request: bool, is_lenient: bool) -> Schemas:
+    document = next(method.document for method in methods() if method.id.startswith(f"{api}."))
+    return Schemas(document, is_request=is_request, passed_over=LENIENT_BODY if is_lenient else frozenset())
 
 
-def _check_presence(method: Method, given: list[str]) -> None:
+def check_error(answer: Any, status: int, *, is_drive: bool = False) -> None:
+    """The shape that all of Google's JSON errors have. Drive's lists its `errors`, and may leave out `status`."""
+    with at(f"the answer {status} is not an error of Google's"):
+        error = answer.get("error") if isinstance(answer, dict) and set(answer) == {"error"} else None
+        if not isinstance(error, dict):
+            raise MismatchError(f"only an object `error` is wanted, not {str(answer)[:100]!r}")
+        _check_code(error, status, is_drive=is_drive)
+        if set(error) - _ERROR_NAMES:
+            raise MismatchError(f"unknown names {sorted(set(error) - _ERROR_NAMES)}")
+        if is_drive:
+            _check_drive_errors(error.get("errors"))
+        for detail in error.get("details", []):
+            if not isinstance(detail, dict) or not isinstance(detail.get("@type"), str):
+                raise MismatchError("a detail has no @type")
+
+
+def _check_code(error: dict[str, Any], status: int, *, is_drive: bool) -> None:
+    if error.get("code") != status or type(error["code"]) is not int:
+        raise MismatchError(f"code is {error.get('code')!r}")
+    if not isinstance(error.get("message"), str) or not error["message"]:
+        raise MismatchError("it has no message")
+    if status not in STATUSES:
+        raise MismatchError("google.rpc.Code has nothing for it")
+    if not (is_drive and "status" not in error) and error.get("status") not in STATUSES[status]:
+        raise MismatchError(f"status is {error.get('status')!r}, not one of {sorted(STATUSES[status])}")
+
+
+def _check_drive_errors(errors: Any) -> None:
+    if not isinstance(errors, list) or not errors:
+        raise MismatchError("Drive lists its errors")
+    for one in errors:
+        if not isinstance(one, dict) or set(one) - _DRIVE_NAMES or not {"domain", "reason", "message"} <= set(one):
+            raise MismatchError(f"{one!r} is not an error of Drive's")
+        if not all(isinstance(text, str) and text for text in one.values()):
+            raise MismatchError(f"{one!r} holds something else than text")
+
+
+def _check_path(method: Method, path: str) -> None:
+    match = method.path.fullmatch(path)
+    assert match is not None
+    for name, text in match.groupdict().items():
+        _check_value(method.parameters[name], name, unquote(text))
+
+
+def _check_query(method: Method, query: list[tuple[str, str]], *, is_lenient: bool) -> None:
+    names = [name for name, _ in query]
     for name, known in method.parameters.items():
-        if known.get("location") != "query":
+        if known.get("required") and known["location"] == "query" and name not in names:
+            raise MismatchError(f"the query parameter {name} is missing")
+        if names.count(name) > 1 and not known.get("repeated"):
+            raise MismatchError(f"the query parameter {name} is there {names.count(name)} times")
+    for name, value in query:
+        known = method.parameters.get(name)
+        if known is None and is_lenient and method.id.startswith("drive.") and name in LENIENT_QUERY:
             continue
-        if known.get("required") and name not in given:
-            raise MismatchError(f"{method.id} needs the query parameter {name}")
-        if not known.get("repeated") and given.count(name) > 1:
-            raise MismatchError(f"{method.id} takes the query parameter {name} once")
+        if known is None or known["location"] != "query":
+            raise MismatchError(f"there is no query parameter {name}")
+        # gspread lets Python spell its booleans.
+        is_spelt_so = is_lenient and value in {"True", "False"} and known["type"] == "boolean"
+        _check_value(known, name, value.lower() if is_spelt_so else value)
+        if name == "fields":
+            if method.response is None:
+                raise MismatchError("fields cannot choose from an answer of nothing")
+            masks.check(method.document, {"$ref": method.response}, value)
 
 
-def _check_update_masks(method: Method, body: Any) -> None:
-    for index, request in enumerate(body.get("requests") or ()):
-        for kind, told in request.items():
-            if kind not in MASKED or not isinstance(told, dict):
-                continue
-            try:
-                check_mask(method.document, MASKED[kind], told.get("fields") or "")
-            except MaskError as error:
-                raise MismatchError(f"{method.id} request.requests[{index}].{kind}.fields: {error}") from error
+def _check_value(known: dict[str, Any], name: str, value: str) -> None:
+    with at(f" {name}"):
+        parameter(known)(value)
 
 
-def _check_parameter(method: Method, name: str, value: str) -> None:
-    known = method.parameters.get(name)
-    if known is None:
-        if method.id.startswith("drive.") and name in LENIENT_QUERY:
-            return
-        raise MismatchError(f"{method.id} has no query parameter {name}")
-    if known["type"] == "boolean" and value.lower() not in {"true", "false"}:
-        raise MismatchError(f"{method.id}: {name}={value} is not a boolean")
-    if known["type"] in {"integer", "number"} and not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
-        raise MismatchError(f"{method.id}: {name}={value} is not a number")
-    if "enum" in known and value not in known["enum"]:
-        raise MismatchError(f"{method.id}: {name}={value} is not one of {known['enum']}")
-    if name == "fields" and method.response is not None:
-        try:
-            check_mask(method.document, method.response, value)
-        except MaskError as error:
-            raise MismatchError(f"{method.id}: fields={error}") from error
-
-
-def walk(document: dict[str, Any], schema: dict[str, Any], value: Any, where: str, *, nulls: bool = True) -> None:
-    """Hold a JSON value against a schema of a document; `nulls` allows null for absent, as proto3 JSON does."""
-    if value is None and nulls:
-        return
-    if "$ref" in schema:
-        walk(document, document["schemas"][schema["$ref"]], value, where, nulls=nulls)
-        return
-    kind = schema.get("type", "any")
-    if kind == "any":
-        return
-    if kind == "object":
-        _walk_object(document, schema, value, where, nulls=nulls)
-    elif kind == "array":
-        if not isinstance(value, list):
-            raise MismatchError(f"{where}: a list is wanted, not {value!r}")
-        for index, item in enumerate(value):
-            walk(document, schema["items"], item, f"{where}[{index}]", nulls=nulls)
-    elif not _fits(schema, kind, value):
-        raise MismatchError(f"{where}: {value!r} is not a {schema.get('format', kind)} {schema.get('enum', '')}")
-
-
-def _walk_object(document: dict[str, Any], schema: dict[str, Any], value: Any, where: str, *, nulls: bool) -> None:
-    if not isinstance(value, dict):
-        raise MismatchError(f"{where}: an object is wanted, not {value!r}")
-    properties, extra = schema.get("properties", {}), schema.get("additionalProperties")
-    for name, item in value.items():
-        if name in properties:
-            walk(document, properties[name], item, f"{where}.{name}", nulls=nulls)
-        elif extra is not None:
-            walk(document, extra, item, f"{where}.{name}", nulls=nulls)
-        elif name not in LENIENT_BODY:
-            raise MismatchError(f"{where}: unknown name {name!r}")
-
-
-def _fits(schema: dict[str, Any], kind: str, value: Any) -> bool:
-    if kind == "boolean":
-        return isinstance(value, bool)
-    if kind in {"integer", "number"}:
-        if value in _FLOAT_WORDS:
-            return kind == "number"
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return is_number and (kind == "number" or (float(value).is_integer() and -(2**31) <= value < 2**31))
-    if not isinstance(value, str):
-        return False
-    if schema.get("format") == "int64":
-        return re.fullmatch("-?[0-9]+", value) is not None
-    return "enum" not in schema or value in schema["enum"]
+def sheets_document() -> dict[str, Any]:
+    return next(method.document for method in methods() if method.id.startswith("sheets."))
 
 
 def sheets_schema(name: str) -> dict[str, Any]:
     """One schema of the Sheets document."""
-    document = next(method.document for method in methods() if method.id.startswith("sheets."))
-    found: dict[str, Any] = document["schemas"][name]
+    found: dict[str, Any] = sheets_document()["schemas"][name]
     return found
 
 

@@ -1,99 +1,88 @@
-"""Field masks held against Google's documents: each path that is asked for, or updated, must be one of the schema's.
+"""Field masks held against a schema: `fields` of a request (what is answered) and of an update (what is changed).
 
-Grammars: partial responses (`fields=a,b(c,d),e/f`, https://developers.google.com/workspace/sheets/api/guides/field-masks)
-and the masks of updates, which are paths with commas or dots between them, relative to one part of their request.
+One grammar for both, as Google takes it: `a.b`, `a/b`, `a(b,c)`, `*`. A name must exist where it stands; below a scalar
+and below a free-form value there is none. Weak: Google's documents do not say which fields an update may really name.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-#: Of each kind of batchUpdate request with a mask: the schema that the paths are of.
-MASKED = {
-    "updateSpreadsheetProperties": "SpreadsheetProperties",
-    "updateSheetProperties": "SheetProperties",
-    "updateDimensionProperties": "DimensionProperties",
-    "updateNamedRange": "NamedRange",
-    "repeatCell": "CellData",
-    "updateCells": "CellData",
-    "appendCells": "CellData",
-    "updateFilterView": "FilterView",
-    "updateProtectedRange": "ProtectedRange",
-    "updateDeveloperMetadata": "DeveloperMetadata",
-    "updateBanding": "BandedRange",
-}
-_TOKEN = re.compile(r"\s*([A-Za-z0-9_]+|\*|[(),/.])")
+from tests.builtin.mismatch import MismatchError
+
+#: Name -> what is chosen below it; an empty one chooses everything.
+Tree = dict[str, "Tree"]
+
+_TOKEN = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*|[*(),/.])\s*")
 
 
-class MaskError(ValueError):
-    """A mask that Google would refuse."""
-
-
-def check_mask(document: dict[str, Any], schema: str, mask: str) -> None:
-    """Raise MaskError unless every path of the mask is one of the schema."""
-    for path in paths_of(mask):
-        _follow(document, {"$ref": schema}, path, mask)
-
-
-@lru_cache(maxsize=512)
-def paths_of(mask: str) -> tuple[tuple[str, ...], ...]:
-    """Every path of a mask, by its names. Raises MaskError for what is no mask."""
-    tokens = _tokens(mask)
-    found, place = _list(tokens, 0, ())
-    if place != len(tokens) or not found:
-        raise MaskError(f"{mask!r} is no mask of fields")
-    return tuple(found)
-
-
-def _tokens(mask: str) -> list[str]:
-    tokens, place = [], 0
-    while place < len(mask):
-        match = _TOKEN.match(mask, place)
+@lru_cache(maxsize=1024)
+def parse(text: str) -> Tree:
+    """The tree of a mask; MismatchError for what is none."""
+    tokens, at = [], 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
         if match is None:
-            raise MaskError(f"{mask!r} is no mask of fields: {mask[place:]!r}")
+            raise MismatchError(f"{text!r} is not a field mask (at character {at})")
         tokens.append(match[1])
-        place = match.end()
-    return tokens
+        at = match.end()
+    tree: Tree = {}
+    _list(iter([*tokens, ""]), tree, "", text)
+    return tree
 
 
-def _list(tokens: list[str], place: int, above: tuple[str, ...]) -> tuple[list[tuple[str, ...]], int]:
-    found: list[tuple[str, ...]] = []
+def _list(tokens: Iterator[str], into: Tree, ends_with: str, text: str) -> None:
+    """Entries separated by commas, up to the closing token, which is taken too."""
     while True:
-        more, place = _item(tokens, place, above)
-        found += more
-        if place >= len(tokens) or tokens[place] != ",":
-            return found, place
-        place += 1
-
-
-def _item(tokens: list[str], place: int, above: tuple[str, ...]) -> tuple[list[tuple[str, ...]], int]:
-    path = above
-    while True:
-        if place >= len(tokens) or tokens[place] in {"(", ")", ",", "/", "."}:
-            raise MaskError(f"{''.join(tokens)!r} is no mask of fields: a name is wanted")
-        path, place = (*path, tokens[place]), place + 1
-        if place >= len(tokens) or tokens[place] not in {"/", "."}:
-            break
-        place += 1
-    if place >= len(tokens) or tokens[place] != "(":
-        return [path], place
-    found, place = _list(tokens, place + 1, path)
-    if place >= len(tokens) or tokens[place] != ")":
-        raise MaskError(f"{''.join(tokens)!r} is no mask of fields: a bracket is open")
-    return found, place + 1
-
-
-def _follow(document: dict[str, Any], schema: dict[str, Any], path: tuple[str, ...], mask: str) -> None:
-    for depth, name in enumerate(path):
-        while "$ref" in schema or schema.get("type") == "array":
-            schema = document["schemas"][schema["$ref"]] if "$ref" in schema else schema["items"]
-        if name == "*":
-            if depth != len(path) - 1:
-                raise MaskError(f"{mask!r}: nothing may follow a *")
+        node = into
+        while True:
+            name = next(tokens)
+            if name in {"", "(", ")", ",", "/", "."}:
+                raise MismatchError(f"{text!r} is not a field mask: a name is missing")
+            node = node.setdefault(name, {})
+            after = next(tokens)
+            if after not in {"/", "."}:
+                break
+        if after == "(":
+            _list(tokens, node, ")", text)
+            after = next(tokens)
+        if after == ends_with:
             return
-        properties = schema.get("properties", {})
-        if name not in properties:
-            raise MaskError(f"{mask!r}: there is no field {'.'.join(path[: depth + 1])}")
-        schema = properties[name]
+        if after != ",":
+            raise MismatchError(f"{text!r} is not a field mask: {after!r} is out of place")
+
+
+def check(document: Mapping[str, Any], schema: Mapping[str, Any], text: str, *, is_update: bool = False) -> None:
+    """Raise MismatchError unless every path of the mask exists. An update cannot reach into a list."""
+    _check(document, schema, parse(text), text, is_update=is_update)
+
+
+def _check(
+    document: Mapping[str, Any], schema: Mapping[str, Any], tree: Tree, text: str, *, is_update: bool = False
+) -> None:
+    schema = _resolved(document, schema)
+    if schema.get("type") == "array":
+        if is_update:
+            raise MismatchError(f"{text!r} reaches into a list: an update names the list as a whole")
+        schema = _resolved(document, schema["items"])
+    properties, free = schema.get("properties", {}), schema.get("additionalProperties")
+    for name, below in tree.items():
+        if name == "*":
+            if is_update and below:
+                raise MismatchError(f"{text!r}: nothing can follow * in an update")
+            for one in properties.values() if below else ():
+                _check(document, one, below, text, is_update=is_update)
+            continue
+        found = properties.get(name, free)
+        if found is None:
+            raise MismatchError(f"{text!r} names {name!r}, which {schema.get('id', 'a scalar')} does not have")
+        if below:
+            _check(document, found, below, text, is_update=is_update)
+
+
+def _resolved(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = document["schemas"][schema["$ref"]] if "$ref" in schema else schema
+    return found

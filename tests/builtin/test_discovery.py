@@ -1,17 +1,28 @@
-"""The check against Google's documents itself: it must be able to say no."""
+"""The check against Google's documents itself: it must be able to say no, and say where."""
 
 from __future__ import annotations
 
-import re
+from typing import Any
 
 import pytest
 
 from sheetd.sheets.builtin import batch
-from tests.builtin import discovery, witness
-from tests.builtin.conftest import Raw
-from tests.builtin.discovery import MismatchError, check
+from tests.builtin import discovery, masks
+from tests.builtin.discovery import STATUSES, check_answer, check_error, check_request
+from tests.builtin.mismatch import MismatchError
+from tests.builtin.schemas import EXACTLY_ONE, ONE_OF, UPDATE_MASKS
 
-ROOT = "http://127.0.0.1:1/v4/spreadsheets/key"
+BOOK = "/v4/spreadsheets/key"
+FILES = "/drive/v3/files"
+CELL = {"userEnteredValue": {"numberValue": 0.5}}
+
+
+def change(kind: str, **payload: Any) -> dict[str, Any]:
+    return {"requests": [{kind: payload}]}
+
+
+def of_tab(**properties: Any) -> dict[str, Any]:
+    return {"sheets": [{"properties": properties}]}
 
 
 def test_every_kind_of_request_that_google_has_is_either_done_or_refused_by_name():
@@ -19,112 +30,206 @@ def test_every_kind_of_request_that_google_has_is_either_done_or_refused_by_name
     assert not set(batch.KINDS) & batch.GOOGLE_ONLY
 
 
+def test_what_is_added_to_the_documents_is_about_what_they_have():
+    schemas = discovery.sheets_document()["schemas"]
+    with_mask = {
+        name
+        for name, schema in schemas.items()
+        for field in schema.get("properties", {}).values()
+        if field.get("format") == "google-fieldmask"
+    }
+    assert set(UPDATE_MASKS) == with_mask
+    for name, target in UPDATE_MASKS.items():
+        assert target[1:] in schemas if target[0] == "#" else target in schemas[name]["properties"]
+    assert EXACTLY_ONE <= ONE_OF <= set(schemas)
+
+
 @pytest.mark.parametrize(
-    ("verb", "path", "body", "answer"),
+    ("verb", "url", "said"),
     [
-        ("GET", "/nothing/here", None, {}),
-        ("GET", "?unknown=1", None, {}),
-        ("GET", "?includeGridData=perhaps", None, {}),
-        ("GET", "/values/A1?valueRenderOption=NICE", None, {}),
-        ("GET", "", None, {"spreadsheetId": 5}),
-        ("GET", "", None, {"spreadsheetID": "x"}),
-        ("GET", "", None, {"sheets": [{"properties": {"sheetType": "ROUND"}}]}),
-        ("GET", "", None, {"sheets": [{"properties": {"title": None}}]}),
-        ("GET", "", None, {"sheets": {"properties": {}}}),
-        ("POST", ":batchUpdate", {"requests": [{"updateCell": {}}]}, {}),
-        ("POST", ":batchUpdate", {"requests": [{"updateCells": {"rows": [{"values": [{"note": 5}]}]}}]}, {}),
-        ("GET", "", {"a": 1}, {}),
+        ("GET", "/v4/nothing/here", "Google has no GET /v4/nothing/here"),
+        ("PUT", BOOK, "Google has no PUT"),
+        ("POST", f"{BOOK}:batchupdate", "Google has no POST"),
+        ("GET", "/v4/spreadsheets/", "Google has no GET"),
+        ("GET", f"{BOOK}/developerMetadata/x", "get metadataId: 'x' is not a int32"),
+        ("GET", f"{BOOK}/developerMetadata/2147483648", "metadataId: '2147483648' is not a int32"),
+        ("GET", f"{BOOK}?unknown=1", "there is no query parameter unknown"),
+        ("GET", f"{BOOK}?spreadsheetId=key", "there is no query parameter spreadsheetId"),
+        ("GET", f"{BOOK}?includeGridData=perhaps", "includeGridData: 'perhaps' is not a boolean"),
+        ("GET", f"{BOOK}?fields=sheets&fields=sheets", "the query parameter fields is there 2 times"),
+        ("GET", f"{BOOK}/values/A1?valueRenderOption=NICE", "valueRenderOption: 'NICE' is not one of"),
+        ("GET", f"{BOOK}?fields=sheets(title)", "'sheets(title)' names 'title', which Sheet does not have"),
+        ("GET", f"{BOOK}?fields=", "'' is not a field mask"),
+        ("GET", f"{FILES}/id/export", "the query parameter mimeType is missing"),
+        ("GET", f"{FILES}?pageSize=1001", "pageSize: '1001' is not a int32 that is allowed"),
+        ("DELETE", f"{FILES}/id?fields=id", "fields cannot choose from an answer of nothing"),
+        ("GET", f"{FILES}?includeTheirs=true", "there is no query parameter includeTheirs"),
     ],
 )
-def test_what_google_does_not_know_is_a_mismatch(verb: str, path: str, body: object, answer: object):
-    with pytest.raises(MismatchError):
-        check(verb, ROOT + path, body, 200, answer)
+def test_a_request_to_an_address_that_google_does_not_have_is_a_mismatch(verb: str, url: str, said: str):
+    with pytest.raises(MismatchError) as caught:
+        check_request(verb, url, None)
+    assert said in str(caught.value)
 
 
-def test_an_error_without_googles_shape_is_a_mismatch():
-    with pytest.raises(MismatchError):
-        check("GET", ROOT, None, 404, {"detail": "not found"})
-    check("GET", ROOT, None, 404, {"error": {"code": 404, "message": "x", "status": "NOT_FOUND"}})
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ([], "request: an object is wanted, not []"),
+        ({"request": []}, "unknown name 'request' in BatchUpdateSpreadsheetRequest"),
+        ({"requests": {}}, "request.requests: a list is wanted, not {}"),
+        ({"requests": [None]}, "request.requests[0]: null where something is wanted"),
+        ({"requests": [{}]}, "one field of Request is set, not []"),
+        ({"requests": [{"deleteSheet": {}, "addSheet": {}}]}, "not ['addSheet', 'deleteSheet']"),
+        ({"requests": [{"updateCell": {}}]}, "request.requests[0]: unknown name 'updateCell' in Request"),
+        (change("deleteSheet", sheetId="0"), "deleteSheet.sheetId: '0' is not an int32"),
+        (change("deleteSheet", sheetId=0.0), "deleteSheet.sheetId: 0.0 is not an int32"),
+        (change("deleteSheet", sheetId=2**31), "deleteSheet.sheetId: 2147483648 is not an int32"),
+        (change("deleteSheet", sheetId=True), "deleteSheet.sheetId: True is not an int32"),
+        (change("findReplace", matchCase=1), "findReplace.matchCase: 1 is not a boolean"),
+        (change("findReplace", find=5), "findReplace.find: 5 is not a string"),
+        (change("insertDimension", range={"dimension": "ROW"}), "range.dimension: 'ROW' is not one of"),
+        (change("insertDimension", range={"dimension": 1}), "range.dimension: 1 is not one of"),
+        (change("appendCells", rows=[{"values": [CELL]}], sheetId=0), "appendCells.fields: an update needs a mask"),
+        (change("appendCells", fields="userEntered"), "names 'userEntered', which CellData does not have"),
+        (change("repeatCell", fields="note.text"), "'note.text' names 'text', which a scalar does not have"),
+        (change("updateCells", fields="textFormatRuns.format"), "reaches into a list"),
+        (change("updateCells", fields="note,"), "is not a field mask: a name is missing"),
+        (change("updateCells", fields="note)"), "')' is out of place"),
+        (change("updateCells", fields="user-entered"), "is not a field mask (at character 4)"),
+        (change("updateCells", fields="*.note"), "nothing can follow *"),
+        (
+            change("updateCells", fields="note", rows=[{"values": [{"userEnteredValue": {"numberValue": "1"}}]}]),
+            "rows[0].values[0].userEnteredValue.numberValue: '1' is not a number",
+        ),
+        (
+            change("updateCells", fields="note", rows=[{"values": [{"userEnteredValue": {"a": 1}}]}]),
+            "unknown name 'a' in ExtendedValue",
+        ),
+        (
+            change(
+                "updateCells",
+                fields="note",
+                rows=[{"values": [{"userEnteredValue": {"numberValue": 1, "stringValue": "1"}}]}],
+            ),
+            "one field of ExtendedValue is set",
+        ),
+    ],
+)
+def test_a_body_that_google_does_not_know_is_a_mismatch_that_says_where(body: Any, said: str):
+    with pytest.raises(MismatchError) as caught:
+        check_request("POST", f"{BOOK}:batchUpdate", body)
+    assert str(caught.value).startswith("sheets.spreadsheets.batchUpdate request")
+    assert said in str(caught.value)
+
+
+def test_a_body_where_google_takes_none_is_a_mismatch():
+    with pytest.raises(MismatchError, match=r"sheets\.spreadsheets\.get: takes no body"):
+        check_request("GET", BOOK, {})
+
+
+@pytest.mark.parametrize(
+    ("verb", "url", "answer", "said"),
+    [
+        ("GET", BOOK, None, "answer: a Spreadsheet is wanted"),
+        ("GET", BOOK, [], "an object is wanted"),
+        ("GET", BOOK, {"spreadsheetId": 5}, "answer.spreadsheetId: 5 is not a string"),
+        ("GET", BOOK, {"spreadsheetID": "x"}, "unknown name 'spreadsheetID' in Spreadsheet"),
+        ("GET", BOOK, {"sheets": {}}, "answer.sheets: a list is wanted"),
+        ("GET", BOOK, of_tab(sheetType="ROUND"), "answer.sheets[0].properties.sheetType: 'ROUND' is not one of"),
+        ("GET", BOOK, of_tab(title=None), "properties.title: null where something is wanted"),
+        ("GET", BOOK, of_tab(index=1.0), "properties.index: 1.0 is not an int32"),
+        ("GET", BOOK, of_tab(hidden="true"), "properties.hidden: 'true' is not a boolean"),
+        ("GET", f"{BOOK}?fields=spreadsheetId", of_tab(title="x"), "'sheets' was not asked for by fields"),
+        ("GET", f"{BOOK}?fields=sheets/properties(title)", of_tab(index=1), "'index' was not asked for by fields"),
+        ("GET", f"{BOOK}/values/A1", {"values": ["x"]}, "answer.values[0]: a list is wanted"),
+        ("POST", f"{BOOK}:batchUpdate", {"replies": [None]}, "answer.replies[0]: null where something is wanted"),
+        ("GET", f"{FILES}/id", {"version": 7}, "answer.version: 7 is not a int64 in a string"),
+        ("GET", f"{FILES}/id", {"version": "7.0"}, "answer.version: '7.0' is not a int64"),
+        ("GET", f"{FILES}/id", {"createdTime": "2024-02-29 12:00"}, "is not a date-time"),
+        ("DELETE", f"{FILES}/id", {}, "answer: nothing is wanted"),
+        ("POST", "/v4/nothing", {}, "Google has no POST /v4/nothing"),
+    ],
+)
+def test_an_answer_that_google_would_not_give_is_a_mismatch(verb: str, url: str, answer: Any, said: str):
+    with pytest.raises(MismatchError) as caught:
+        check_answer(verb, url, 200, answer)
+    assert said in str(caught.value)
+
+
+def error(code: int, status: str, **more: Any) -> dict[str, Any]:
+    return {"error": {"code": code, "message": "x", "status": status, **more}}
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "said"),
+    [
+        (404, None, "only an object `error` is wanted"),
+        (404, {"detail": "not found"}, "only an object `error` is wanted"),
+        (404, {**error(404, "NOT_FOUND"), "more": 1}, "only an object `error` is wanted"),
+        (404, error(404, "NOT_FOUND", hint="?"), "unknown names ['hint']"),
+        (404, error(400, "NOT_FOUND"), "code is 400"),
+        (404, error(404, "INVALID_ARGUMENT"), "status is 'INVALID_ARGUMENT', not one of ['NOT_FOUND']"),
+        (404, {"error": {"code": 404, "message": "x"}}, "status is None"),
+        (404, {"error": {"code": 404, "message": "", "status": "NOT_FOUND"}}, "it has no message"),
+        (404, error(404, "NOT_FOUND", details=[{}]), "a detail has no @type"),
+        (405, error(405, "METHOD_NOT_ALLOWED"), "google.rpc.Code has nothing for it"),
+        (413, error(413, "INVALID_ARGUMENT"), "google.rpc.Code has nothing for it"),
+    ],
+)
+def test_an_error_without_googles_shape_is_a_mismatch(status: int, answer: Any, said: str):
+    with pytest.raises(MismatchError) as caught:
+        check_error(answer, status)
+    assert said in str(caught.value)
+
+
+ONE = {"domain": "global", "reason": "notFound", "message": "x"}
+
+
+@pytest.mark.parametrize(
+    ("errors", "said"),
+    [
+        ([], "Drive lists its errors"),
+        ([{"domain": "global"}], "is not an error of Drive's"),
+        ([{**ONE, "x": "y"}], "is not an error of Drive's"),
+        ([{**ONE, "reason": 5}], "holds something else than text"),
+    ],
+)
+def test_an_error_of_drive_lists_its_errors(errors: Any, said: str):
+    with pytest.raises(MismatchError) as caught:
+        check_error({"error": {"code": 404, "message": "x", "errors": errors}}, 404, is_drive=True)
+    assert said in str(caught.value)
+    check_error({"error": {"code": 404, "message": "x", "errors": [ONE]}}, 404, is_drive=True)
+
+
+def test_every_canonical_error_passes():
+    for code, words in STATUSES.items():
+        for word in words:
+            check_error(error(code, word), code)
 
 
 def test_what_google_knows_passes():
-    check("GET", f"{ROOT}?ranges=A1&ranges=B1&fields=sheets", None, 200, {"sheets": [{"properties": {"sheetId": 0}}]})
-    check(
-        "POST", f"{ROOT}/values/A1:append?valueInputOption=RAW", {"values": [["x", None]]}, 200, {"spreadsheetId": "k"}
+    check_request("GET", f"{BOOK}?ranges=A1&ranges=B1&fields=sheets(data/rowData),*&prettyPrint=false", None)
+    check_request("POST", f"{BOOK}/values/A%2F1:append?valueInputOption=RAW", {"values": [["x", None]]})
+    check_request(
+        "POST", f"{BOOK}:batchUpdate", change("repeatCell", cell=CELL, fields="userEnteredFormat(borders.top)")
     )
+    check_answer("GET", f"{BOOK}?fields=sheets.properties", 200, of_tab(sheetId=0, sheetType="GRID"))
+    check_answer("GET", f"{FILES}/id", 200, {"version": "7", "createdTime": "2024-02-29T12:00:00.000Z"})
+    check_answer("DELETE", f"{FILES}/id", 204, None)
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "says"),
-    [
-        ("?fields=sheets(properties(title),nothing)", None, "there is no field sheets.nothing"),
-        ("?fields=sheets(properties", None, "a bracket is open"),
-        ("?fields=sheets,", None, "a name is wanted"),
-        ("?fields=sheets.properties..title", None, "a name is wanted"),
-        ("?fields=", None, "is no mask of fields"),
-        ("?includeGridData=true&includeGridData=true", None, "takes the query parameter includeGridData once"),
-        (
-            ":batchUpdate",
-            {"requests": [{"repeatCell": {"fields": "userEnteredFormat.colour"}}]},
-            "no field userEntered",
-        ),
-        (":batchUpdate", {"requests": [{"updateSheetProperties": {"properties": {"title": "x"}}}]}, "is no mask"),
-        (":batchUpdate", {"requests": [{"updateCells": {"fields": "note.text"}}]}, "there is no field note.text"),
-        (":batchUpdate", {"requests": [{"deleteSheet": {"sheetId": 2**31}}]}, "is not a int32"),
-        (":batchUpdate", {"requests": [{"deleteSheet": {"sheetId": "7"}}]}, "is not a int32"),
-        (":batchUpdate", {"requests": [{"deleteSheet": {"sheetId": 1.5}}]}, "is not a int32"),
-    ],
-)
-def test_each_strictness_can_say_no_and_says_where(path: str, body: object, says: str):
-    with pytest.raises(MismatchError, match=re.escape(says)):
-        check("GET" if body is None else "POST", ROOT + path, body, 200, {})
+def test_gspread_may_write_as_it_is_known_to_and_sheetd_may_not():
+    url = f"{FILES}/id/permissions?emailMessage=x"
+    check_request("POST", url, {"withLink": True}, is_lenient=True)
+    with pytest.raises(MismatchError, match="unknown name 'withLink' in Permission"):
+        check_request("POST", url, {"withLink": True})
+    with pytest.raises(MismatchError, match="unknown name 'withlink'"):
+        check_request("POST", url, {"withlink": True}, is_lenient=True)
 
 
-def test_masks_of_google_pass():
-    for mask in ("*", "sheets/properties/title", "sheets(data(rowData(values(note,effectiveValue)))),spreadsheetId"):
-        check("GET", f"{ROOT}?fields={mask}", None, 200, {})
-    update = {"updateCells": {"fields": "note,userEnteredValue.numberValue"}}
-    check("POST", f"{ROOT}:batchUpdate", {"requests": [update]}, 200, {})
-
-
-@pytest.mark.parametrize("status", ["METHOD_NOT_ALLOWED", "NOT_FOUND", "", None])
-def test_an_error_says_the_word_that_google_has_for_its_number(status: str | None):
-    with pytest.raises(MismatchError):
-        check("GET", ROOT, None, 400, {"error": {"code": 400, "message": "x", "status": status}})
-
-
-def exchange(headers: dict[str, str], body: bytes, status: int, answer: bytes) -> list[str]:
-    scope = {
-        "method": "POST",
-        "path": "/v4/spreadsheets/key:batchUpdate",
-        "query_string": b"",
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-    }
-    witness.hold(scope, body, status, answer)
-    return witness.take()
-
-
-REFUSED = b'{"error": {"code": 400, "message": "x", "status": "INVALID_ARGUMENT"}}'
-
-
-def test_the_witness_holds_sheetds_own_requests_to_more_than_those_of_others():
-    wrong = b'{"requests": [{"nothing": {}}]}'
-    assert exchange({"user-agent": "python-requests"}, wrong, 400, REFUSED) == []
-    (said,) = exchange({"user-agent": "sheetd/1.0"}, wrong, 400, REFUSED)
-    assert "unknown name 'nothing'" in said
-    assert "of sheetd, answered 400" in said
-    (said,) = exchange({}, wrong, 200, b"{}")
-    assert "of a client, answered 200" in said
-
-
-def test_the_witness_sees_what_a_server_answers_that_google_would_not():
-    (said,) = exchange({}, b'{"requests": []}', 400, b'{"error": "no"}')
-    assert "not Google's error shape" in said
-    (said,) = exchange({}, b'{"requests": []}', 200, b'{"spreadsheet": "x"}')
-    assert "unknown name 'spreadsheet'" in said
-
-
-def test_every_sheet_that_a_test_starts_is_witnessed(raw: Raw):
-    before = witness.seen()
-    raw.get()
-    assert witness.seen()["requests"] == before["requests"] + 1
+def test_a_mask_is_a_tree_of_what_it_chooses():
+    assert masks.parse("a.b,a/c(d, e/f),g") == {"a": {"b": {}, "c": {"d": {}, "e": {"f": {}}}}, "g": {}}
+    for text in ("", ",", "a,,b", "a(b", "a(", "a()", "a b", "(a)", "a.", "/a", "a)b"):
+        with pytest.raises(MismatchError):
+            masks.parse(text)

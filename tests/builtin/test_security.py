@@ -127,6 +127,15 @@ def test_a_body_beyond_the_bound_is_refused(server: SheetServer, monkeypatch: py
     assert answer.status == 400
 
 
+@pytest.mark.parametrize(("method", "path"), [("PUT", "/v4/spreadsheets"), ("PATCH", "/drive/v3/files")])
+def test_a_method_that_an_address_does_not_have_is_not_found_as_at_google(server: SheetServer, method: str, path: str):
+    assert ask(server, path, method, Authorization=bearer(server)).status == 404
+
+
+def test_who_is_not_let_in_is_told_how(server: SheetServer):
+    assert ask(server, "/v4/spreadsheets/x").headers["www-authenticate"] == 'Bearer realm="sheetd"'
+
+
 def test_a_client_that_goes_away_in_the_middle_of_a_request_is_no_error_of_ours(caplog: pytest.LogCaptureFixture):
     """A daemon that is killed while it writes left a traceback in the log of the sheet."""
 

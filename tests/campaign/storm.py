@@ -1,8 +1,9 @@
 """`python -m tests.campaign storm`: people type, sort, insert, delete, copy, paste and undo while experiments run.
 
 The daemon runs in a process of its own, at the pace that Google would allow, over a built-in sheet that it reaches
-through a gate which counts. At the end every cell of a person holds what was typed last, every row has run once, and
-two cycles after the last job the sheet says what the journal says.
+through a gate which counts. At the end every cell of a person holds what was typed last, every row has run once,
+nothing has passed that Google's documents do not allow, and two cycles after the last job the sheet says what the
+journal says.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from sheetd.core.dependencies import is_done
 from sheetd.sheets.builtin.server import SheetServer
 from tests.acceptance.person import Person
 from tests.acceptance.project import Project
+from tests.builtin import witness
 from tests.campaign.crowd import PEOPLE, Book, PagePerson, ScriptPerson
 from tests.campaign.tollgate import Tollgate
 from tests.sheets.builtin_rig import Address
@@ -268,6 +270,7 @@ def _in_vain(weather: Weather, token: str) -> int:
 def run(storm: Storm, outcome: Outcome, tell: Tell) -> None:
     folder = Path(tempfile.mkdtemp(prefix="sheetd-storm-"))
     began_s = time.monotonic()
+    witness.install()
     try:
         with ExitStack() as undo:
             weather = Weather(storm, folder, undo)
@@ -275,6 +278,7 @@ def run(storm: Storm, outcome: Outcome, tell: Tell) -> None:
             blow(weather, tell)
             outcome.violations += rest(weather, tell)
             outcome.violations += examine(weather, outcome)
+            outcome.violations += [f"google: {found}" for found in witness.WITNESS.findings()]
     finally:
         outcome.seconds = time.monotonic() - began_s
         if storm.keep or outcome.violations:

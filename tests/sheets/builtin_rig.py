@@ -1,7 +1,4 @@
-"""A real built-in sheet with the adapter on one side and a person with gspread on the other.
-
-What goes to and fro is held against Google's own description of its API, as in every test (`tests/builtin/witness.py`).
-"""
+"""A real built-in sheet with the adapter on one side and a person with gspread on the other."""
 
 from __future__ import annotations
 
@@ -29,7 +26,10 @@ class Address:
     key: str
 
     def client(self) -> SheetHTTPClient:
-        return SheetHTTPClient(loopback_session(self.base_url, self.token), base_url=self.base_url)
+        """For a person: what it sends is not sheetd's, and not held against Google's documents as such."""
+        session = loopback_session(self.base_url, self.token)
+        session.headers["User-Agent"] = "a person"
+        return SheetHTTPClient(session, base_url=self.base_url)
 
     def open(self, tab: str) -> GoogleSheet:
         return open_builtin(self.base_url, self.token, self.key, tab)

@@ -17,6 +17,9 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 
+from tests.builtin.discovery import STATUSES
+from tests.builtin.witness import WITNESS
+
 KEY = "key"
 
 
@@ -56,7 +59,8 @@ def tab(text: str = "x", *, sheet_id: int = 0, title: str = "T", key: str = KEY)
 
 
 def google_error(status: int, message: str, **headers: str) -> Reply:
-    return Reply(status, {"error": {"code": status, "message": message, "status": "X"}}, headers)
+    word = min(STATUSES.get(status, {"UNKNOWN"}))
+    return Reply(status, {"error": {"code": status, "message": message, "status": word}}, headers)
 
 
 class UnrulyServer(ThreadingHTTPServer):
@@ -98,6 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         self.server.seen.append((self.command, self.path, body))
         self.server.arrived.set()
+        WITNESS.hear(self.command, self.path, self.headers.get("User-Agent", ""), body)
         move = self.server.next_move(self.command, self.path, body)
         if isinstance(move, Forward):
             answer = self._passed_on(body)

@@ -75,7 +75,7 @@ def endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
             )
             return await run_in_threadpool(_answer, handler, call)
         except ApiError as error:
-            return error_response(error)
+            return error_response(error, request.url.path)
         except (
             ClientDisconnect
         ):  # before it had said what it wants: a daemon that was killed, or a page that was closed
@@ -83,7 +83,7 @@ def endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         except Exception:
             # The bug is for our log; the client learns only that it was not its fault.
             log.exception("The built-in sheet failed on %s %s", request.method, request.url.path)
-            return error_response(ApiError(500, "Internal error encountered."))
+            return error_response(ApiError(500, "Internal error encountered."), request.url.path)
 
     return serve
 
@@ -96,12 +96,15 @@ def _answer(handler: Handler, call: Call) -> Response:
     return Response(content, media_type="application/json")
 
 
-def error_response(error: ApiError) -> Response:
-    return Response(json.dumps(error.body()), error.code, media_type="application/json")
+def error_response(error: ApiError, path: str) -> Response:
+    """The error as the API at this path says it."""
+    headers = {"WWW-Authenticate": 'Bearer realm="sheetd"'} if error.code == 401 else None
+    content = json.dumps(error.body(is_drive=not path.startswith("/v4/")))
+    return Response(content, error.code, headers, media_type="application/json")
 
 
 async def read_body(request: Request) -> bytes:
-    """The whole body; ApiError beyond the bound."""
+    """The whole body; ApiError 400 beyond the bound."""
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():

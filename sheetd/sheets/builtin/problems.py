@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+#: google.rpc.Code, which has none for 405 and 413: those are said as 404 and 400.
 STATUS_OF_CODE = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -16,6 +17,17 @@ STATUS_OF_CODE = {
     500: "INTERNAL",
     501: "UNIMPLEMENTED",
     503: "UNAVAILABLE",
+}
+
+#: How Drive names what its `errors` list, from "Resolve errors" in its guide; 501 it never says.
+_DRIVE_REASON = {
+    400: "badRequest",
+    401: "authError",
+    403: "forbidden",
+    404: "notFound",
+    500: "internalError",
+    501: "notImplemented",
+    503: "backendError",
 }
 
 
@@ -27,9 +39,12 @@ class ApiError(Exception):
         self.code = code
         self.message = message
 
-    def body(self) -> dict[str, Any]:
-        """The JSON that Google's servers send: {"error": {code, message, status}}."""
-        return {"error": {"code": self.code, "message": self.message, "status": STATUS_OF_CODE[self.code]}}
+    def body(self, *, is_drive: bool = False) -> dict[str, Any]:
+        """The JSON that Google's servers send: {"error": {code, message, status}}; Drive's lists its errors."""
+        error: dict[str, Any] = {"code": self.code, "message": self.message, "status": STATUS_OF_CODE[self.code]}
+        if is_drive:
+            error["errors"] = [{"domain": "global", "reason": _DRIVE_REASON[self.code], "message": self.message}]
+        return {"error": error}
 
 
 def invalid(message: str) -> ApiError:

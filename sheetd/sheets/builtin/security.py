@@ -75,25 +75,25 @@ class Guard:
         await target(scope, receive, send_guarded)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
-        host = headers.get("host", "")
+        host, path = headers.get("host", ""), str(scope["path"])
         if not _HOST.fullmatch(host):
-            return PlainTextResponse("This server answers only under the name localhost or 127.0.0.1.\n", 403)
+            return _forbidden("This server answers only under the name localhost or 127.0.0.1.", path)
         origin = headers.get("origin")
         if origin is not None and not _same_origin(origin, host):
-            return PlainTextResponse("Requests from other sites are refused.\n", 403)
-        path: str = scope["path"]
+            return _forbidden("Requests from other sites are refused.", path)
         if path.startswith(_API):
-            return self._api_refusal(headers)
+            return self._api_refusal(headers, path)
         if scope["method"] not in {"GET", "HEAD"}:
             return PlainTextResponse("Method not allowed.\n", 405)
         return self._page_refusal(scope, headers)
 
-    def _api_refusal(self, headers: Headers) -> Response | None:
+    def _api_refusal(self, headers: Headers, path: str) -> Response | None:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and _equal(given.strip(), self._token):
             return None
         return error_response(
-            ApiError(401, "Request had invalid authentication credentials. Expected the built-in sheet's token.")
+            ApiError(401, "Request had invalid authentication credentials. Expected the built-in sheet's token."),
+            path,
         )
 
     def _page_refusal(self, scope: Scope, headers: Headers) -> Response | None:
@@ -133,6 +133,15 @@ class Guard:
             await send({"type": "websocket.close", "code": NOT_ALLOWED, "reason": "open the link of sheetd again"})
             return
         await self.app(scope, receive, send)
+
+
+def _forbidden(message: str, path: str) -> Response:
+    """A client of the API reads JSON, a person plain text."""
+    return (
+        error_response(ApiError(403, message), path)
+        if path.startswith(_API)
+        else PlainTextResponse(message + "\n", 403)
+    )
 
 
 def _cookie_name(host: str) -> str:

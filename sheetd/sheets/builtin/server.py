@@ -135,10 +135,11 @@ def _page_file(name: str) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     code = error.status_code if isinstance(error, HTTPException) else 500
-    if request.url.path.startswith(("/v4/", "/drive/", "/upload/")):
-        if code < 500:  # a path or a method that nothing answers to: Google says 404 to both
-            return calls.error_response(ApiError(404, "Requested entity was not found."))
-        return calls.error_response(ApiError(code, str(error)))
+    path = request.url.path
+    if path.startswith(("/v4/", "/drive/", "/upload/")):
+        # Google has no word for a method that an address does not have: there is nothing at all.
+        missing = ApiError(404, "Requested entity was not found.")
+        return calls.error_response(missing if code in {404, 405} else ApiError(code, str(error)), path)
     return PlainTextResponse("Not found.\n" if code == 404 else "Not allowed.\n", code)
 
 
