@@ -31,6 +31,7 @@ from sheetd.sheets import wire
 from sheetd.sheets.answers import GridParser, digest_of
 from sheetd.sheets.dressing import DRESS_FIELDS, dress_ranges, installed, missing_requests, trimmed
 from sheetd.sheets.quota import READS_A_MINUTE, WRITES_A_MINUTE, TokenBucket
+from sheetd.sheets.signin import SHEETS, GoogleSession, account_of
 from sheetd.sheets.transport import USER_AGENT, RangeRefused, SheetHTTPClient, loopback_session
 
 T = TypeVar("T")
@@ -46,12 +47,15 @@ def open_google(url: str, tab: str, credentials: Path, *, now_s: Callable[[], fl
         key = extract_id_from_url(url) if "/" in url else url
     except NoValidUrlKeyFound as error:
         raise SheetRefused(f"{url} is not the address of a Google spreadsheet: copy it from the browser") from error
-    try:
-        signed = _ServiceAccount.from_service_account_file(str(credentials), scopes=SCOPES)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise SheetRefused(f"{credentials} is not a usable key file of a service account: {error}") from error
-    session = AuthorizedSession(signed)  # type: ignore[no-untyped-call]
-    session.hooks["response"].append(_read_refusal)
+    return GoogleSheet(google_client(credentials, now_s=now_s), key, tab)
+
+
+def google_client(
+    credentials: Path, scopes: Sequence[str] = (SHEETS,), *, now_s: Callable[[], float] = time.monotonic
+) -> SheetHTTPClient:
+    """Google's API for whoever the credentials are of (`signin.account_of`). Sends nothing yet; raises SheetRefused."""
+    account = account_of(credentials, scopes)
+    session = GoogleSession(account)
     session.headers["User-Agent"] = USER_AGENT
     quota = {"read": TokenBucket(READS_A_MINUTE), "write": TokenBucket(WRITES_A_MINUTE)}
     client = SheetHTTPClient(session, identity=account.email, renew=account.renew, quota=quota, now_s=now_s)

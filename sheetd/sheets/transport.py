@@ -32,7 +32,7 @@ from tenacity.wait import wait_random_exponential
 from urllib3.exceptions import NewConnectionError
 
 from sheetd.errors import SheetError, SheetRefused, SheetUnavailable
-from sheetd.sheets.quota import TokenBucket
+from sheetd.sheets.quota import ALLOWED_A_MINUTE, RequestMeter, TokenBucket
 from sheetd.version import __version__
 
 #: Seconds for connecting and for each wait for bytes. Google gives a request up to 180 s, then answers with an error
@@ -42,6 +42,9 @@ ATTEMPTS: Final = 4
 #: No retry begins later than this after the first attempt: a cycle that comes late is worth less than the next one.
 RETRY_WITHIN_S: Final = 90.0
 BACKOFF_MAX_S: Final = 20.0
+
+SPREADSHEETS_URL: Final = SPREADSHEETS_API_V4_BASE_URL
+DRIVE_FILES_URL: Final = DRIVE_FILES_API_V3_URL
 
 #: How sheetd makes itself known. Google compresses only for clients that also say so in their name.
 USER_AGENT: Final = f"sheetd/{__version__} (gzip)"
