@@ -199,6 +199,7 @@ class World:
     moved_writes: int = 0
     #: Since when, and in how many reads, an open experiment's row has not been there.
     missing: dict[ExperimentId, tuple[float, int]] = field(default_factory=dict)
+    #: The verdict about what a row says, and as what it was judged (`Row.judged_as`).
     judged: dict[ExperimentId, tuple[str, Accepted | Refused]] = field(default_factory=dict)
     #: Ended rows, by id, that need not be looked at again while what they were judged by is the same (`render`).
     at_rest: dict[str, Rest] = field(default_factory=dict)
