@@ -50,6 +50,23 @@ class Claim(NamedTuple):
     events: int = 0
 
 
+class Merge(NamedTuple):
+    """Cells that are shown as one, by position; `bottom` and `right` are the first outside.
+
+    The upper left one holds what is shown. The others are blank, or hold what nobody sees.
+    """
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def a1(self) -> str:
+        """As a person finds it, such as `C2:C3`."""
+        return f"{column_letters(self.left)}{self.top + 1}:{column_letters(self.right - 1)}{self.bottom}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
     """A whole tab at one moment. Rows may be ragged: what is not there is blank. `rows[0]` is the header."""
@@ -60,6 +77,7 @@ class Grid:
     row_count: int
     column_count: int
     claim: Claim | None = None
+    merges: tuple[Merge, ...] = ()
 
     def cell(self, row: int, column: int) -> Cell:
         if row < len(self.rows) and column < len(self.rows[row]):

@@ -93,8 +93,8 @@ def _is_settled(world: World, view: SheetView, row: Row) -> bool:
 def judgement(world: World, view: SheetView, id_: ExperimentId, row: Row) -> Accepted | Refused:
     """What the row asks for, remembered for as long as it says the same."""
     known = world.judged.get(id_)
-    if known is None or known[0] != row.fingerprint:
-        known = (row.fingerprint, judge(row, view.layout, world.templates))
+    if known is None or known[0] != row.judged_as:
+        known = (row.judged_as, judge(row, view.layout, world.templates))
         world.judged[id_] = known
     return known[1]
 

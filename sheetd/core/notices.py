@@ -30,6 +30,8 @@ def notice(world: World, experiment: Experiment, row: Row | None) -> str:
         )
     if row is None:
         return ""
+    if row.merged:
+        return row.merged
     if row.action and row.action not in ACTIONS:
         return f'action "{row.action[:20]}" is not known: choose {", ".join(ACTIONS)}'
     return _of_its_word(world, experiment, row) or _of_its_edit(world, experiment, row)

@@ -12,6 +12,7 @@ from sheetd.core.grid import Grid, SheetWrite
 from sheetd.core.model import ExperimentId, group_of
 from sheetd.core.ownership import is_newest, is_old, is_own, is_owner, judge_claim
 from sheetd.core.rows import SheetView, view_grid, without
+from sheetd.core.settlement import note_testimony
 from sheetd.core.validation import layout_by
 from sheetd.core.world import World
 
@@ -48,6 +49,7 @@ def sheet_seen(world: World, news: obs.SheetSeen, now_s: float) -> None:
     view.is_proven = view.is_proven or is_news
     if view.layout.problems:
         return
+    note_testimony(world, view)
     if written is not None and before is not None:
         world.moved_writes = world.moved_writes + 1 if _met_moved_rows(written, before, view) else 0
     _count_missing(world, view, now_s)

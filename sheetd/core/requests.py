@@ -92,8 +92,8 @@ def answer_to_begin(world: World, asked: BeginRequested) -> str:
     row = view.by_id.get(id_)
     if row is None:
         return f"cannot rerun {id_}: its row is not in the sheet, and rerun begins what a row says now"
-    fingerprint, verdict = world.judged.get(id_, ("", None))
-    if fingerprint == row.fingerprint and isinstance(verdict, Refused):
+    judged_as, verdict = world.judged.get(id_, ("", None))
+    if judged_as == row.judged_as and isinstance(verdict, Refused):
         return f"cannot rerun {id_}: {'; '.join(verdict.problems)}"
     return ""
 

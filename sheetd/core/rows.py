@@ -155,6 +155,14 @@ class Row:
     fingerprint: str
     #: What is typed and the id beside it, by which rows are counted (`SheetView.since`).
     key: RowKey
+    #: Where cells of it that mean something lie inside a merge, the sentence that says so: they show a person what
+    #: they do not hold.
+    merged: str = ""
+
+    @property
+    def judged_as(self) -> str:
+        """Stands for everything that a verdict about the row depends on."""
+        return f"{self.fingerprint} {self.merged}"
 
     def cell(self, position: int | None) -> Cell:
         if position is None or position >= len(self.cells):
@@ -203,16 +211,42 @@ def view_grid(grid: Grid, layout: Layout, before: SheetView | None, now_s: float
         # Each of these cells is alive as long as `before` is, so no other row can have its identity.
         known = {id(row.cells): row for row in before.rows}
     reader = _RowReader(layout)
+    merged = _merged(grid, layout)
     view = SheetView(grid=grid, layout=layout, read_at_s=now_s)
     rows = []
     for index, cells in enumerate(grid.rows[1:], start=1):
         old = known.get(id(cells))
         row = old if old is not None and old.index == index else reader.read(index, cells, old)
+        if row.merged != merged.get(index, ""):
+            row = replace(row, merged=merged.get(index, ""))
         rows.append(row)
         _file(view, row)
     view.rows = tuple(rows)
     view.since = _since(Counter([row.key for row in rows if not row.is_blank]), before, now_s)
     return view
+
+
+def _merged(grid: Grid, layout: Layout) -> dict[int, str]:
+    """By the position of a row: that the first cell of it which means something, and is not its merge's own, is merged.
+
+    Of a merge only the upper left cell holds what is shown, so a row must not run on what it seems to lack.
+    """
+    found: dict[int, str] = {}
+    kinds = (ColumnKind.CONTROL, ColumnKind.PARAMETER)
+    for column in layout.columns if grid.merges else ():
+        if column.kind not in kinds and column.name not in REQUIRED_HEADERS:
+            continue
+        for merge in grid.merges:
+            if merge.left <= column.position < merge.right:
+                own = merge.top if column.position == merge.left else -1
+                sentence = (
+                    f"{column.name} is inside the merged cells {merge.a1}: unmerge them "
+                    "(Format, Merge cells, Unmerge) and fill in each row"
+                )
+                for index in range(max(1, merge.top), min(merge.bottom, len(grid.rows))):
+                    if index != own:
+                        found.setdefault(index, sentence)
+    return found
 
 
 def _file(view: SheetView, row: Row) -> None:

@@ -23,12 +23,26 @@ QUIET_WORDS = frozenset({"stop", "pause"})
 BEGUN_WORDS = frozenset({"launching", "running", "restarting", "unreachable", "stopping"})
 
 
+def note_testimony(world: World, view: SheetView) -> None:
+    """Remember what rows tell of the former owner's doings while we take over: somebody may type over it meanwhile."""
+    if world.state.takeover is None:
+        world.testimony.clear()
+        return
+    for known, row in view.by_id.items():
+        id_ = ExperimentId(known)
+        experiment = world.state.experiments.get(id_)
+        if experiment is not None and experiment.phase is not Phase.WAITING:
+            world.testimony.pop(id_, None)  # a host has told of it: a better witness
+        elif (word := _shown(view, row)) in ENDED_WORDS | BEGUN_WORDS:
+            world.testimony[id_] = word, row.cell(view.layout.position("attempt")).value
+
+
 def is_testimony(world: World, view: SheetView, row: Row) -> bool:
     """Whether a row may tell of something that our journal does not know, while what hosts keep is not known either."""
     experiment = world.state.experiments.get(ExperimentId(row.id))
     if experiment is not None and experiment.phase is not Phase.WAITING:
         return False
-    return not world.state.knows(row.id) or _says(view, row) in ENDED_WORDS | BEGUN_WORDS
+    return not world.state.knows(row.id) or _says(world, view, row) in ENDED_WORDS | BEGUN_WORDS
 
 
 def settled(world: World, view: SheetView) -> Iterator[ev.Event]:
@@ -52,8 +66,8 @@ def settled(world: World, view: SheetView) -> Iterator[ev.Event]:
             yield ev.RowVanished(experiment=id_)
             for part in parts(world.state, experiment):
                 yield from _never_begun(world, part)
-        elif shown is not None and experiment.phase is Phase.WAITING and _says(view, shown) in ENDED_WORDS:
-            is_paused = _says(view, shown) == "paused"
+        elif shown is not None and experiment.phase is Phase.WAITING and _says(world, view, shown) in ENDED_WORDS:
+            is_paused = _says(world, view, shown) == "paused"
             how = "paused" if is_paused else "ended"
             why = f"the daemon before this one had {how} it: choose run to start it again"
             yield from _withdrawn(world, id_, why, pauses=is_paused)
@@ -98,7 +112,7 @@ def _done_by_another(world: World, view: SheetView) -> Iterator[tuple[Experiment
     }
     for known, row in view.by_id.items():
         id_ = ExperimentId(known)
-        is_done = _says(view, row) in ENDED_WORDS | BEGUN_WORDS
+        is_done = _says(world, view, row) in ENDED_WORDS | BEGUN_WORDS
         if id_ not in world.state.experiments and not row.is_blank and (is_done or id_ in begun):
             yield id_, row
 
@@ -107,7 +121,12 @@ def _has_run(stranger: Stranger) -> bool:
     return stranger.kept is not None and bool(stranger.kept.nonce)
 
 
-def _says(view: SheetView, row: Row) -> str:
+def _says(world: World, view: SheetView, row: Row) -> str:
+    word, _ = world.testimony.get(ExperimentId(row.id), ("", None))
+    return word or _shown(view, row)
+
+
+def _shown(view: SheetView, row: Row) -> str:
     return str(row.cell(view.layout.position("status")).value)
 
 
@@ -117,9 +136,9 @@ def _begun_elsewhere(world: World, view: SheetView, row: Row, experiment: Experi
     Of a group it cannot be said which of its members had begun.
     """
     if experiment.id in world.state.sweeps:
-        return _says(view, row) in BEGUN_WORDS
-    number = row.cell(view.layout.position("attempt")).value
-    return _says(view, row) in BEGUN_WORDS and isinstance(number, float) and number > len(experiment.attempts)
+        return _says(world, view, row) in BEGUN_WORDS
+    _, number = world.testimony.get(experiment.id, ("", row.cell(view.layout.position("attempt")).value))
+    return _says(world, view, row) in BEGUN_WORDS and isinstance(number, float) and number > len(experiment.attempts)
 
 
 def call_off(world: World, host: HostView, holder: Attempt, why: str) -> Iterator[ev.Event]:

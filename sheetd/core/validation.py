@@ -81,6 +81,8 @@ def layout_by(templates: Mapping[str, Template], header: Iterable[Cell]) -> Layo
 
 def judge(row: Row, layout: Layout, templates: Mapping[str, Template]) -> Accepted | Refused:
     """What the row asks for, by its template."""
+    if row.merged:
+        return Refused(problems=(row.merged,))
     try:
         template = _template(row, layout, templates)
     except _BadCell as bad:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sheetd.core.colours import Dress
 from sheetd.core.effect import Effect, EffectKey
+from sheetd.core.grid import CellValue
 from sheetd.core.hosts_grid import HostsTab
 from sheetd.core.metrics import MetricSummary
 from sheetd.core.model import Attempt, AttemptId, Experiment, ExperimentId, HostName, SlotName
@@ -161,6 +162,8 @@ class World:
     #: Attempts that hosts keep and that our journal should know, and whether one of them was not acted on yet.
     unrecorded: dict[AttemptId, HostName] = field(default_factory=dict)
     must_doubt: bool = False
+    #: The status and the attempt that rows have shown of what a former owner did, during a takeover (`settlement`).
+    testimony: dict[ExperimentId, tuple[str, CellValue]] = field(default_factory=dict)
     #: Somebody brought back an older version of the spreadsheet.
     went_back: bool = False
     sheet: SheetView | None = None
@@ -196,6 +199,7 @@ class World:
     moved_writes: int = 0
     #: Since when, and in how many reads, an open experiment's row has not been there.
     missing: dict[ExperimentId, tuple[float, int]] = field(default_factory=dict)
+    #: The verdict about what a row says, and as what it was judged (`Row.judged_as`).
     judged: dict[ExperimentId, tuple[str, Accepted | Refused]] = field(default_factory=dict)
     #: Ended rows, by id, that need not be looked at again while what they were judged by is the same (`render`).
     at_rest: dict[str, Rest] = field(default_factory=dict)

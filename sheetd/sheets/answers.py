@@ -18,7 +18,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from sheetd.core.grid import BLANK, Cell, CellValue, Grid
+from sheetd.core.grid import BLANK, Cell, CellValue, Grid, Merge
 from sheetd.sheets.claims import claim_of
 
 Row: TypeAlias = tuple[Cell, ...]
@@ -152,6 +152,17 @@ def _grid(sheet: Mapping[str, Any], rows: list[Row], wanted_id: int | None) -> G
         row_count=int(size.get("rowCount", 0)),
         column_count=int(size.get("columnCount", 0)),
         claim=claim_of(entries, tab_id, title),
+        merges=tuple(_merge(one, size) for one in sheet.get("merges", ())),
+    )
+
+
+def _merge(area: Mapping[str, Any], size: Mapping[str, Any]) -> Merge:
+    """A GridRange: what is left out at its beginning is 0, and at its end the end of the tab."""
+    return Merge(
+        top=int(area.get("startRowIndex", 0)),
+        left=int(area.get("startColumnIndex", 0)),
+        bottom=int(area.get("endRowIndex", size.get("rowCount", 0))),
+        right=int(area.get("endColumnIndex", size.get("columnCount", 0))),
     )
 
 

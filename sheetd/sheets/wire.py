@@ -23,7 +23,7 @@ Json: TypeAlias = dict[str, Any]
 
 #: Everything that a grid is made of, and nothing else: formats and rules would make an idle read many times as large.
 GRID_FIELDS = (
-    "sheets(properties(sheetId,title,gridProperties(rowCount,columnCount)),"
+    "sheets(properties(sheetId,title,gridProperties(rowCount,columnCount)),merges,"
     "developerMetadata(metadataId,metadataKey,metadataValue),"
     "data(startRow,startColumn,rowData(values(userEnteredValue/formulaValue,effectiveValue,formattedValue))))"
 )

@@ -24,6 +24,7 @@ from sheetd.core.grid import (
     Claim,
     ClaimChange,
     Grid,
+    Merge,
     Replacement,
     SheetWrite,
     Shown,
@@ -48,6 +49,12 @@ class Person(Protocol):
 
     def sort(self, column: int) -> None:
         """All rows below the header, by one column."""
+
+    def merge(self, rows: tuple[int, int], columns: tuple[int, int]) -> None:
+        """From the first row and column to the last, these included. What the upper left cell holds is kept."""
+
+    def unmerge(self) -> None:
+        """All cells of the tab."""
 
     def colleague(self) -> Sheet:
         """What another daemon has that was given the same tab."""
@@ -189,6 +196,24 @@ def test_a_write_after_a_person_inserted_a_row_shows_where_it_went(rig: tuple[Sh
     person.insert_row(1)
     answer = write_cells(sheet, {(2, STATUS): "running"})
     assert (answer.cell(2, ID).value, answer.cell(2, STATUS).value) == ("b1", "running")
+
+
+def test_merged_cells_are_told_and_the_upper_left_one_holds_what_they_show(rig: tuple[Sheet, Person]):
+    sheet, person = rig
+    for row in (1, 2, 3):
+        person.enter(row, LR, f"0.{row}")
+    assert sheet.read().merges == ()
+    person.merge((1, 2), (LR, LR))
+    grid = sheet.read()
+    assert grid.merges == (Merge(top=1, left=LR, bottom=3, right=LR + 1),)
+    assert grid.merges[0].a1 == "E2:E3"
+    assert [grid.cell(row, LR).value for row in (1, 2, 3)] == [0.1, None, 0.3]
+    person.insert_row(1)
+    moved = write_cells(sheet, {(4, STATUS): "running"})
+    assert [merge.a1 for merge in moved.merges] == ["E3:E4"], "the answer to a write tells them too"
+    person.unmerge()
+    assert sheet.read().merges == ()
+    assert sheet.read().cell(3, LR).value is None
 
 
 def test_a_write_touches_no_other_cell(rig: tuple[Sheet, Person]):

@@ -75,6 +75,32 @@ def test_what_a_daemon_records_before_it_sees_the_sheet_does_not_make_up_for_wha
     assert story.attempts_started() == [f"{line['id']}.1"]
 
 
+def test_what_a_row_has_told_stands_though_somebody_types_over_it_before_the_takeover_ends():
+    """Seed 600916: the host had been exchanged, so the row's word was all that was left, and it was done again."""
+    story = Story(hosts={"alpha": 1, "beta": 1})
+    line = story.table.type(template="train", lr=0.1)
+    story.wait(4)
+    backup = list(story.journal)
+    story.wait(12)
+    story.exits(f"{line['id']}.1")
+    story.wait(8)
+    assert line["status"] == "succeeded"
+    story.journal[:] = backup
+    for host in story.hosts.values():
+        host.attempts.clear()
+    story.hosts[HostName("beta")].is_reachable = False
+    story.restart_daemon()
+    story.wait(8)
+    assert story.world.state.takeover is not None
+    story.table.type(line, status="mine")
+    story.wait(8)
+    story.back("beta")
+    story.wait(30)
+    assert story.world.state.takeover is None
+    assert len(story.attempts_started()) == 1
+    assert "ended before as" in str(line["message"])
+
+
 def test_a_restarted_daemon_claims_anew_and_has_nothing_to_fear():
     story = Story()
     line = story.table.type(template="train", lr=0.1)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from sheetd.core.grid import BLANK, Cell, CellValue, Grid
+from sheetd.core.grid import BLANK, Cell, CellValue, Grid, Merge
 from sheetd.core.rows import ColumnKind, Layout, Row, SheetView, canonical, read_layout, view_grid, without
 from tests.core.story import cell
 
@@ -320,3 +320,18 @@ def test_a_column_that_was_there_and_is_gone_is_lost_until_it_comes_back():
     gone = without(renamed, full)
     assert set(gone.lost) == {"seconds"}
     assert without(full, gone).lost == {}
+
+
+def test_a_merge_is_told_of_each_row_that_lacks_a_cell_by_it_and_no_longer_than_it_is_there():
+    header = ("id", "lr", "notes")
+    found = layout(*header)
+    plain = grid(header, ("", 0.1, ""), ("", 0.2, ""), ("", 0.3, ""))
+    merged = replace(plain, merges=(Merge(top=1, left=1, bottom=3, right=3), Merge(top=3, left=2, bottom=4, right=4)))
+    before = view_grid(plain, found, None, 0.0)
+    now = view_grid(merged, found, before, 1.0)
+    assert [row.merged.partition(":")[0] for row in now.rows] == ["", "lr is inside the merged cells B2", ""]
+    assert now.rows[1].fingerprint == before.rows[1].fingerprint, "by which it is recognised"
+    assert now.rows[1].judged_as != before.rows[1].judged_as
+    assert now.rows[0] is before.rows[0]
+    assert view_grid(merged, found, now, 2.0).rows[1] is now.rows[1]
+    assert [row.merged for row in view_grid(plain, found, now, 2.0).rows] == ["", "", ""]

@@ -158,12 +158,6 @@ class Person(BuiltinPerson):
         at = self.column(header)
         self.batch({"moveDimension": {"source": self._span("COLUMNS", at), "destinationIndex": self.column(before)}})
 
-    def merge(self, rows: tuple[int, int], columns: tuple[int, int]) -> None:
-        """From the first row and column to the last, these included."""
-        where = {"startRowIndex": rows[0], "endRowIndex": rows[1] + 1}
-        where |= {"startColumnIndex": columns[0], "endColumnIndex": columns[1] + 1}
-        self.batch({"mergeCells": {"range": {"sheetId": self.tab.id, **where}, "mergeType": "MERGE_ALL"}})
-
     # --- going back in time --------------------------------------------------------------------------------------
 
     def version(self) -> Json:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from sheetd.core.grid import column_letters
 from sheetd.core.model import Phase
 from sheetd.core.views import why_unclear
 from tests.faults.conftest import OpenLab
@@ -28,14 +29,20 @@ def test_S15_a_merge_in_the_header_stops_all_writing_until_it_is_undone(lab: Lab
     lab.wait(30)
     assert lab.person.grid() == before
     assert "lacks message" in why_unclear(lab.story.world)
-    lab.person.tab.unmerge_cells("A1:Z1")
+    lab.person.unmerge()
     lab.person.enter(0, place + 1, "message")
     lab.wait()
     assert lab.person.status("first") == ["failed"]
 
 
+def unmerge(what: str, cells: str) -> str:
+    return (
+        f"{what} is inside the merged cells {cells}: unmerge them (Format, Merge cells, Unmerge) and fill in each row"
+    )
+
+
 def test_S15_merged_ids_cost_no_job_and_start_none(lab: Lab):
-    """The id that a merge swallowed is like one that was cleared: its row is known by what it says."""
+    """The id that a merge swallowed is like one that was cleared: its row is known by what it says, and says so."""
     ids = lab.running("first", "second")
     place = lab.person.column("id")
     lab.person.merge((1, 2), (place, place))
@@ -43,20 +50,29 @@ def test_S15_merged_ids_cost_no_job_and_start_none(lab: Lab):
     assert [lab.phase(id_) for id_ in ids] == [Phase.RUNNING, Phase.RUNNING]
     assert (lab.stops, len(lab.attempts)) == ([], 2)
     assert lab.person.status("first", "second") == ["running", "running"]
+    letter = column_letters(place)
+    assert lab.person.see("second")["message"].startswith(unmerge("id", f"{letter}2:{letter}3"))
+    assert "merged" not in lab.person.see("first")["message"]
 
 
 def test_S15_a_value_that_a_merge_swallowed_is_missed_and_not_made_up(lab: Lab):
-    """Only the upper left cell of a merge holds a value: the other rows say that theirs is empty."""
+    """Only the upper left cell of a merge holds a value: the other rows name the merge, and run once it is undone."""
     lab.person.type_all({name: {"template": "train", "lr": "0.1"} for name in ("first", "second")})
     place = lab.person.column("lr")
     lab.person.merge((1, 2), (place, place))
     lab.person.remember()
     lab.wait()
     assert lab.person.status("first", "second") == ["running", "invalid"]
+    assert lab.person.see("second")["message"] == unmerge("lr", "B2:B3")
+    lab.person.unmerge()
+    lab.wait()
     assert lab.person.see("second")["message"] == "lr is empty: type a number from 0 to 10"
+    lab.person.enter(lab.person.line("second"), place, "0.2")
+    lab.person.remember()
+    lab.wait()
+    assert lab.person.status("first", "second") == ["running", "running"]
 
 
-@pytest.mark.xfail(strict=True, reason="merges are not read, so the row takes the default of the parameter")
 def test_S15_a_row_does_not_run_on_a_default_where_a_merge_shows_a_value(lab: Lab):
     """A row whose cell lies inside a merge says so, and does not run on a default where the person sees a value."""
     lab.person.type_all({name: {"template": "train", "lr": "0.1", "seed": "7"} for name in ("first", "second")})
@@ -65,6 +81,28 @@ def test_S15_a_row_does_not_run_on_a_default_where_a_merge_shows_a_value(lab: La
     lab.person.remember()
     lab.wait()
     assert lab.person.status("first", "second") == ["running", "invalid"]
+    assert lab.person.see("second")["message"] == unmerge("seed", "C2:C3")
+
+
+def test_S15_a_row_that_runs_goes_on_and_says_that_its_cells_were_merged(lab: Lab):
+    """What runs goes on as it was accepted, and is not told of a default for what a merge swallowed."""
+    ids = lab.running("first", "second")
+    lab.person.merge((1, 2), (1, 2))
+    lab.person.remember()
+    lab.wait()
+    assert [lab.phase(id_) for id_ in ids] == [Phase.RUNNING, Phase.RUNNING]
+    assert lab.person.see("first")["message"].startswith(unmerge("seed", "B2:C3"))
+    assert lab.person.see("second")["message"].startswith(unmerge("lr", "B2:C3"))
+
+
+def test_S15_a_merge_of_cells_that_mean_nothing_to_us_is_the_persons_own(lab: Lab):
+    """Merged notes, and a merge below all rows, keep nobody from anything."""
+    lab.person.type_all({name: {"template": "train", "lr": lr} for name, lr in (("first", "0.1"), ("second", "0.2"))})
+    place = lab.person.column("my notes")
+    lab.person.merge((1, 1), (place, place + 2))
+    lab.person.merge((50, 60), (0, 5))
+    lab.wait()
+    assert lab.person.status("first", "second") == ["running", "running"]
 
 
 # --- size --------------------------------------------------------------------------------------------------------

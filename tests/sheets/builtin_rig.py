@@ -99,6 +99,15 @@ class BuiltinPerson:
     def sort(self, column: int) -> None:
         self.tab.sort((column + 1, "asc"), range=f"A2:{gspread.utils.rowcol_to_a1(self.tab.row_count, 26)}")
 
+    def merge(self, rows: tuple[int, int], columns: tuple[int, int]) -> None:
+        """From the first row and column to the last, these included."""
+        where = {"startRowIndex": rows[0], "endRowIndex": rows[1] + 1}
+        where |= {"startColumnIndex": columns[0], "endColumnIndex": columns[1] + 1}
+        self.batch({"mergeCells": {"range": {"sheetId": self.tab.id, **where}, "mergeType": "MERGE_ALL"}})
+
+    def unmerge(self) -> None:
+        self.batch({"unmergeCells": {"range": {"sheetId": self.tab.id}}})
+
     def rename_tab(self, title: str) -> None:
         self.tab.update_title(title)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheetd.core.grid import BLANK, Cell, Grid
+from sheetd.core.grid import BLANK, Cell, Grid, Merge
 from sheetd.sheets.answers import GridParser
 
 Json = dict[str, Any]
@@ -219,3 +219,21 @@ def test_a_number_does_not_become_the_truth_that_looks_the_same():
     assert grid is not None
     assert grid.cell(0, 0).value is True
     assert type(grid.cell(1, 0).value) is float
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_merged_cells_are_told_with_what_is_left_out_of_their_area(wrapped: bool):
+    answer = document([{"values": [{"effectiveValue": {"stringValue": "x"}}]}], wrapped=wrapped)
+    sheet = answer.get("updatedSpreadsheet", answer)["sheets"][0]
+    area = {"startRowIndex": 1, "endRowIndex": 3, "startColumnIndex": 2, "endColumnIndex": 5}
+    sheet["merges"] = [area, {"startRowIndex": 9}]
+    assert grid_of(compact(answer)).merges == (Merge(1, 2, 3, 5), Merge(9, 0, 1000, 26))
+    assert [merge.a1 for merge in grid_of(compact(answer)).merges] == ["C2:E3", "A10:Z1000"]
+
+
+@pytest.mark.parametrize("merges", ["A1:B2", [None], {"a": 1}, [{"startRowIndex": "one"}]])
+def test_merges_in_another_form_are_refused(merges: object):
+    answer = document([])
+    answer["sheets"][0]["merges"] = merges
+    with pytest.raises(ValueError, match=r"in the form|invalid literal"):
+        grid_of(compact(answer))

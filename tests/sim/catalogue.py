@@ -29,6 +29,7 @@ INJECTED: dict[str, str] = {
     "S12": "People.edit, People.hand",
     "S13": "People.spoil_status",
     "S14": "People.act, People.pause, People.ask_at_a_terminal",
+    "S15": "People.merge, People.merge_soon",
     **dict.fromkeys((f"S{n}" for n in range(16, 24)), "People.type_bad (BAD_VALUES)"),
     "S24": "People.half_type, People.finish",
     "S25": "People.undo",
@@ -89,7 +90,6 @@ WITH_OTHERS = {"M12": "S16 to S23, J7, J15 to J17"}
 REASONS: dict[str, str] = {
     "G6": "a cycle is one atomic request; nothing is half applied; tests/faults",
     "S2": "the spreadsheet is opened by key; its title is read nowhere; tests/faults",
-    "S15": "a merge is blank cells to a reader; tests/faults",
     "H8": "no exit status of SSH is used",
     "H9": "no exit status of SSH is used",
     "H13": "sending code is taken for granted here; tests/onhost/test_code.py, tests/hosts",

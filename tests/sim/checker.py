@@ -198,6 +198,7 @@ class Checker:
             self.ledgers[id_].specs.append(spec)
             return
         self.ledgers[id_] = Ledger(specs=[spec])
+        self._keeps_its_tag(id_, spec)
         seed = int(spec.params["seed"])
         self.by_seed[seed].append(id_)
         orders = self.orders(id_)
@@ -205,6 +206,12 @@ class Checker:
             self.blame("I8", f"{id_} was accepted for a row that nobody typed (seed {seed})")
         if all(not order.is_complete or not order.is_valid for order in orders):
             self.blame("S24", f"{id_} was accepted from a row that was half typed or wrong (seed {seed})")
+
+    def _keeps_its_tag(self, id_: ExperimentId, spec: Spec) -> None:
+        """A default is not taken for what a merge of cells shows to people."""
+        lost = [order.seed for order in self.orders(id_) if order.has_lost_tag and not order.is_doubtful]
+        if lost and spec.params.get("tag") == "":
+            self.blame("S15", f"{id_} is to run without the tag of its row, which is inside a merge (seed {lost[0]})")
 
     def ledger_of(self, id_: ExperimentId) -> Ledger:
         return self.ledgers.setdefault(id_, Ledger())
@@ -232,6 +239,7 @@ class Checker:
         ledger.reopened += 1
         if event.spec is not None:
             ledger.specs.append(event.spec)
+            self._keeps_its_tag(event.experiment, event.spec)
         orders = self.orders(event.experiment)
         asked = sum(order.asked[word] for order in orders for word in ("run", "restart", "rerun", "resume"))
         if ledger.reopened > asked and not self.is_doubtful(event.experiment):
@@ -251,6 +259,7 @@ class Checker:
         if not self.is_doubtful(id_) and not begun:
             ledger.specs.clear()
         ledger.specs.append(event.spec)
+        self._keeps_its_tag(id_, event.spec)
 
     def read_params(self, attempt: str, k: int, params: dict[str, Value]) -> None:
         """What a job is given was meant for it, and recorded before; what is older does not come back."""

@@ -380,7 +380,7 @@ EVENTS = [
     *("G9", "G10", "G11", "M2", "M4", "M5", "M6", "M7", "M10", "M14"),
 ]
 #: Drawn after the others, so that a seed keeps those of them that it had.
-LATER = ["M15"]
+LATER = ["M15", "S15"]
 KINDS = [*sorted({kind for kind, _ in RATES.values()} | {*PEOPLE, *JOBS, *NETWORK, *DEATHS, *EVENTS}), *LATER]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sheetd.core.grid import Cell, CellValue, Claim
+from sheetd.core.grid import BLANK, Cell, CellValue, Claim
 from tests.core.story import cell
 from tests.sim.jobs import Fate, draw_fate
 from tests.sim.sheet import Column, Line
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Columns of which the template takes a value.
 PARAMETERS = ("lr", "seed")
+#: Of which cells are merged.
+MERGED = ("tag", "tag", "tag", "lr", "seed", "template", "id", "status")
 
 
 @dataclass(eq=False)
@@ -36,6 +38,8 @@ class Order:
     #: There are two journals of the sheet: whose it is, is not for people to say.
     is_disputed: bool = False
     is_deleted: bool = False
+    #: Its tag was lost in a merge once: without one it is not what anybody typed.
+    has_lost_tag: bool = False
     #: What was done to it of which only one thing at a time can be seen through.
     marks: set[str] = field(default_factory=set)
     asked: Counter[str] = field(default_factory=Counter)
@@ -67,6 +71,8 @@ class People:
         self.count = 0
         self.history: list[tuple[list[Line], list[dict[Column, Cell]], Claim | None]] = []
         self.pending_columns: list[Callable[[], None]] = []
+        #: Undoes each merge of cells that is there.
+        self.unmerges: list[Callable[[], None]] = []
         #: What was drawn and left out is chosen too, and not done: all else is done when it would have been.
         drawn = kinds | simulation.drawn
         named = {
@@ -83,6 +89,7 @@ class People:
             "S12": [self.edit],
             "S13": [self.spoil_status],
             "S14": [self.act] * 4,
+            "S15": [self.merge] * 2,
             "S24": [self.half_type] * 2 + [self.finish] * 3,
             "S25": [self.undo],
             "S27": [self.many_rows],
@@ -103,7 +110,7 @@ class People:
         act()
 
     def snapshot(self) -> None:
-        if "S25" in self.kinds:
+        if "S25" in self.kinds and not self.unmerges:
             cells = [dict(line.cells) for line in self.tab.lines]
             self.history.append((list(self.tab.lines), cells, self.tab.claim))
             del self.history[:-6]
@@ -122,6 +129,7 @@ class People:
         return self.count
 
     def new_line(self) -> Line:
+        self.unmerge_all()
         line = Line()
         self.tab.lines.insert(self.chance.randrange(len(self.tab.lines) + 1), line)
         if self.chance.random() < 0.6:
@@ -147,6 +155,7 @@ class People:
         self.run_after(order)
         self.think_again(order)
         self.paste_again(order)
+        self.merge_soon(order)
         self.ask_at_a_terminal(order)
 
     def ask_at_a_terminal(self, order: Order) -> None:
@@ -290,17 +299,20 @@ class People:
     # --- moving and spoiling -------------------------------------------------------------------------------------
 
     def sort(self) -> None:
+        self.unmerge_all()
         order = {line: self.chance.random() for line in self.tab.lines}
         self.tab.lines.sort(key=order.__getitem__)
         self.tab.changed()
 
     def insert_above(self) -> None:
         if len(self.tab.lines) < 200:
+            self.unmerge_all()
             self.tab.lines.insert(self.chance.randrange(len(self.tab.lines) + 1), Line())
             self.tab.changed()
 
     def delete(self) -> None:
         if order := self.pick():
+            self.unmerge_all()
             self.tab.lines.remove(order.line)
             order.is_deleted = order.is_doubtful = True
             self.tab.changed()
@@ -308,6 +320,7 @@ class People:
 
     def copy(self) -> None:
         if order := self.pick():
+            self.unmerge_all()
             line = Line()
             line.cells, line.mine = dict(order.line.cells), dict(order.line.mine)
             self.tab.lines.insert(self.chance.randrange(len(self.tab.lines) + 1), line)
@@ -319,6 +332,52 @@ class People:
                 twin.seed = self.fresh()
                 self.put(line, seed=twin.seed)
                 self.put(line, action="")
+
+    def merge(self) -> None:
+        """Cells of neighbouring rows become one."""
+        at = self.chance.randrange(max(1, len(self.tab.lines) - 1))
+        self.merge_lines(self.tab.lines[at : at + self.chance.choice([2, 2, 3])], self.chance.choice(MERGED))
+
+    def merge_soon(self, order: Order) -> None:
+        """Some merge what they have just typed with the row above, before anybody has begun it."""
+        chance = self.engine.stream("merges of new rows")
+
+        def merge() -> None:
+            if self.simulation.is_calm[0] or order.is_deleted or order.line not in self.tab.lines[1:]:
+                return
+            self.engine.fault("S15 merges a new row")
+            at = self.tab.lines.index(order.line)
+            self.merge_lines(self.tab.lines[at - 1 : at + 1], chance.choice(MERGED))
+
+        if "S15" in self.kinds and chance.random() < 0.4:
+            self.engine.at(chance.uniform(0.5, 8.0), merge)
+
+    def merge_lines(self, lines: list[Line], header: str) -> None:
+        """Somebody undoes it later, and types again what was lost by it."""
+        column = self.tab.column(header)
+        if column is None or self.unmerges or len(lines) < 2:
+            return
+        lost = [(line, line.get(column)) for line in lines[1:] if line.get(column) != BLANK]
+        self.tab.merge(lines, [column])
+        for line, _ in lost:
+            if (order := self.orders.get(line)) and column.header != "status":
+                order.has_lost_tag = order.has_lost_tag or column.header == "tag"
+                self.mark(order, "its id was cleared" if column.header == "id" else "it was edited")
+
+        def unmerge() -> None:
+            self.unmerges.remove(unmerge)
+            self.tab.unmerge(lines)
+            for line, held in lost:
+                if not column.is_owned and line.get(column) == BLANK:
+                    self.tab.enter(line, column, held)
+
+        self.unmerges.append(unmerge)
+        self.later(unmerge)
+
+    def unmerge_all(self) -> None:
+        """Before anything is sorted, inserted or deleted: Google refuses to tear merged cells apart."""
+        for unmerge in list(self.unmerges):
+            self.put_back(unmerge)
 
     def clear_id(self) -> None:
         if order := self.pick():
@@ -412,6 +471,7 @@ class People:
         """A version restore: every cell as it was, the daemon's too."""
         if not self.history:
             return
+        self.unmerge_all()
         lines, cells, claim = self.history[0]
         self.history.clear()
         if self.chance.random() < 0.5:  # whether Google brings it back too is not known

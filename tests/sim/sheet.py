@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 
 from sheetd.core.colours import Dress
-from sheetd.core.grid import BLANK, Cell, CellValue, Claim, Grid, SheetWrite, Shown
+from sheetd.core.grid import BLANK, Cell, CellValue, Claim, Grid, Merge, SheetWrite, Shown
 from sheetd.errors import SheetError, SheetRefused, SheetUnavailable
 from tests.core.story import cell
 from tests.sim.engine import Engine, Killed
@@ -74,6 +74,8 @@ class Tab:
         #: What a line said before the daemon put something into it.
         self.put = lambda _line, _column, _value: None
         self.claim: Claim | None = None
+        #: Neighbouring lines and columns whose cells are shown as one.
+        self.merges: list[tuple[list[Line], list[Column]]] = []
         #: What becomes of a write whose claim is another's by now: refused, or applied without its claim.
         self.refuses_lost_claims = True
         self.dressed: Dress | None = None
@@ -99,6 +101,25 @@ class Tab:
             line.mine[column] = held
         self.changed()
 
+    def merge(self, lines: list[Line], columns: list[Column]) -> None:
+        """A person merges cells: all but the upper left one lose what they hold."""
+        for line in lines:
+            for column in columns:
+                if (line, column) != (lines[0], columns[0]):
+                    line.cells.pop(column, None)
+                    line.mine.pop(column, None)
+        self.merges.append((lines, columns))
+        self.changed()
+
+    def unmerge(self, lines: list[Line]) -> None:
+        """A person undoes the merge of these lines, if it is still there. What it swallowed is lost."""
+        self.merges = [merge for merge in self.merges if merge[0] is not lines]
+        self.changed()
+
+    def _merged(self, lines: list[Line], columns: list[Column]) -> Merge:
+        top, left = self.lines.index(lines[0]) + 1, self.columns.index(columns[0])
+        return Merge(top, left, top + len(lines), left + len(columns))
+
     def grid(self) -> Grid:
         if self._grid is None or self._grid[0] != self.version:
             header = tuple(cell(column.header) for column in self.columns)
@@ -112,6 +133,7 @@ class Tab:
                 row_count=self.row_count,
                 column_count=self.column_count,
                 claim=self.claim,
+                merges=tuple(self._merged(*merge) for merge in self.merges if set(merge[1]) <= set(self.columns)),
             )
             if self._grid is not None and self._grid[1] == grid:
                 grid = self._grid[1]
@@ -208,6 +230,13 @@ class Person:
     def sort(self, column: int) -> None:
         by = self.tab.columns[column]
         self.tab.lines.sort(key=lambda line: str(line.get(by).value))
+        self.tab.changed()
+
+    def merge(self, rows: tuple[int, int], columns: tuple[int, int]) -> None:
+        self.tab.merge(self.tab.lines[rows[0] - 1 : rows[1]], self.tab.columns[columns[0] : columns[1] + 1])
+
+    def unmerge(self) -> None:
+        self.tab.merges.clear()
         self.tab.changed()
 
     def colleague(self) -> SimSheet:
@@ -375,6 +404,7 @@ class SimSheet:
                 row_count=grid.row_count,
                 column_count=grid.column_count,
                 claim=grid.claim,
+                merges=grid.merges,
             )
         if engine.chance(self.rates.get("G12 stale read", 0.0), "G12 stale read"):
             engine.fault("G12 stale read")
