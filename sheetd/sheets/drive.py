@@ -33,7 +33,7 @@ def permissions(client: SheetHTTPClient, key: str) -> list[Permission]:
     params: dict[str, Any] = {
         "fields": "nextPageToken,permissions(type,role,domain)",
         "pageSize": 100,
-        "supportsAllDrives": True,
+        "supportsAllDrives": "true",
     }
     for _ in range(_PAGES_MAX):
         answer = _asked(client, "get", f"{DRIVE_FILES_URL}/{key}/permissions", params=params)
