@@ -11,7 +11,7 @@ import pytest
 
 from tests.acceptance.person import HEADER, Person
 from tests.acceptance.project import Project
-from tests.builtin.witness import watched_children
+from tests.builtin.children import watched_children
 from tests.sheets.builtin_rig import Address, builtin_server
 
 TAB = "Experiments"

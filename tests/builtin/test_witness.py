@@ -13,10 +13,12 @@ import pytest
 from sheetd.errors import SheetRefused
 from sheetd.sheets.builtin import batch
 from sheetd.sheets.google import open_builtin
+from tests.acceptance.meddler import Meddler
 from tests.builtin import witness
+from tests.builtin.children import watched_children
 from tests.builtin.conftest import Raw
 from tests.builtin.witness import Exchange, judged
-from tests.sheets.builtin_rig import builtin_sheet
+from tests.sheets.builtin_rig import builtin_server, builtin_sheet
 from tests.sheets.unruly import Reply, tab, unruly
 
 BOOK = "/v4/spreadsheets/key"
@@ -112,5 +114,24 @@ def test_the_sheet_of_another_process_is_watched(tmp_path: Path):
         "with SheetServer(Path(sys.argv[1])) as server:\n"
         "    loopback_session(server.base_url, server.token).get(server.base_url + '/v4/spreadsheets/x?field=y')\n"
     )
-    with pytest.raises(AssertionError, match="there is no query parameter field"), witness.watched_children(tmp_path):
+    with pytest.raises(AssertionError, match="there is no query parameter field"), watched_children(tmp_path):
         subprocess.run([sys.executable, "-c", asking, str(tmp_path / "sheet.sqlite")], check=True, timeout=60)
+
+
+def test_the_witness_knows_whom_it_has_seen(raw: Raw, tmp_path_factory: pytest.TempPathFactory):
+    ours, others = witness.WITNESS.ours, witness.WITNESS.others
+    raw.get()
+    assert (witness.WITNESS.ours, witness.WITNESS.others) == (ours, others + 1)
+    with builtin_sheet(tmp_path_factory.mktemp("another")) as (sheet, _):
+        sheet.read()
+    assert witness.WITNESS.ours > ours
+
+
+def test_a_person_in_front_of_the_adapter_does_not_hide_its_name(tmp_path: Path):
+    """What stands between passes the name on, or the witness would take sheetd for somebody else."""
+    with builtin_server(tmp_path) as address, Meddler(address.base_url, lambda: None) as url:
+        sheet = open_builtin(url, address.token, address.key, "Sheet1")
+        ours = witness.WITNESS.ours
+        sheet.read()
+        sheet.close()
+    assert witness.WITNESS.ours == ours + 1

@@ -9,18 +9,14 @@ time measures the sheet, and what was seen before is not checked again.
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
-
-import pytest
 
 from sheetd.sheets.builtin import server
 from tests.builtin import discovery
@@ -60,12 +56,18 @@ class Witness:
         self._bytes = 0
         self._seen: set[bytes] = set()
         self._findings: list[str] = []
+        #: Exchanges of sheetd's adapter that were seen, and of anybody else.
+        self.ours = self.others = 0
         self._lock = threading.Lock()
 
     def see(self, exchange: Exchange) -> None:
-        self._kept.append(exchange)
-        self._bytes += len(exchange.body) + len(exchange.answer)
-        if self._bytes > KEPT_BYTES:
+        with self._lock:
+            self._kept.append(exchange)
+            self.ours += exchange.agent.startswith(OURS)
+            self.others += not exchange.agent.startswith(OURS)
+            self._bytes += len(exchange.body) + len(exchange.answer)
+            is_full = self._bytes > KEPT_BYTES
+        if is_full:
             self._judge()
 
     def hear(self, verb: str, url: str, agent: str, body: bytes) -> None:
@@ -215,15 +217,3 @@ def report_to(path: str) -> None:
                 findings.write(found + "\n")
 
     install(see)
-
-
-@contextmanager
-def watched_children(folder: Path) -> Iterator[None]:
-    """The built-in sheets of processes that start meanwhile are watched, and what is found is raised at the end."""
-    findings = folder / "findings"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SHEETD_TEST_FINDINGS", str(findings))
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent / "child"), prepend=os.pathsep)
-        yield
-    if findings.exists():
-        raise AssertionError("Google's documents do not allow this:\n" + findings.read_text())

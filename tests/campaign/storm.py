@@ -70,6 +70,8 @@ class Outcome:
     acts: dict[str, int] = field(default_factory=dict)
     cells_checked: int = 0
     requests: dict[str, int] = field(default_factory=dict)
+    #: Requests of the daemon that were held against Google's documents, each with its answer.
+    held_against_google: int = 0
     busiest_minute: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     violations: list[str] = field(default_factory=list)
@@ -271,6 +273,7 @@ def run(storm: Storm, outcome: Outcome, tell: Tell) -> None:
     folder = Path(tempfile.mkdtemp(prefix="sheetd-storm-"))
     began_s = time.monotonic()
     witness.install()
+    before = witness.WITNESS.ours
     try:
         with ExitStack() as undo:
             weather = Weather(storm, folder, undo)
@@ -278,6 +281,7 @@ def run(storm: Storm, outcome: Outcome, tell: Tell) -> None:
             blow(weather, tell)
             outcome.violations += rest(weather, tell)
             outcome.violations += examine(weather, outcome)
+            outcome.held_against_google = witness.WITNESS.ours - before
             outcome.violations += [f"google: {found}" for found in witness.WITNESS.findings()]
     finally:
         outcome.seconds = time.monotonic() - began_s

@@ -25,6 +25,7 @@ def test_no_cell_row_or_run_is_lost_or_doubled_in_a_storm_of_people() -> None:
     assert outcome.cells_checked > 0
     assert outcome.requests["read"] > 0
     assert outcome.requests["write"] > 0
+    assert outcome.held_against_google >= sum(outcome.requests.values())
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Puts the witness around the built-in sheet of another process, which a test has started as a user would.
 
-Python imports this at its start where the folder is on PYTHONPATH (see `watched_children`), in jobs too. It must cost
-nothing in all the processes that have no sheet, so it waits until one imports the server.
+Python imports this at its start where the folder is on PYTHONPATH (see `tests.builtin.children`), in jobs too. It must
+cost nothing in all the processes that have no sheet, so it waits until one imports the server.
 """
 
 from __future__ import annotations
