@@ -118,15 +118,12 @@ class Redactor:
     def points(self, points: Iterable[MetricPoint], known: Collection[str]) -> tuple[MetricPoint, ...]:
         """What a job reports, under names of one harmless line. Those in `known` have been through this."""
         return tuple(
-            replace(
-                point,
-                values={
-                    name if name in known else clean_line(self.text(name)): value
-                    for name, value in point.values.items()
-                },
-            )
-            for point in points
+            point if all(name in known for name in point.values) else self._renamed(point, known) for point in points
         )
+
+    def _renamed(self, point: MetricPoint, known: Collection[str]) -> MetricPoint:
+        named = {name: name if name in known else clean_line(self.text(name)) for name in point.values}
+        return replace(point, values={named[name]: value for name, value in point.values.items()})
 
 
 def _without(text: str, spans: Iterable[tuple[int, int]]) -> str:
