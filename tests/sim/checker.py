@@ -124,6 +124,8 @@ class Checker:
         #: Of each attempt what its job was meant to be given, in order, and which of these it has read last.
         self.params: dict[str, list[Mapping[str, Value]]] = defaultdict(list)
         self.read: dict[tuple[str, int], int] = {}
+        #: After whom each attempt was to run, by the journal that intended it last.
+        self.after: dict[str, tuple[ExperimentId, ...]] = {}
         self.turns = 0
         self.sweeps = Sweeps(self)
         self.repeats = Repeats(self)
@@ -316,7 +318,8 @@ class Checker:
         self._excuse(service, books, experiment_of(attempt))
         self.simulation.cards.given(event, books.intents, books.ended)
         books.intents[attempt] = event
-        self.params[attempt] = [self.ledgers[experiment_of(attempt)].specs[-1].params]
+        spec = books.specs.get(experiment_of(attempt)) or self.ledgers[experiment_of(attempt)].specs[-1]
+        self.params[attempt], self.after[attempt] = [spec.params], spec.after
         self.intents[attempt].append(event)
         id_, number = experiment_of(attempt), int(attempt.rpartition(".")[2])
         if id_ in books.paused:
@@ -560,7 +563,7 @@ class Checker:
 
     def _after_its_parents(self, attempt: str, host: str) -> None:
         """Each has done its work, and one of them here."""
-        parents = self.ledgers[experiment_of(AttemptId(attempt))].specs[-1].after
+        parents = self.after[attempt]
         places = set()
         for parent in parents:
             done: set[str] = set()
