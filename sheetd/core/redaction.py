@@ -66,16 +66,17 @@ class Redactor:
     def of(values: Iterable[str]) -> Redactor:
         """One that knows these: of a value with several lines each line, since jobs are heard line by line."""
         lines = {line.strip() for value in values for line in value.splitlines()}
-        lines |= {"".join(line[at] for at in seen_places(line)).strip() for line in lines}  # as it is searched for too
+        # As they are searched for, too.
+        lines |= {"".join(line[at] for at in places).strip() for line in lines for places in seen_places(line)}
         return Redactor(tuple(sorted((line for line in lines if len(line) >= VALUE_MIN), key=len, reverse=True)))
 
     def text(self, text: str) -> str:
         spans = list(self._spans(text))
         if not (text.isascii() and text.isprintable()):
-            places = seen_places(text)
-            if len(places) < len(text):
-                shown = "".join(map(text.__getitem__, places))
-                spans += [(places[start], places[end - 1] + 1) for start, end in self._spans(shown)]
+            for places in seen_places(text):
+                if len(places) < len(text):
+                    shown = "".join(map(text.__getitem__, places))
+                    spans += [(places[start], places[end - 1] + 1) for start, end in self._spans(shown)]
         return _without(text, spans) if spans else text
 
     def _spans(self, text: str) -> Iterator[tuple[int, int]]:

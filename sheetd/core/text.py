@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 MESSAGE_MAX = 500
 LINE_MAX = 200
 
-#: A title (OSC) that nothing ends is over with its line, or it would hide all that follows.
-_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\x9c\n]*(\x07|\x9c|\x1b\\)?|[@-Z\\-_])")
+#: What may stand between the beginning of a control sequence and its end, by ECMA-48. A string such as a title (OSC)
+#: that nothing ends is over with its line, or it would hide all that follows.
+_PARAMETERS, _CONTENT, _INTERMEDIATES = r"[0-?]*[ -/]*", r"[^\x07\x1b\x9c\n]*", r"[ -/]*"
+_ESCAPES = re.compile(
+    rf"\x1b(?:\[{_PARAMETERS}[@-~]|[\]PX^_]{_CONTENT}(?:\x07|\x9c|\x1b\\)?|{_INTERMEDIATES}[0-Z\\-~])"
+)
+#: For some terminals a single sign begins one too; for others it is nothing, and what follows is shown.
+_SINGLE = re.compile(rf"\x9b{_PARAMETERS}[@-~]|[\x90\x98\x9d-\x9f]{_CONTENT}(?:\x07|\x9c|\x1b\\)?|{_ESCAPES.pattern}")
 #: The beginning of an escape, as a text that was cut there ends with.
-_BEGUN = re.compile(r"\x1b(\[[0-?]*[ -/]*|\][^\x07\x1b\x9c\n]*\x1b?)?\Z")
+_BEGUN = re.compile(rf"\x1b(?:\[{_PARAMETERS}|[\]PX^_]{_CONTENT}\x1b?|{_INTERMEDIATES})\Z")
 #: No escape that means anything is longer.
 _BEGUN_MAX = 4096
 #: Categories that draw nothing or change how their neighbours are drawn (bidi, zero-width): control, format,
@@ -42,14 +49,22 @@ def harmless(text: str) -> str:
     return "".join(char for char in _ESCAPES.sub("", text) if char in "\t\n" or _is_seen(char))
 
 
-def seen_places(text: str) -> list[int]:
-    """Where in a text the signs stand that a person sees, and spaces: all but escapes and what draws nothing."""
-    places: list[int] = []
-    start = 0
-    for begin, end in [*(found.span() for found in _ESCAPES.finditer(text)), (len(text), len(text))]:
-        places += [at for at in range(start, begin) if text[at] in "\t\n" or _is_seen(text[at])]
-        start = end
-    return [at for at in places if not _EMPTY.match(text, at)]
+def seen_places(text: str) -> Iterator[list[int]]:
+    """Where in a text the signs stand that a person sees, and spaces: all but escapes and what draws nothing.
+
+    Once for each kind of terminal that would show it in another way. What a backspace goes back to is written over.
+    """
+    for escapes in (_ESCAPES, _SINGLE) if any("\x80" <= sign <= "\x9f" for sign in text) else (_ESCAPES,):
+        places: list[int] = []
+        start = 0
+        for begin, end in [*(found.span() for found in escapes.finditer(text)), (len(text), len(text))]:
+            for at in range(start, begin):
+                if text[at] in "\t\n" or (_is_seen(text[at]) and not _EMPTY.match(text, at)):
+                    places.append(at)
+                elif text[at] == "\b" and places and text[places[-1]] != "\n":
+                    places.pop()
+            start = end
+        yield places
 
 
 def escape_begun(text: str) -> int:

@@ -18,6 +18,8 @@ from sheetd.core.text import MESSAGE_MAX, begins_formula, cell_text, clean_line
         ("  ends  \n", "ends"),
         ("\x1b[31mred\x1b[0m", "red"),
         ("\x1b]0;a title\x07after", "after"),
+        ("as tput sgr0 has it\x1b(B\x1b[m", "as tput sgr0 has it"),
+        ("\x1b7saved\x1b8 \x1b=\x1bPq;sixels\x1b\\shown", "saved shown"),
         ("10%\r50%\r100%", "100%"),
         ("done\r\n", "done"),
         ("a\tb", "a b"),
