@@ -13,7 +13,7 @@ from typing import Any
 
 from sheetd.clock import SystemClock
 from sheetd.config import Settings
-from sheetd.core.model import Experiment, ExperimentId, Phase, group_of
+from sheetd.core.model import AttemptId, Experiment, ExperimentId, Phase, group_of
 from sheetd.core.plan import Now
 from sheetd.core.render import message_of, status_word
 from sheetd.core.state import State
@@ -137,6 +137,7 @@ def take_picture(settings: Settings, mistake: str = "") -> Picture:
         hosts=restore_hosts({} if hosts is None else hosts.value, daemon_alive=holder is not None),
         whys=restore_whys({} if waits is None else waits.value),
         waiting={ExperimentId(id_): why for id_, why in told.get("waiting", {}).items()},
+        handed_over={AttemptId(attempt): number for attempt, number in told.get("handed_over", {}).items()},
     )
     return Picture(
         daemon="" if holder is None else str(holder),

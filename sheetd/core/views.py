@@ -119,6 +119,7 @@ def sheet_view(world: World) -> dict[str, Any]:
         "unclear": unclear,
         "rows": 0 if view is None else len(view.by_id) + len(view.unnamed),
         "waiting": dict(world.waiting),
+        "handed_over": dict(world.handed_over),
         "drafts": dict(_drafts(world)),
         "halted": world.halted,
     }

@@ -118,6 +118,7 @@ def test_a_live_parameter_reaches_the_job_that_runs(lab: Project, person: Person
     person.type_cell("live", "rate", "0.25")
     wait_for(lambda: told(tmp_path, "live")[-1] == "rate 0.25", "it has the new rate", within_s=60)
     wait_for(lambda: row()["message"] == "rate = 0.25 was handed over to it", "the row says so")
+    wait_for(lambda: "rate = 0.25 was handed over to it" in lab.command("status"), "and so does the terminal")
 
     person.type_cell("live", "rate", "2")
     wait_for(
