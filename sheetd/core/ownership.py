@@ -267,8 +267,8 @@ def _adoptions(world: World, adoptable: list[_Found], now: Now) -> Iterator[ev.E
         id_ = experiment_of(attempt)
         experiment = world.state.experiments.get(id_)
         others = [holders[slot] for slot in kept.slots if slot in holders and experiment_of(holders[slot].id) != id_]
-        if any(_is_ending(world, other) for other in others):
-            continue  # whoever holds its slots in our books is about to give them back
+        if any(_is_ending(world, other) or _is_untold(world, other) for other in others):
+            continue  # whoever holds its slots in our books is about to give them back, or may be over
         why = f"{host.name} uses its slots for what another daemon started"
         called_off = [ending for other in others for ending in call_off(world, host, other, why)]
         if called_off:
@@ -296,6 +296,12 @@ def _holders(world: World) -> dict[SlotName, Attempt]:
 def _is_ending(world: World, holder: Attempt) -> bool:
     is_stopping = world.state.experiments[experiment_of(holder.id)].phase is Phase.STOPPING
     return world.is_over(holder) or (is_stopping and not world.is_on_another(holder))
+
+
+def _is_untold(world: World, holder: Attempt) -> bool:
+    """Whether its host has still to tell of it: the machine may have answered under its other name only."""
+    host = world.hosts.get(holder.host)
+    return host is not None and not is_told(world, host)
 
 
 def _is_known(world: World, found: _Found) -> bool:

@@ -406,6 +406,26 @@ def test_a_slot_passes_on_from_what_has_ended_under_the_former_owner():
     assert line["status"] == "waiting"
 
 
+def test_what_a_second_name_of_a_machine_tells_is_adopted_when_the_holder_of_its_slots_is_heard_of_too():
+    """Seed 701886 of the simulator: it was adopted without its slot, and its job went on using the card."""
+    story, line = taking_over(hosts={"alpha": 1, "omega": 1})
+    alpha, omega = (story.hosts[HostName(name)] for name in ("alpha", "omega"))
+    if story.experiment(line).attempts[-1].host == "omega":
+        alpha, omega = omega, alpha
+    alpha.is_reachable = False
+    alpha.attempts[AttemptId(f"{line['id']}.1")] = EXITED
+    theirs = story.table.type(template="train", lr=0.3, id="xtheirs", status="running")
+    keeps(story, alpha.name, "xtheirs.1", Spec(template="train", argv=("true",)), AttemptSeen(state=Seen.RUNNING))
+    omega.attempts, omega.kept = dict(alpha.attempts), dict(alpha.kept)
+    story.restart_daemon()
+    story.wait(20)
+    story.back(alpha.name)
+    story.wait(20)
+    assert len(story.told(ev.AttemptAdopted)) == 1
+    assert story.experiment(theirs).attempts[-1].slots == (f"{alpha.name}/0",)
+    assert (theirs["status"], line["status"]) == ("running", "succeeded")
+
+
 def test_a_launch_that_never_came_about_gives_way_to_what_another_daemon_started_there():
     story = Story()
     story.hosts[HostName("alpha")].is_reachable = False
