@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from sheetd.arbiter import Seat
 from sheetd.core.absorb import News, absorb, is_void
 from sheetd.core.configuration import reconfigure
 from sheetd.core.effect import DressSheet, Effect, WriteSheet
@@ -76,11 +77,14 @@ class Daemon:
         clock: Clock,
         chance: Chance,
         routes: Mapping[HostName, Route] | None = None,
+        seat: Seat | None = None,
     ) -> None:
+        """`seat`: its place among several that share the hosts."""
         self.world = world
+        self._seat = seat
         self._ports = ports
         self._clock = clock
-        self._chance = chance
+        self._chance = chance if seat is None else seat.chance(chance)
         self._inbox: queue.SimpleQueue[Mail | BaseException | None] = queue.SimpleQueue()
         self._lanes = Lanes(lambda effect: carry_out(effect, ports), self._inbox.put)
         self._stopping = False
@@ -141,6 +145,8 @@ class Daemon:
             record(self.world, event, now)
         self._record([DaemonStarted(epoch=self._ports.journal.epoch, wall_s=now.wall_s)], now)
         self._recall_metrics()
+        if self._seat is not None:
+            self._seat.join(self.world, lambda: self._inbox.put(None))
 
     def turn(self, news: Sequence[Mail]) -> float:
         """Absorb, decide, record, act. Returns the monotonic time at which to look again at the latest."""
@@ -153,7 +159,8 @@ class Daemon:
         try:
             # Before an end is recorded: after it nobody asks for the attempt's metrics again.
             self._keep_metrics()
-            plan = self._decide(now)
+            with nullcontext() if self._seat is None else self._seat.deciding(self.world, now.s):
+                plan = self._decide(now)
             self._trouble = ""
         except JournalError as error:
             # What cannot be recorded is not done. Jobs go on, and so do we once there is room again.

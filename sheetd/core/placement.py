@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sheetd.core.model import Accelerator, Experiment, ExperimentId, HostName, Reason, SlotName
+from sheetd.core.others import Bid
 from sheetd.core.room import Room, Unit
 from sheetd.core.why import OF_HOST, Block, HostWhy, Need, Sentence, Strategy, Why, count_words
 
@@ -42,6 +43,8 @@ class Placement:
     placed: Mapping[ExperimentId, Placed] = field(default_factory=dict)
     whys: Mapping[ExperimentId, Why] = field(default_factory=dict)
     ahead: Mapping[ExperimentId, int] = field(default_factory=dict)
+    #: The hosts on which other projects would be given something.
+    left: frozenset[HostName] = frozenset()
 
     @property
     def waiting(self) -> dict[ExperimentId, str]:
@@ -63,10 +66,12 @@ class Rules:
     running: Mapping[str, int] = field(default_factory=dict)
     #: Where those that run after others find what these wrote.
     places: Mapping[ExperimentId, frozenset[HostName]] = field(default_factory=dict)
+    #: What other projects wait for beside us.
+    bids: tuple[Bid, ...] = ()
 
 
 def place(waiting: Iterable[Experiment], rooms: Iterable[Room], rules: Rules | None = None) -> Placement:
-    """Hand out what is free. The rooms are used up on the way."""
+    """Hand out what is free, and leave to other projects what is theirs. The rooms are used up on the way."""
     return _Placing(list(rooms), rules or Rules()).place(waiting)
 
 
@@ -86,19 +91,37 @@ class _Placing:
         self.full: dict[Need, Why] = {}
 
     def place(self, waiting: Iterable[Experiment]) -> Placement:
-        for experiment in in_turn(waiting, self.rules.running, self.placed):
+        theirs = {bid.experiment.id: bid for bid in self.rules.bids}
+        queue = [*waiting, *(bid.experiment for bid in self.rules.bids)]
+        for experiment in in_turn(queue, self.rules.running, self.placed):
+            if experiment.id in theirs:
+                self._leave(theirs[experiment.id])
+                continue
             need = Need.of(experiment.spec, self.rules.places.get(experiment.id, frozenset()))
             if need not in self.full:
-                chosen = self._choose(experiment, need)
+                chosen = self._choose(experiment, need, self.rooms)
                 if chosen is not None:
                     self.placed[experiment.id] = self._hand_out(*chosen, need)
                     continue
                 self.full[need] = why_not(need, self.rooms, self.kept, self.kept_for)
                 if self.kept_for is None and experiment.id in self.rules.overdue:
-                    self._keep_for(experiment, need)
+                    self._keep_for(experiment, need, self.rooms)
             self.whys[experiment.id] = self.full[need]
             self.ahead[experiment.id] = len(self.ahead)
-        return Placement(placed=self.placed, whys=self.whys, ahead=self.ahead)
+        left = {placed.host for id_, placed in self.placed.items() if id_ in theirs}
+        placed = {id_: placed for id_, placed in self.placed.items() if id_ not in theirs}
+        return Placement(placed=placed, whys=self.whys, ahead=self.ahead, left=frozenset(left))
+
+    def _leave(self, bid: Bid) -> None:
+        """What another project's turn gives it is not ours to hand out."""
+        rooms = [room for room in self.rooms if room.name in bid.hosts]
+        chosen = self._choose(bid.experiment, bid.need, rooms)
+        if chosen is not None:
+            self.placed[bid.experiment.id] = self._hand_out(*chosen, bid.need)
+            for unit in chosen[1][: bid.need.slots]:
+                unit.words = f"left for project {bid.project}"
+        elif self.kept_for is None and bid.is_overdue:
+            self._keep_for(bid.experiment, bid.need, rooms)
 
     def _free(self, room: Room, need: Need) -> list[Unit]:
         """What it could get there, best first: what is shared already, then the smallest that will do."""
@@ -107,9 +130,9 @@ class _Placing:
             free.sort(key=lambda unit: (-len(unit.sharers), unit.memory_gb or 0.0))
         return free
 
-    def _choose(self, experiment: Experiment, need: Need) -> tuple[Room, list[Unit]] | None:
+    def _choose(self, experiment: Experiment, need: Need, rooms: Iterable[Room]) -> tuple[Room, list[Unit]] | None:
         roomy = []
-        for room in self.rooms:
+        for room in rooms:
             free = self._free(room, need) if room.is_open else []
             if len(free) >= need.slots:
                 roomy.append((room, free))
@@ -134,10 +157,10 @@ class _Placing:
             accelerators=tuple(accelerator for _, accelerator in taken if accelerator is not None),
         )
 
-    def _keep_for(self, experiment: Experiment, need: Need) -> None:
+    def _keep_for(self, experiment: Experiment, need: Need, rooms: Iterable[Room]) -> None:
         """Keep what is free on the host that can give it everything soonest; nothing where that is in nobody's hand."""
         best: tuple[tuple[int, float], list[Unit]] | None = None
-        for room in self.rooms:
+        for room in rooms:
             suiting = room.suiting(need) if room.is_open else []
             free = [unit for unit in suiting if unit.is_free_for(need)]
             ours = [unit for unit in suiting if unit.block in COMING or (unit.sharers and unit not in free)]

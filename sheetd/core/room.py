@@ -16,6 +16,7 @@ from sheetd.core.hostwords import state_of
 from sheetd.core.metrics import progress
 from sheetd.core.model import Accelerator, Attempt, Experiment, HostName, SlotName
 from sheetd.core.observation import AcceleratorSeen, Use
+from sheetd.core.others import Holding
 from sheetd.core.plan import Now
 from sheetd.core.strays import holding
 from sheetd.core.text import clean_line
@@ -135,7 +136,12 @@ def _is_model(unit: Unit, where: str) -> bool:
 def rooms(world: World, now: Now) -> list[Room]:
     """Every configured host. What an attempt of ours has is taken, whatever we can see of it."""
     held = _held(world)
-    return [_room(world, host, held.get(host.name, []), now) for host in world.hosts.values()]
+    found = []
+    for host in world.hosts.values():
+        room = _room(world, host, held.get(host.name, []), now)
+        _take_for_others(room, [one for one in world.others.holdings if one.host in host.names])
+        found.append(room)
+    return found
 
 
 def _held(world: World) -> dict[HostName, list[tuple[Experiment, Attempt]]]:
@@ -175,6 +181,19 @@ def _room(world: World, host: HostView, held: list[tuple[Experiment, Attempt]], 
     return room
 
 
+def _take_for_others(room: Room, others: list[Holding]) -> None:
+    """What other projects hold is taken, whatever the host says of it: to it their jobs are strangers."""
+    for held in others:
+        if room.is_plain:
+            same = [unit for unit in room.units if unit.slot in held.slots]
+            free = [unit for unit in room.units if unit.block is Block.NONE and unit not in same]
+            taken = [*same, *free][: len(held.slots)]  # it may have got odd ones, as one of ours may
+        else:
+            taken = [unit for unit in room.units if unit.accelerator and unit.accelerator.id in held.accelerators]
+        for unit in taken:
+            unit.block, unit.words = Block.TAKEN, f"used by project {held.project}"
+
+
 def _ends_s(world: World, attempt: Attempt, now: Now) -> float | None:
     """When an attempt is through, as far as its own progress tells."""
     part, started_s = progress(world.metrics.get(attempt.id, {})), world.started_at_s.get(attempt.id)
@@ -206,6 +225,9 @@ def use_of(host: HostView, seen: AcceleratorSeen, is_shared: bool, now_s: float,
     """What stands in the way of handing out an accelerator that no live attempt of ours has for itself."""
     if seen.state is Use.SICK:
         return Block.SICK, "sick"
+    at_s, given_back_s = host.accelerators_at_s, host.given_back_s.get(seen.id, float("-inf"))
+    if at_s is not None and at_s < given_back_s:
+        return Block.UNSEEN, "being looked at"
     if seen.state is Use.FOREIGN:
         users = sorted({clean_line(holder.user, USER_MAX) for holder in seen.holders if holder.user})
         return Block.FOREIGN, f"used by {users[0]}" if users else "used by others"
@@ -214,8 +236,7 @@ def use_of(host: HostView, seen: AcceleratorSeen, is_shared: bool, now_s: float,
         return Block.COOLING, "left by others a moment ago"
     if seen.state is Use.UNKNOWN:
         return Block.UNKNOWN, "unknown"
-    at_s = host.accelerators_at_s
-    if at_s is None or at_s < host.given_back_s.get(seen.id, at_s) or now_s - at_s > fresh_s + GRACE_S:
+    if at_s is None or now_s - at_s > fresh_s + GRACE_S:
         return Block.UNSEEN, "being looked at"
     if seen.state is Use.OURS and not is_shared:
         return Block.TAKEN, "not released yet"
