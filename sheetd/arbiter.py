@@ -30,6 +30,8 @@ class _Told:
     bids: tuple[Bid, ...] = ()
     #: Whether it leaves something free because it is another project's turn.
     leaves: bool = False
+    #: Which of all gifts was its latest.
+    latest: int = 0
     ids: set[ExperimentId] = field(default_factory=set)
 
 
@@ -76,6 +78,7 @@ class Seat:
             told = Others(
                 holdings=tuple(held for other in others for held in other.holdings),
                 bids=tuple(bid for other in others for bid in other.bids),
+                latest={"": self._own.latest} | {other.project: other.latest for other in others},
                 unread=tuple(other.project for other in others if other.wake is None),
             )
             take_note(world, told, now_s)
@@ -103,6 +106,8 @@ class Seat:
         kept, bids = holdings(world), world.bids
         if kept != self._own.holdings:
             self._wake(other for other in self._others() if other.bids)
+        if not set(kept) <= set(self._own.holdings):
+            self._own.latest = 1 + max(told.latest for told in self._told.values())
         if bids != self._own.bids:
             self._wake(other for other in self._others() if other.leaves)
         self._own.holdings, self._own.bids, self._own.leaves = kept, bids, bool(world.left_for_others_s)

@@ -82,6 +82,7 @@ def _rules(world: World, ready: list[Experiment], now: Now) -> Rules:
     for held in world.others.holdings:
         running[held.project] += len(held.slots)
     return Rules(
+        latest=world.others.latest,
         bids=bidding(world, now),
         places={one.id: places_for(world, one) for one in ready if one.spec.after},
         strategy=world.limits.strategy,

@@ -6,7 +6,8 @@ as it was when its decision began; `sheetd.arbiter` sees to it that no two decid
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sheetd.core.model import AttemptId, Experiment, HostName, SlotName
@@ -47,5 +48,7 @@ class Others:
 
     holdings: tuple[Holding, ...] = ()
     bids: tuple[Bid, ...] = ()
+    #: Which of all gifts was the latest of each project, "" being our own: it decides where they have the same.
+    latest: Mapping[str, int] = field(default_factory=dict)
     #: Projects whose journals have not been read yet: nobody knows what they hold, so nothing is handed out.
     unread: tuple[str, ...] = ()

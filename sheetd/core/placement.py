@@ -1,8 +1,9 @@
 """Which host an experiment gets, and why the others wait.
 
-By priority; within one priority projects take turns, the one with the least running first; within a project by order
-of acceptance. One that fits nowhere now does not hold up smaller ones behind it, until it has waited for long: then
-what it needs is kept for it on the host that lacks least, so that a stream of small ones cannot starve it.
+By priority; within one priority projects take turns, the one with the least running first, or of two that have the same
+the one that was given nothing for longest; within a project by order of acceptance. One that fits nowhere now does not
+hold up smaller ones behind it, until it has waited for long: then what it needs is kept for it on the host that lacks
+least, so that a stream of small ones cannot starve it.
 
 Accelerators are packed unless the configuration says otherwise: small requests go where least is left, so that large
 ones find whole hosts. Plain numbers are always spread: what they stand for is a share of one machine's cores, memory
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 from sheetd.core.model import Accelerator, Experiment, ExperimentId, HostName, Reason, SlotName
 from sheetd.core.others import Bid
 from sheetd.core.room import Room, Unit
-from sheetd.core.why import OF_HOST, Block, HostWhy, Need, Sentence, Strategy, Why, count_words
+from sheetd.core.why import KEPT, OF_HOST, Block, HostWhy, Need, Sentence, Strategy, Why, count_words
 
 #: What is in these states becomes free sooner or later.
 COMING = frozenset({Block.TAKEN, Block.UNSEEN, Block.COOLING})
@@ -66,6 +67,8 @@ class Rules:
     running: Mapping[str, int] = field(default_factory=dict)
     #: Where those that run after others find what these wrote.
     places: Mapping[ExperimentId, frozenset[HostName]] = field(default_factory=dict)
+    #: Which of all gifts was the latest of each project: it decides where they have the same.
+    latest: Mapping[str, int] = field(default_factory=dict)
     #: What other projects wait for beside us.
     bids: tuple[Bid, ...] = ()
 
@@ -93,7 +96,7 @@ class _Placing:
     def place(self, waiting: Iterable[Experiment]) -> Placement:
         theirs = {bid.experiment.id: bid for bid in self.rules.bids}
         queue = [*waiting, *(bid.experiment for bid in self.rules.bids)]
-        for experiment in in_turn(queue, self.rules.running, self.placed):
+        for experiment in in_turn(queue, self.rules, self.placed):
             if experiment.id in theirs:
                 self._leave(theirs[experiment.id])
                 continue
@@ -176,18 +179,16 @@ class _Placing:
             self.kept_for = experiment.id
 
 
-def in_turn(
-    waiting: Iterable[Experiment], running: Mapping[str, int], placed: Mapping[ExperimentId, Placed]
-) -> Iterator[Experiment]:
+def in_turn(waiting: Iterable[Experiment], rules: Rules, placed: Mapping[ExperimentId, Placed]) -> Iterator[Experiment]:
     """The order in which they may choose. `placed` is looked at on the way: who got something goes behind others."""
     levels: dict[float, dict[str, deque[Experiment]]] = defaultdict(lambda: defaultdict(deque))
     for experiment in waiting:
         levels[-experiment.spec.priority][experiment.spec.project].append(experiment)
-    uses = Counter(running)
+    uses = Counter(rules.running)
     for level in sorted(levels):
         queues = levels[level]
         while queues:
-            project = min(queues, key=lambda name: uses[name])
+            project = min(queues, key=lambda name: (uses[name], rules.latest.get(name, 0)))
             experiment = queues[project].popleft()
             if not queues[project]:
                 del queues[project]
@@ -212,7 +213,7 @@ def why_not(
     # What a host has that was never seen could be any model, but not another host's name.
     is_name = any(room.is_called(need.where) for room in all_rooms)
     hosts = tuple(_host_why(need, room, kept, is_name=is_name) for room in all_rooms)
-    is_kept = any("kept" in words for one in hosts for words, _ in one.taken)
+    is_kept = any(words == KEPT for one in hosts for words, _ in one.taken)
     return Why(need=need, hosts=hosts, kept_for=kept_for if is_kept else None)
 
 
@@ -229,7 +230,7 @@ def _host_why(need: Need, room: Room, kept: frozenset[SlotName] | set[SlotName],
     for unit in suiting:
         if unit not in free:
             is_kept = unit.slot in kept and unit.is_free_for(need)
-            taken.append("kept" if is_kept else unit.words or "shared to the full")
+            taken.append(KEPT if is_kept else unit.words or "shared to the full")
     block = room.block if room.block in OF_HOST else Block.NONE
     if block is Block.NONE and len(suiting) < need.slots:
         block = Block.TOO_SMALL

@@ -20,7 +20,7 @@ from sheetd.core.others import Holding
 from sheetd.core.plan import Now
 from sheetd.core.strays import holding
 from sheetd.core.text import clean_line
-from sheetd.core.why import OF_HOST, Block, Need
+from sheetd.core.why import OF_HOST, OURS, Block, Need
 from sheetd.core.world import HostView, World
 
 #: A word may be so much older than it should be when it is acted upon: a request takes its time.
@@ -76,7 +76,7 @@ class Unit:
         """Hand it out, to this need alone or as one more of those who share it."""
         seen = self.accelerator
         if seen is None or need.share == 1:
-            self.block, self.words = Block.TAKEN, "ours"
+            self.block, self.words = Block.TAKEN, OURS
             return self.slot, None if seen is None else Accelerator(kind=seen.kind, id=seen.id)
         number = min(set(range(len(self.sharers) + 1)) - {one.number for one in self.sharers})
         self.sharers.append(Sharer(number, need.share, need.memory_gb))
@@ -170,7 +170,7 @@ def _room(world: World, host: HostView, held: list[tuple[Experiment, Attempt]], 
         room.units = list(_accelerator_units(world, host, held, now))
     elif state.is_known:
         room.units = [
-            Unit(slot=slot, block=Block.TAKEN if slot in ends_s else Block.NONE, words="ours") for slot in host.slots
+            Unit(slot=slot, block=Block.TAKEN if slot in ends_s else Block.NONE, words=OURS) for slot in host.slots
         ]
         # A host that found no accelerators before and has some now, or was configured otherwise, has odd ones too.
         odd = [slot for slot in ends_s if slot not in host.slots]
@@ -215,7 +215,7 @@ def _accelerator_units(
     for seen in host.accelerators:
         unit = Unit(slot=SlotName(f"{host.name}/{seen.id}"), accelerator=seen, sharers=sharers.get(seen.id, []))
         if seen.id in alone:
-            unit.block, unit.words = Block.TAKEN, "ours"
+            unit.block, unit.words = Block.TAKEN, OURS
         else:
             unit.block, unit.words = use_of(host, seen, bool(unit.sharers), now.s, world.limits.probe_fresh_s)
         yield unit
