@@ -68,7 +68,7 @@ Mail: TypeAlias = News | Reconfiguration | Heard
 
 
 class Daemon:
-    """Drives one world through its ports. Only `post`, `wake` and `stop` may be called from other threads."""
+    """Drives one world through its ports. Other threads may call `post`, `wake`, `look_again` and `stop` only."""
 
     def __init__(
         self,
@@ -114,6 +114,10 @@ class Daemon:
     def wake(self) -> None:
         """Somebody left a request in the journal."""
         self._check_requests = True
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Something that nobody posts may have changed, such as what other projects hold."""
         self._inbox.put(None)
 
     def stop(self) -> None:
@@ -146,7 +150,7 @@ class Daemon:
         self._record([DaemonStarted(epoch=self._ports.journal.epoch, wall_s=now.wall_s)], now)
         self._recall_metrics()
         if self._seat is not None:
-            self._seat.join(self.world, lambda: self._inbox.put(None))
+            self._seat.join(self.world, self.look_again)
 
     def turn(self, news: Sequence[Mail]) -> float:
         """Absorb, decide, record, act. Returns the monotonic time at which to look again at the latest."""

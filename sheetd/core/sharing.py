@@ -4,8 +4,8 @@ Who gets what is placement's business: the bids of others stand in its queue bes
 priority and turns count over all projects. What is theirs there is left to them for a while. It must never happen that
 something is handed out here that another project holds.
 
-Weak: the slots of a machine with two names are told apart by name, so two projects that have not learned yet that it is
-one machine may begin more on it than it has plain slots. Its accelerators have names of their own.
+Weak: what a machine with two names has is told apart by name, so two projects that have not learned yet that it is one
+machine may begin more on it than it has plain slots. An accelerator that is in use is refused by the host itself.
 """
 
 from __future__ import annotations
