@@ -199,5 +199,6 @@ def dressed(world: World, news: fx.Dressed, now_s: float) -> None:
     world.last_dress_s = now_s
     world.dressed = news.effect.dress
     world.tagged = frozenset(tag.name for tag in news.effect.dress.tags)
+    world.untagged_since_s = None
     if world.guards_refused >= world.limits.guards_refused_max:
         world.guards_refused = 0

@@ -203,6 +203,8 @@ def _plan_rows(world: World, view: SheetView, now: Now) -> Iterator[Effect]:
     may_write = is_repair or world.last_write_s + world.limits.write_gap_s <= now.s
     # All rows are compared: only where the answer can make a difference.
     write = plan_write(world, now) if may_write and (is_fresh or not is_read_due) else None
+    if write is not None and dress != world.dressed and not _may_go_untagged(world, write, now):
+        write = None
     if (write is None or world.cells_refused) and may_write and needs_proof(world, view):
         write = SheetWrite(tab_id=view.grid.tab_id)
     if write is not None:
@@ -211,6 +213,16 @@ def _plan_rows(world: World, view: SheetView, now: Now) -> Iterator[Effect]:
         yield ReadSheet()
     elif dress is not None and _is_dress_due(world, dress, now):
         yield DressSheet(dress=dress)
+
+
+def _may_go_untagged(world: World, write: SheetWrite, now: Now) -> bool:
+    """Whether a write may go by the places of columns alone: only where they could not be tagged for a while."""
+    columns = {*(one.column for one in write.updates), *(one.column for one in write.replacements)}
+    if columns == {tag.column for tag in write.guards}:
+        return True
+    if world.untagged_since_s is None:
+        world.untagged_since_s = now.s
+    return now.s - world.untagged_since_s >= world.limits.tagged_within_s
 
 
 def _plan_claim(world: World, view: SheetView, now: Now) -> Iterator[Effect]:

@@ -122,3 +122,29 @@ def test_a_column_that_is_typed_anew_under_an_old_name_is_tagged_before_it_is_na
     assert "runtime" not in before
     assert "runtime" in after
     assert line["status"] == "running"
+
+
+def test_a_write_waits_for_its_columns_to_be_tagged_but_not_for_ever():
+    """Seeds 961512 and 961920 of the simulator: a dressing failed, and columns moved under the write that followed."""
+    story, line = started()
+    story.restart_daemon()
+    story.fails_to_dress = True
+    changed(story, line)
+    story.started.clear()
+    story.wait(25)
+    assert [write for write in writes(story) if write.updates] == []
+    story.wait(15)
+    assert line["status"] == "running"
+
+
+def test_a_write_that_waits_goes_as_soon_as_the_tab_is_dressed():
+    story, line = started()
+    story.restart_daemon()
+    story.fails_to_dress = True
+    changed(story, line)
+    story.wait(10)
+    story.fails_to_dress = False
+    story.started.clear()
+    story.wait(8)
+    assert line["status"] == "running"
+    assert all(write.guards for write in writes(story) if write.updates)

@@ -362,7 +362,9 @@ class People:
         self.tab.merge(lines, [column])
         for line, _ in lost:
             if (order := self.orders.get(line)) and column.header != "status":
-                order.has_lost_tag = order.has_lost_tag or column.header == "tag"
+                # One that was edited before may be taken as it was then (seed 960794).
+                is_as_typed = "it was edited" not in order.marks
+                order.has_lost_tag = order.has_lost_tag or (column.header == "tag" and is_as_typed)
                 self.mark(order, "its id was cleared" if column.header == "id" else "it was edited")
 
         def unmerge() -> None:

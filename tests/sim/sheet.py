@@ -272,7 +272,7 @@ class SimSheet:
         self.outage: Callable[[], SheetError | None] = self._outage
         self.old: deque[Grid] = deque(maxlen=4)
         #: As the last answer had them: by others the tab is not dressed.
-        self.headers: list[str] = []
+        self.header: tuple[tuple[Cell, ...], ...] = ()
         self.calls: dict[str, deque[float]] = {"read": deque(maxlen=70), "write": deque(maxlen=70)}
         self.blame: list[str] = []
         self.is_budgeted = True
@@ -296,8 +296,8 @@ class SimSheet:
         if self.fails("a read"):
             raise SheetUnavailable("a read failed")
         grid = self._stale(self.tab.grid())
-        self.headers = [column.header for column in self.tab.columns]
         self._answer("read")
+        self.header = grid.rows[:1]
         return grid
 
     def write(self, write: SheetWrite) -> Grid:
@@ -313,12 +313,12 @@ class SimSheet:
         self._lose("G2 write lost before it was applied")
         self.tab.apply(write)
         grid = self.tab.grid()
-        self.headers = [column.header for column in self.tab.columns]
         self.meddle()
         self._lose("G5 write applied and its answer lost")
         if self.fails("the answer to a write"):
             raise SheetUnavailable("the answer to a write was lost")
         self._answer("write")
+        self.header = grid.rows[:1]
         return grid
 
     def create_tab_if_missing(self) -> bool:
@@ -334,7 +334,7 @@ class SimSheet:
         self._call("write")
         changed = self.tab.dressed != dress
         self.tab.dressed = dress
-        if [column.header for column in self.tab.columns] == self.headers:
+        if self.tab.grid().rows[:1] == self.header:
             for column in self.tab.columns:
                 column.tag = ""
             for tag in dress.tags:
