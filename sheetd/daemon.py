@@ -33,7 +33,7 @@ from sheetd.effects import Ports, carry_out
 from sheetd.errors import JournalError
 from sheetd.lanes import Lanes
 from sheetd.ports import Clock, Host, Reconfiguration, Route
-from sheetd.systemd import Watchdog
+from sheetd.systemd import Watchdog, WatchdogPart
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,7 @@ class Daemon:
         clock: Clock,
         chance: Chance,
         routes: Mapping[HostName, Route] | None = None,
+        watchdog: Watchdog | WatchdogPart | None = None,
     ) -> None:
         self.world = world
         self._ports = ports
@@ -84,7 +85,7 @@ class Daemon:
         self._inbox: queue.SimpleQueue[Mail | BaseException | None] = queue.SimpleQueue()
         self._lanes = Lanes(lambda effect: carry_out(effect, ports), self._inbox.put)
         self._stopping = False
-        self._watchdog = Watchdog(clock)
+        self._watchdog = watchdog or Watchdog(clock)
         self._views: dict[str, Mapping[str, Any]] = {}
         self._viewed_s = float("-inf")
         self._viewed_version = -1

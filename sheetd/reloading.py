@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from sheetd import last_good
-from sheetd.config import DaemonSettings, HostSettings, Settings, SheetSettings, load_settings
+from sheetd.config import DaemonSettings, HostSettings, Settings, load_settings
 from sheetd.core.configuration import Configuration
 from sheetd.core.model import HostName, SlotName
 from sheetd.core.redaction import Redactor
@@ -28,6 +28,7 @@ from sheetd.core.why import Strategy
 from sheetd.core.world import HostView, Limits
 from sheetd.errors import ConfigError
 from sheetd.ports import Host, Reconfiguration, Route
+from sheetd.sheet_settings import SheetSettings
 from sheetd.sheets.quota import READS_A_MINUTE
 from sheetd.templates import Loaded, load_templates
 

@@ -53,8 +53,11 @@ def frame(nonce: str, value: Any) -> bytes:
 class Link:
     """One connection to an agent."""
 
-    def __init__(self, root: Path, command: list[str] | None = None, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, root: Path, command: list[str] | None = None, env: dict[str, str] | None = None, folder: object = ""
+    ) -> None:
         self.root = root
+        self.folder = folder
         self.nonce = secrets.token_hex(16)
         self.process = subprocess.Popen(
             command or [sys.executable, *REMOTE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env
@@ -80,6 +83,7 @@ class Link:
             "agent_sha": hashlib.sha256(blob).hexdigest(),
             "agent_size": len(blob),
             "root": str(self.root),
+            "folder": self.folder,
         }
         self.raw(ascii((ONHOST / "bootstrap.py").read_text()).encode() + b"\n" + json.dumps(header).encode() + b"\n")
         answer = self.receive()
