@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
-from sheetd.build import open_sheet, starter_header, usable_templates
+from sheetd.build import starter_header, usable_templates
 from sheetd.config import Settings, default_config_path, load_settings
 from sheetd.core.events import AttemptAdopted, Event, IdAssigned, RowAccepted, SweepExpanded
 from sheetd.core.grid import Grid
@@ -38,6 +38,7 @@ from sheetd.door import KEY_NAME, knock, sheet_address
 from sheetd.errors import JournalError, SheetdError, SheetRefused, SheetUnavailable
 from sheetd.journal import JournalReader
 from sheetd.journal.requests import RequestStore
+from sheetd.opening import Opener
 from sheetd.sheets.google import GoogleSheet, open_builtin
 
 #: How often the journal is looked at while somebody waits for ids: nothing wakes another process when it has grown.
@@ -186,9 +187,8 @@ class Lab:
         return sheet
 
     def _opened(self) -> GoogleSheet:
-        sheet, server = open_sheet(self.settings, self._stack)
-        self._stack.callback(sheet.close)
-        if server is not None:
+        sheet = Opener(self._stack).open(self.settings)
+        if self.settings.sheet.kind == "builtin":
             sheet.create_tab_if_missing()
             sheet.write_header(starter_header(self.settings, usable_templates(self.settings).templates))
         return sheet

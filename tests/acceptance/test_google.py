@@ -39,7 +39,7 @@ def daemon_of(config: Path) -> Iterator[Service]:
         service = build(load_settings(config))
         built.put(service)
         try:
-            service.daemon.run()
+            service.run()
         finally:
             service.close()
 
@@ -49,7 +49,7 @@ def daemon_of(config: Path) -> Iterator[Service]:
     try:
         yield service
     finally:
-        service.daemon.stop()
+        service.stop()
         thread.join()
 
 

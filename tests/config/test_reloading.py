@@ -48,7 +48,7 @@ class Operator:
         self.posted: list[Reconfiguration] = []
         settings = load_settings(self.config)
         templates = load_templates(settings.daemon.templates)
-        self.reloader = Reloader(settings, templates, open_nothing, self.posted.append)
+        self.reloader = Reloader(settings, templates, open_nothing, [self.posted.append])
         self.reloader.start()()  # and ended at once: from here on the test looks
         self.look()
 
