@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sheetd.arbiter import Arbiter, Seat
 from sheetd.clock import SystemChance, SystemClock
 from sheetd.config import HostSettings, Settings
 from sheetd.core.hosts_grid import HostsTab
@@ -87,6 +88,18 @@ class Service:
         self.stack.close()
 
 
+class Among:
+    """What the loops of one process share, of which each has its part before any of them starts."""
+
+    def __init__(self, count: int) -> None:
+        self._watchdog = SharedWatchdog(Watchdog(SystemClock()))
+        self._arbiter = Arbiter() if count > 1 else None
+
+    def place(self, project: str) -> tuple[WatchdogPart, Seat | None]:
+        """A single project has all hosts for itself, and asks nobody."""
+        return self._watchdog.part(), None if self._arbiter is None else self._arbiter.seat(project)
+
+
 def build(settings: Settings, *, port: int = 0, take_over: bool = False) -> Service:
     """Open the journals and put a daemon together for each. Raises a SheetdError with nothing left open.
 
@@ -97,9 +110,9 @@ def build(settings: Settings, *, port: int = 0, take_over: bool = False) -> Serv
         _hold_state_folder(settings, stack)
         journals = [stack.enter_context(SqliteJournal(project.state_dir)) for project in settings.projects]
         opener = Opener(stack, port=port)
-        watchdog = SharedWatchdog(Watchdog(SystemClock()))
+        among = Among(len(journals))
         projects = tuple(
-            _project(project, loaded, opener, journal, watchdog.part(), take_over=take_over)
+            _project(project, loaded, opener, journal, among, take_over=take_over)
             for project, journal in zip(settings.projects, journals, strict=True)
         )
         reloader = Reloader(settings, loaded, open_host, [project.daemon.post for project in projects])
@@ -129,7 +142,7 @@ def _project(
     loaded: Loaded,
     opener: Opener,
     journal: SqliteJournal,
-    watchdog: WatchdogPart,
+    among: Among,
     *,
     take_over: bool,
 ) -> Project:
@@ -156,7 +169,8 @@ def _project(
         runs_tab=sheet.beside(wanted.runs_tab) if wanted.runs_tab else None,
         usage=sheet.client.usage if wanted.kind == "google" else None,
     )
-    daemon = Daemon(world, ports, SystemClock(), SystemChance(), routes, watchdog)
+    watchdog, seat = among.place(wanted.name)
+    daemon = Daemon(world, ports, SystemClock(), SystemChance(), routes, seat, watchdog)
     return Project(settings, daemon, journal, sheet)
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from sheetd.arbiter import Seat
 from sheetd.core.absorb import News, absorb, is_void
 from sheetd.core.configuration import reconfigure
 from sheetd.core.effect import DressSheet, Effect, WriteSheet
@@ -67,7 +68,7 @@ Mail: TypeAlias = News | Reconfiguration | Heard
 
 
 class Daemon:
-    """Drives one world through its ports. Only `post`, `wake` and `stop` may be called from other threads."""
+    """Drives one world through its ports. Other threads may call `post`, `wake`, `look_again` and `stop` only."""
 
     def __init__(
         self,
@@ -76,12 +77,15 @@ class Daemon:
         clock: Clock,
         chance: Chance,
         routes: Mapping[HostName, Route] | None = None,
+        seat: Seat | None = None,
         watchdog: Watchdog | WatchdogPart | None = None,
     ) -> None:
+        """`seat`, and `watchdog` as a part: its place among several that share the hosts and the process."""
         self.world = world
+        self._seat = seat
         self._ports = ports
         self._clock = clock
-        self._chance = chance
+        self._chance = chance if seat is None else seat.chance(chance)
         self._inbox: queue.SimpleQueue[Mail | BaseException | None] = queue.SimpleQueue()
         self._lanes = Lanes(lambda effect: carry_out(effect, ports), self._inbox.put)
         self._stopping = False
@@ -111,6 +115,10 @@ class Daemon:
     def wake(self) -> None:
         """Somebody left a request in the journal."""
         self._check_requests = True
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Something that nobody posts may have changed, such as what other projects hold."""
         self._inbox.put(None)
 
     def stop(self) -> None:
@@ -142,6 +150,8 @@ class Daemon:
             record(self.world, event, now)
         self._record([DaemonStarted(epoch=self._ports.journal.epoch, wall_s=now.wall_s)], now)
         self._recall_metrics()
+        if self._seat is not None:
+            self._seat.join(self.world, self.look_again)
 
     def turn(self, news: Sequence[Mail]) -> float:
         """Absorb, decide, record, act. Returns the monotonic time at which to look again at the latest."""
@@ -154,7 +164,8 @@ class Daemon:
         try:
             # Before an end is recorded: after it nobody asks for the attempt's metrics again.
             self._keep_metrics()
-            plan = self._decide(now)
+            with nullcontext() if self._seat is None else self._seat.deciding(self.world, now.s):
+                plan = self._decide(now)
             self._trouble = ""
         except JournalError as error:
             # What cannot be recorded is not done. Jobs go on, and so do we once there is room again.

@@ -99,14 +99,14 @@ def _remember(world: World, host: HostView, attempt: AttemptId, seen: AttemptSee
 
 
 def _accelerators_reported(world: World, news: obs.AcceleratorsReported, now_s: float) -> None:
-    learn(world.hosts[news.host], world.redactor.accelerators(news), now_s)
+    learn(world, world.hosts[news.host], world.redactor.accelerators(news), now_s)
 
 
 def _probed(world: World, news: fx.Probed, now_s: float) -> None:
     world.in_flight.pop(news.effect.key, None)
     host = world.hosts[news.effect.host]
     host.asked_at_s, host.must_probe = now_s, False
-    learn(host, world.redactor.accelerators(news.seen), now_s)
+    learn(world, host, world.redactor.accelerators(news.seen), now_s)
 
 
 def _attempt_reported(world: World, news: obs.AttemptReported, now_s: float) -> None:

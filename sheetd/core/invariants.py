@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from sheetd.core.events import LaunchIntended
 from sheetd.core.model import LIVE, Phase, attempt_id
 from sheetd.core.observation import Use
+from sheetd.core.sharing import held_by_others
 from sheetd.core.world import World
 
 
@@ -58,6 +59,7 @@ def misassigned(world: World, intent: LaunchIntended) -> Iterator[str]:
         use = seen[one.id].state if one.id in seen else Use.UNKNOWN
         if use is not Use.FREE and not (use is Use.OURS and one.share is not None):
             yield f"{intent.attempt} was given {one.id} of {intent.host}, which is {use.value}"
+    yield from held_by_others(world, intent)
 
 
 def _successors_have_proof(world: World) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """Which host an experiment gets, and why the others wait.
 
-By priority; within one priority projects take turns, the one with the least running first; within a project by order
-of acceptance. One that fits nowhere now does not hold up smaller ones behind it, until it has waited for long: then
-what it needs is kept for it on the host that lacks least, so that a stream of small ones cannot starve it.
+By priority; within one priority projects take turns, the one with the least running first, or of two that have the same
+the one that was given nothing for longest; within a project by order of acceptance. One that fits nowhere now does not
+hold up smaller ones behind it, until it has waited for long: then what it needs is kept for it on the host that lacks
+least, so that a stream of small ones cannot starve it.
 
 Accelerators are packed unless the configuration says otherwise: small requests go where least is left, so that large
 ones find whole hosts. Plain numbers are always spread: what they stand for is a share of one machine's cores, memory
@@ -19,8 +20,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sheetd.core.model import Accelerator, Experiment, ExperimentId, HostName, Reason, SlotName
+from sheetd.core.others import Bid
 from sheetd.core.room import Room, Unit
-from sheetd.core.why import OF_HOST, Block, HostWhy, Need, Sentence, Strategy, Why, count_words
+from sheetd.core.why import KEPT, OF_HOST, Block, HostWhy, Need, Sentence, Strategy, Why, count_words
 
 #: What is in these states becomes free sooner or later.
 COMING = frozenset({Block.TAKEN, Block.UNSEEN, Block.COOLING})
@@ -42,6 +44,8 @@ class Placement:
     placed: Mapping[ExperimentId, Placed] = field(default_factory=dict)
     whys: Mapping[ExperimentId, Why] = field(default_factory=dict)
     ahead: Mapping[ExperimentId, int] = field(default_factory=dict)
+    #: The hosts on which other projects would be given something.
+    left: frozenset[HostName] = frozenset()
 
     @property
     def waiting(self) -> dict[ExperimentId, str]:
@@ -63,10 +67,14 @@ class Rules:
     running: Mapping[str, int] = field(default_factory=dict)
     #: Where those that run after others find what these wrote.
     places: Mapping[ExperimentId, frozenset[HostName]] = field(default_factory=dict)
+    #: Which of all gifts was the latest of each project: it decides where they have the same.
+    latest: Mapping[str, int] = field(default_factory=dict)
+    #: What other projects wait for beside us.
+    bids: tuple[Bid, ...] = ()
 
 
 def place(waiting: Iterable[Experiment], rooms: Iterable[Room], rules: Rules | None = None) -> Placement:
-    """Hand out what is free. The rooms are used up on the way."""
+    """Hand out what is free, and leave to other projects what is theirs. The rooms are used up on the way."""
     return _Placing(list(rooms), rules or Rules()).place(waiting)
 
 
@@ -86,19 +94,37 @@ class _Placing:
         self.full: dict[Need, Why] = {}
 
     def place(self, waiting: Iterable[Experiment]) -> Placement:
-        for experiment in in_turn(waiting, self.rules.running, self.placed):
+        theirs = {bid.experiment.id: bid for bid in self.rules.bids}
+        queue = [*waiting, *(bid.experiment for bid in self.rules.bids)]
+        for experiment in in_turn(queue, self.rules, self.placed):
+            if experiment.id in theirs:
+                self._leave(theirs[experiment.id])
+                continue
             need = Need.of(experiment.spec, self.rules.places.get(experiment.id, frozenset()))
             if need not in self.full:
-                chosen = self._choose(experiment, need)
+                chosen = self._choose(experiment, need, self.rooms)
                 if chosen is not None:
                     self.placed[experiment.id] = self._hand_out(*chosen, need)
                     continue
                 self.full[need] = why_not(need, self.rooms, self.kept, self.kept_for)
                 if self.kept_for is None and experiment.id in self.rules.overdue:
-                    self._keep_for(experiment, need)
+                    self._keep_for(experiment, need, self.rooms)
             self.whys[experiment.id] = self.full[need]
             self.ahead[experiment.id] = len(self.ahead)
-        return Placement(placed=self.placed, whys=self.whys, ahead=self.ahead)
+        left = {placed.host for id_, placed in self.placed.items() if id_ in theirs}
+        placed = {id_: placed for id_, placed in self.placed.items() if id_ not in theirs}
+        return Placement(placed=placed, whys=self.whys, ahead=self.ahead, left=frozenset(left))
+
+    def _leave(self, bid: Bid) -> None:
+        """What another project's turn gives it is not ours to hand out."""
+        rooms = [room for room in self.rooms if room.name in bid.hosts]
+        chosen = self._choose(bid.experiment, bid.need, rooms)
+        if chosen is not None:
+            self.placed[bid.experiment.id] = self._hand_out(*chosen, bid.need)
+            for unit in chosen[1][: bid.need.slots]:
+                unit.words = f"left for project {bid.project}"
+        elif self.kept_for is None and bid.is_overdue:
+            self._keep_for(bid.experiment, bid.need, rooms)
 
     def _free(self, room: Room, need: Need) -> list[Unit]:
         """What it could get there, best first: what is shared already, then the smallest that will do."""
@@ -107,9 +133,9 @@ class _Placing:
             free.sort(key=lambda unit: (-len(unit.sharers), unit.memory_gb or 0.0))
         return free
 
-    def _choose(self, experiment: Experiment, need: Need) -> tuple[Room, list[Unit]] | None:
+    def _choose(self, experiment: Experiment, need: Need, rooms: Iterable[Room]) -> tuple[Room, list[Unit]] | None:
         roomy = []
-        for room in self.rooms:
+        for room in rooms:
             free = self._free(room, need) if room.is_open else []
             if len(free) >= need.slots:
                 roomy.append((room, free))
@@ -134,10 +160,10 @@ class _Placing:
             accelerators=tuple(accelerator for _, accelerator in taken if accelerator is not None),
         )
 
-    def _keep_for(self, experiment: Experiment, need: Need) -> None:
+    def _keep_for(self, experiment: Experiment, need: Need, rooms: Iterable[Room]) -> None:
         """Keep what is free on the host that can give it everything soonest; nothing where that is in nobody's hand."""
         best: tuple[tuple[int, float], list[Unit]] | None = None
-        for room in self.rooms:
+        for room in rooms:
             suiting = room.suiting(need) if room.is_open else []
             free = [unit for unit in suiting if unit.is_free_for(need)]
             ours = [unit for unit in suiting if unit.block in COMING or (unit.sharers and unit not in free)]
@@ -153,18 +179,16 @@ class _Placing:
             self.kept_for = experiment.id
 
 
-def in_turn(
-    waiting: Iterable[Experiment], running: Mapping[str, int], placed: Mapping[ExperimentId, Placed]
-) -> Iterator[Experiment]:
+def in_turn(waiting: Iterable[Experiment], rules: Rules, placed: Mapping[ExperimentId, Placed]) -> Iterator[Experiment]:
     """The order in which they may choose. `placed` is looked at on the way: who got something goes behind others."""
     levels: dict[float, dict[str, deque[Experiment]]] = defaultdict(lambda: defaultdict(deque))
     for experiment in waiting:
         levels[-experiment.spec.priority][experiment.spec.project].append(experiment)
-    uses = Counter(running)
+    uses = Counter(rules.running)
     for level in sorted(levels):
         queues = levels[level]
         while queues:
-            project = min(queues, key=lambda name: uses[name])
+            project = min(queues, key=lambda name: (uses[name], rules.latest.get(name, 0)))
             experiment = queues[project].popleft()
             if not queues[project]:
                 del queues[project]
@@ -189,7 +213,7 @@ def why_not(
     # What a host has that was never seen could be any model, but not another host's name.
     is_name = any(room.is_called(need.where) for room in all_rooms)
     hosts = tuple(_host_why(need, room, kept, is_name=is_name) for room in all_rooms)
-    is_kept = any("kept" in words for one in hosts for words, _ in one.taken)
+    is_kept = any(words == KEPT for one in hosts for words, _ in one.taken)
     return Why(need=need, hosts=hosts, kept_for=kept_for if is_kept else None)
 
 
@@ -206,7 +230,7 @@ def _host_why(need: Need, room: Room, kept: frozenset[SlotName] | set[SlotName],
     for unit in suiting:
         if unit not in free:
             is_kept = unit.slot in kept and unit.is_free_for(need)
-            taken.append("kept" if is_kept else unit.words or "shared to the full")
+            taken.append(KEPT if is_kept else unit.words or "shared to the full")
     block = room.block if room.block in OF_HOST else Block.NONE
     if block is Block.NONE and len(suiting) < need.slots:
         block = Block.TOO_SMALL

@@ -25,7 +25,7 @@ NONE_FACTOR = 10.0
 OVERTAKEN_S = 2.0
 
 
-def learn(host: HostView, seen: AcceleratorsSeen | AcceleratorsReported, now_s: float) -> None:
+def learn(world: World, host: HostView, seen: AcceleratorsSeen | AcceleratorsReported, now_s: float) -> None:
     """Take in what a host said of its accelerators."""
     host.notes, host.is_probing = seen.notes, seen.is_probing
     if seen.age_s is None:
@@ -38,8 +38,9 @@ def learn(host: HostView, seen: AcceleratorsSeen | AcceleratorsReported, now_s: 
         host.needs_second_sample = any(
             one.state is Use.UNKNOWN and before.get(one.id) is not Use.UNKNOWN for one in seen.accelerators
         )
+    ours = {id_ for held in world.others.holdings if held.host in host.names for id_ in held.accelerators}
     for one in seen.accelerators:
-        if one.state is Use.FOREIGN:
+        if one.state is Use.FOREIGN and one.id not in ours and at_s >= host.given_back_s.get(one.id, at_s):
             host.foreign_s[one.id] = now_s
     host.accelerators, host.accelerators_at_s = seen.accelerators, at_s
 

@@ -20,6 +20,7 @@ from sheetd.core.hosts_cycle import note_event, plan_answer, plan_read
 from sheetd.core.hosts_tab import decide_host_words
 from sheetd.core.intake import decide_rows, plan_pins
 from sheetd.core.invariants import misassigned
+from sheetd.core.launching import decide_launches
 from sheetd.core.live_edits import decide_live_edits
 from sheetd.core.model import AttemptId, ExperimentId, Phase, experiment_of, row_of
 from sheetd.core.ownership import claim_change, decide_ownership, decide_restored_words, is_owner, needs_proof
@@ -30,8 +31,9 @@ from sheetd.core.render import plan_write
 from sheetd.core.requests import decide_requests
 from sheetd.core.rows import Layout, SheetView
 from sheetd.core.runs_tab import plan_runs, plan_runs_read, runs_moments
+from sheetd.core.sharing import sharing_moments
 from sheetd.core.strangers import forget_strangers
-from sheetd.core.supervision import decide_attempts, decide_launches, plan_hosts
+from sheetd.core.supervision import decide_attempts, plan_hosts
 from sheetd.core.world import World
 
 #: So many writes in a row may follow each other at once because rows kept moving under them.
@@ -255,7 +257,7 @@ def _wake(world: World, now: Now) -> float:
     moments += [*health_moments(world), *probe_moments(world)]
     if world.hosts_tab is not None:
         moments.append(world.hosts_tab.next_read_s)
-    moments += runs_moments(world)
+    moments += [*runs_moments(world), *sharing_moments(world)]
     for ended_s in world.ended_at_s.values():
         moments += [ended_s + world.limits.linger_s, ended_s + world.limits.told_within_s]
     return min((moment for moment in moments if moment > now.s), default=now.s + world.limits.poll_s)

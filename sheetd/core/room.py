@@ -16,10 +16,11 @@ from sheetd.core.hostwords import state_of
 from sheetd.core.metrics import progress
 from sheetd.core.model import Accelerator, Attempt, Experiment, HostName, SlotName
 from sheetd.core.observation import AcceleratorSeen, Use
+from sheetd.core.others import Holding
 from sheetd.core.plan import Now
 from sheetd.core.strays import holding
 from sheetd.core.text import clean_line
-from sheetd.core.why import OF_HOST, Block, Need
+from sheetd.core.why import OF_HOST, OURS, Block, Need
 from sheetd.core.world import HostView, World
 
 #: A word may be so much older than it should be when it is acted upon: a request takes its time.
@@ -75,7 +76,7 @@ class Unit:
         """Hand it out, to this need alone or as one more of those who share it."""
         seen = self.accelerator
         if seen is None or need.share == 1:
-            self.block, self.words = Block.TAKEN, "ours"
+            self.block, self.words = Block.TAKEN, OURS
             return self.slot, None if seen is None else Accelerator(kind=seen.kind, id=seen.id)
         number = min(set(range(len(self.sharers) + 1)) - {one.number for one in self.sharers})
         self.sharers.append(Sharer(number, need.share, need.memory_gb))
@@ -135,7 +136,12 @@ def _is_model(unit: Unit, where: str) -> bool:
 def rooms(world: World, now: Now) -> list[Room]:
     """Every configured host. What an attempt of ours has is taken, whatever we can see of it."""
     held = _held(world)
-    return [_room(world, host, held.get(host.name, []), now) for host in world.hosts.values()]
+    found = []
+    for host in world.hosts.values():
+        room = _room(world, host, held.get(host.name, []), now)
+        _take_for_others(room, [one for one in world.others.holdings if one.host in host.names])
+        found.append(room)
+    return found
 
 
 def _held(world: World) -> dict[HostName, list[tuple[Experiment, Attempt]]]:
@@ -164,7 +170,7 @@ def _room(world: World, host: HostView, held: list[tuple[Experiment, Attempt]], 
         room.units = list(_accelerator_units(world, host, held, now))
     elif state.is_known:
         room.units = [
-            Unit(slot=slot, block=Block.TAKEN if slot in ends_s else Block.NONE, words="ours") for slot in host.slots
+            Unit(slot=slot, block=Block.TAKEN if slot in ends_s else Block.NONE, words=OURS) for slot in host.slots
         ]
         # A host that found no accelerators before and has some now, or was configured otherwise, has odd ones too.
         odd = [slot for slot in ends_s if slot not in host.slots]
@@ -173,6 +179,19 @@ def _room(world: World, host: HostView, held: list[tuple[Experiment, Attempt]], 
     for unit in room.units:
         unit.free_at_s = ends_s.get(unit.slot)
     return room
+
+
+def _take_for_others(room: Room, others: list[Holding]) -> None:
+    """What other projects hold is taken, whatever the host says of it: to it their jobs are strangers."""
+    for held in others:
+        if room.is_plain:
+            same = [unit for unit in room.units if unit.slot in held.slots]
+            free = [unit for unit in room.units if unit.block is Block.NONE and unit not in same]
+            taken = [*same, *free][: len(held.slots)]  # it may have got odd ones, as one of ours may
+        else:
+            taken = [unit for unit in room.units if unit.accelerator and unit.accelerator.id in held.accelerators]
+        for unit in taken:
+            unit.block, unit.words = Block.TAKEN, f"used by project {held.project}"
 
 
 def _ends_s(world: World, attempt: Attempt, now: Now) -> float | None:
@@ -196,7 +215,7 @@ def _accelerator_units(
     for seen in host.accelerators:
         unit = Unit(slot=SlotName(f"{host.name}/{seen.id}"), accelerator=seen, sharers=sharers.get(seen.id, []))
         if seen.id in alone:
-            unit.block, unit.words = Block.TAKEN, "ours"
+            unit.block, unit.words = Block.TAKEN, OURS
         else:
             unit.block, unit.words = use_of(host, seen, bool(unit.sharers), now.s, world.limits.probe_fresh_s)
         yield unit
@@ -206,6 +225,9 @@ def use_of(host: HostView, seen: AcceleratorSeen, is_shared: bool, now_s: float,
     """What stands in the way of handing out an accelerator that no live attempt of ours has for itself."""
     if seen.state is Use.SICK:
         return Block.SICK, "sick"
+    at_s, given_back_s = host.accelerators_at_s, host.given_back_s.get(seen.id, float("-inf"))
+    if at_s is not None and at_s < given_back_s:
+        return Block.UNSEEN, "being looked at"
     if seen.state is Use.FOREIGN:
         users = sorted({clean_line(holder.user, USER_MAX) for holder in seen.holders if holder.user})
         return Block.FOREIGN, f"used by {users[0]}" if users else "used by others"
@@ -214,8 +236,7 @@ def use_of(host: HostView, seen: AcceleratorSeen, is_shared: bool, now_s: float,
         return Block.COOLING, "left by others a moment ago"
     if seen.state is Use.UNKNOWN:
         return Block.UNKNOWN, "unknown"
-    at_s = host.accelerators_at_s
-    if at_s is None or at_s < host.given_back_s.get(seen.id, at_s) or now_s - at_s > fresh_s + GRACE_S:
+    if at_s is None or now_s - at_s > fresh_s + GRACE_S:
         return Block.UNSEEN, "being looked at"
     if seen.state is Use.OURS and not is_shared:
         return Block.TAKEN, "not released yet"

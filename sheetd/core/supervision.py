@@ -1,4 +1,4 @@
-"""From what hosts say to what became of each attempt, and who is launched next.
+"""From what hosts say to what became of each attempt, and what is asked of them next.
 
 An attempt ends only with a proof: an exit record, a host that is certain nothing lives, a reboot, or a tombstone set
 before the start. That a host cannot be reached is no proof and ends nothing, however long it lasts.
@@ -6,13 +6,12 @@ before the start. That a host cannot be reached is no proof and ends nothing, ho
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
 from sheetd.core import events as ev
 from sheetd.core.actions import stop
-from sheetd.core.dependencies import places_for, ran_as, what_it_waits_for
+from sheetd.core.dependencies import ran_as
 from sheetd.core.effect import Describe, Effect, HandOver, Launch, Stop, TakeOver, Watch
 from sheetd.core.live_edits import is_to_hand_over
 from sheetd.core.model import (
@@ -24,16 +23,13 @@ from sheetd.core.model import (
     Proof,
     Reason,
     Spec,
-    attempt_id,
     row_of,
 )
 from sheetd.core.observation import AttemptSeen, Exit, Seen
-from sheetd.core.ownership import is_owner, machine_of, may_begin, why_not_yet
-from sheetd.core.placement import Placed, Rules, place
-from sheetd.core.plan import Chance, Now
-from sheetd.core.probing import plan_probes, wanted_hosts
+from sheetd.core.ownership import is_owner
+from sheetd.core.plan import Now
+from sheetd.core.probing import plan_probes
 from sheetd.core.relaunch_policy import reason_of, relaunch_delay_s
-from sheetd.core.room import rooms
 from sheetd.core.strays import in_the_way, plan_stops
 from sheetd.core.symptoms import bad_host_line, crash_after_health
 from sheetd.core.text import clean_line
@@ -188,70 +184,6 @@ def _last_words(exit_: Exit, seen: AttemptSeen, reason: Reason) -> str:
         how += f", after {seen.restarts} restart{'s' if seen.restarts > 1 else ''}"
     last = next((line for line in reversed([clean_line(line) for line in seen.last_lines]) if line), "")
     return f"{how}; last line: {last}" if last else how
-
-
-# --- launching ---------------------------------------------------------------------------------------------------
-
-
-def decide_launches(world: World, now: Now, chance: Chance) -> Iterator[ev.Event]:
-    """The intent of a launch for every waiting experiment that finds room; a sentence for each other one."""
-    if not may_begin(world):
-        why = why_not_yet(world)
-        waiting = [id_ for id_ in world.state.open if world.state.experiments[id_].phase is Phase.WAITING]
-        world.waiting = dict.fromkeys(waiting, why)
-        return
-    ready, later, held_back = [], {}, in_the_way(world)
-    for id_ in world.state.open:
-        experiment = world.state.experiments[id_]
-        if experiment.phase is not Phase.WAITING or id_ in world.state.sweeps:
-            continue
-        if world.state.experiments[row_of(id_)].missing_since_s is not None:
-            later[id_] = "its row is gone from the sheet; it is not launched"
-        elif id_ in held_back:
-            later[id_] = held_back[id_]
-        elif unmet := what_it_waits_for(world, experiment):
-            later[id_] = unmet
-        elif experiment.not_before_s > now.s:
-            later[id_] = ""
-        else:
-            ready.append(experiment)
-    if not ready:
-        world.waiting, world.whys, world.wanted = later, {}, frozenset()
-        return
-    placement = place(ready, rooms(world, now), _rules(world, ready, now))
-    told = f"; {world.outage}" if world.outage else ""
-    world.waiting = {**later, **{id_: why + told for id_, why in placement.waiting.items()}}
-    world.whys = placement.whys
-    world.wanted = wanted_hosts(placement.whys.values())
-    for id_, placed in placement.placed.items():
-        yield launch_intent(world, world.state.experiments[id_], placed, chance.nonce())
-
-
-def _rules(world: World, ready: list[Experiment], now: Now) -> Rules:
-    running: Counter[str] = Counter()
-    for id_ in world.state.live.values():
-        spec = world.state.experiments[id_].spec
-        running[spec.project] += spec.slots
-    return Rules(
-        places={one.id: places_for(world, one) for one in ready if one.spec.after},
-        strategy=world.limits.strategy,
-        running=running,
-        overdue=frozenset(
-            experiment.id for experiment in ready if now.s - experiment.waiting_since_s >= world.limits.reserve_after_s
-        ),
-    )
-
-
-def launch_intent(world: World, experiment: Experiment, placed: Placed, nonce: str) -> ev.LaunchIntended:
-    number = len(experiment.attempts) + 1
-    return ev.LaunchIntended(
-        attempt=attempt_id(experiment.id, number),
-        host=placed.host,
-        slots=placed.slots,
-        nonce=nonce,
-        machine=machine_of(world.hosts[placed.host]),
-        accelerators=placed.accelerators,
-    )
 
 
 # --- effects on hosts --------------------------------------------------------------------------------------------

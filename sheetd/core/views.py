@@ -61,10 +61,12 @@ def _seen_view(seen: AttemptSeen) -> dict[str, Any]:
 
 
 def held_slots(world: World) -> dict[HostName, dict[SlotName, AttemptId]]:
-    """Which slot of which host is held by which attempt."""
+    """Which slot of which host is held by which attempt, of whatever project."""
     held: dict[HostName, dict[SlotName, AttemptId]] = {}
     for host, _, attempt in holding(world):
         held.setdefault(host, {}).update(dict.fromkeys(attempt.slots, attempt.id))
+    for other in world.others.holdings:
+        held.setdefault(other.host, {}).update(dict.fromkeys(other.slots, other.attempt))
     return held
 
 

@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 
 from sheetd.core.model import ExperimentId, HostName, Spec
 
+#: What stands in the way, in words that can be counted.
+OURS = "ours"
+KEPT = "kept"
 #: So many hosts are told of in a sentence; `sheetd explain` tells of all.
 HOSTS_TOLD = 3
 
@@ -128,7 +131,7 @@ class Why:
             return Sentence(f"waits for a host: {_some(closed)}")
         if all(one.is_plain for one in open_):
             free, total = sum(one.free for one in open_), sum(one.total for one in open_)
-            line = f"waits for {self.need.words}: {total - free} of {total} are taken"
+            line = f"waits for {self.need.words}: {total - free} of {total} are taken{_by_others(open_)}"
             return Sentence(line, (f"; {'; '.join(closed[:2])}" if closed else "") + kept, is_queue=True)
         return Sentence(f"needs {self.need.words}; {_some([*map(_free_words, open_), *closed])}", kept, is_queue=True)
 
@@ -206,6 +209,14 @@ def _nobody(need: Need) -> str:
 def _free_words(one: HostWhy) -> str:
     others = ", ".join(f"{count} {words}" for words, count in one.taken)
     return f"{one.host} has {one.free} free{f' ({others})' if others else ''}"
+
+
+def _by_others(hosts: Iterable[HostWhy]) -> str:
+    """How many plain slots are not ours, and whose they are: that of our own needs no saying."""
+    counts: Counter[str] = Counter()
+    for one in hosts:
+        counts.update({words: count for words, count in one.taken if words not in (OURS, KEPT)})
+    return f" ({', '.join(f'{count} {words}' for words, count in counts.items())})" if counts else ""
 
 
 def _some(told: list[str]) -> str:

@@ -24,6 +24,7 @@ from sheetd.core.observation import (
     HostRequested,
     Seen,
 )
+from sheetd.core.others import Bid, Others
 from sheetd.core.redaction import Redactor
 from sheetd.core.rows import Row, SheetView
 from sheetd.core.runs_grid import RunsTab
@@ -134,6 +135,11 @@ class HostView:
     #: While the tab is being taken over.
     strangers: dict[AttemptId, Stranger] = field(default_factory=dict)
 
+    @property
+    def names(self) -> tuple[HostName, ...]:
+        """All of the machine, its own first."""
+        return (self.name, *self.second_names)
+
 
 class Rest(NamedTuple):
     """What was looked at when a row of an ended experiment was found to show all that it should."""
@@ -152,6 +158,13 @@ class World:
     limits: Limits
     hosts: dict[HostName, HostView]
     identity: Identity = field(default_factory=Identity)
+    #: Its name among several that one daemon serves; "" for one alone.
+    project: str = ""
+    others: Others = field(default_factory=Others)
+    #: What the others are told that we wait for.
+    bids: tuple[Bid, ...] = ()
+    #: Hosts on which something lies free because it is another project's turn, and since when.
+    left_for_others_s: dict[HostName, float] = field(default_factory=dict)
     redactor: Redactor = field(default_factory=Redactor)
     #: Whether we have sent a claim to the tab, and whether an answer has shown it there (`ownership`).
     has_claimed: bool = False

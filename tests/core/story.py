@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
+from sheetd.arbiter import Seat
 from sheetd.core import effect as fx
 from sheetd.core import observation as obs
 from sheetd.core.absorb import News, absorb, is_void
@@ -22,7 +24,7 @@ from sheetd.core.hosts_grid import HostsTab
 from sheetd.core.invariants import violations
 from sheetd.core.model import AttemptId, Experiment, ExperimentId, HostName, Restarts, SlotName, Value
 from sheetd.core.observation import AttemptKept, AttemptSeen, Exit, HostFacts, Seen
-from sheetd.core.plan import Now, Plan
+from sheetd.core.plan import Chance, Now, Plan
 from sheetd.core.reconcile import reconcile, record
 from sheetd.core.rows import Row
 from sheetd.core.runs_grid import RunsTab
@@ -283,6 +285,7 @@ class Story:
         hosts_table: Sheet | None = None,
         runs_table: RunsSheet | None = None,
         seed: int = 0,
+        seat: Seat | None = None,
     ) -> None:
         slots = {"alpha": 1} if hosts is None and not cards else dict(hosts or {})
         slots.update(dict.fromkeys(cards or {}, 1))
@@ -293,7 +296,10 @@ class Story:
         self.hosts = {HostName(name): FakeHost(name) for name in slots}
         for name, held in (cards or {}).items():
             self.hosts[HostName(name)].cards = held
-        self.chance = SeededChance(seed)
+        #: Its place among other stories over the same hosts, and how often another one has called.
+        self.seat = seat
+        self.woken = 0
+        self.chance: Chance = SeededChance(seed) if seat is None else seat.chance(SeededChance(seed))
         self.now_s = 1000.0
         self.journal: list[tuple[Event, float]] = []
         self.started: list[fx.Effect] = []
@@ -369,7 +375,12 @@ class Story:
         self.journal.append((DaemonStarted(epoch=self.epoch, wall_s=1.7e9), self.now_s))
         for event, _ in self.journal:
             record(world, event, self.now())
+        if self.seat is not None:
+            self.seat.join(world, self._wake)
         return world
+
+    def _wake(self) -> None:
+        self.woken += 1
 
     def greetings(self) -> list[News]:
         """What reachable hosts say when the daemon connects."""
@@ -389,16 +400,8 @@ class Story:
         for one in news:
             if not is_void(self.world, one):
                 absorb(self.world, one, self.now_s)
-        for _ in range(ROUNDS_MAX):
-            plan = reconcile(self.world, self.now(), self.chance)
-            if not plan.events:
-                break
-            for event in plan.events:
-                self.journal.append((event, self.now_s))
-                self.hears(event)
-                record(self.world, event, self.now())
-        else:
-            raise AssertionError(f"deciding came to no end: {plan.events}")
+        with nullcontext() if self.seat is None else self.seat.deciding(self.world, self.now_s):
+            plan = self._decide()
         assert violations(self.world) == []
         for effect in plan.effects:
             assert effect.key not in self.world.in_flight, "planned while in flight"
@@ -409,6 +412,17 @@ class Story:
             self.started.append(effect)
             self.queue.append(effect)
         return plan
+
+    def _decide(self) -> Plan:
+        for _ in range(ROUNDS_MAX):
+            plan = reconcile(self.world, self.now(), self.chance)
+            if not plan.events:
+                return plan
+            for event in plan.events:
+                self.journal.append((event, self.now_s))
+                self.hears(event)
+                record(self.world, event, self.now())
+        raise AssertionError(f"deciding came to no end: {plan.events}")
 
     def settle(self) -> None:
         """Carry out what is asked for until nothing more is, without any time passing."""

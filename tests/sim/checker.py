@@ -317,6 +317,7 @@ class Checker:
             self.blame("I5", f"{attempt} was intended twice")
         self._excuse(service, books, experiment_of(attempt))
         self.simulation.cards.given(event, books.intents, books.ended)
+        self.simulation.neighbour.given(event)
         books.intents[attempt] = event
         spec = books.specs.get(experiment_of(attempt)) or self.ledgers[experiment_of(attempt)].specs[-1]
         self.params[attempt], self.after[attempt] = [spec.params], spec.after

@@ -49,7 +49,7 @@ class Ending:
             return "the sheet has not been read as it is"
         if (write := plan_write(world, service.daemon._now())) is not None:
             return f"cells are still to be written: {write.updates[:2]} {write.replacements[:2]}"
-        return simulation.hosts_tab.pending() or simulation.runs_tab.pending()
+        return simulation.hosts_tab.pending() or simulation.runs_tab.pending() or simulation.neighbour.pending()
 
     def waits_in_vain(self, id_: ExperimentId) -> bool:
         """Whether it runs after something that will not succeed unless somebody asks for it."""

@@ -95,6 +95,11 @@ class Connection:
 
     # --- the daemon's end ----------------------------------------------------------------------------------------
 
+    @property
+    def is_served(self) -> bool:
+        """Whether the agent at the other end is still there, whatever is known of that at this one."""
+        return self.machine.processes.get(self.process.pid) is self.process and self.machine is self.host.machine
+
     def ask(
         self, verb: str, read: Callable[[Mapping[str, Any]], Any], deadline: float = REQUEST_DEADLINE_S, **fields: Any
     ) -> Any:
@@ -444,7 +449,10 @@ class SimHost:
         """Taken for granted: `upload.py` has tests of its own."""
         connection = self._now_open()
         if not connection.ask("has_code", lambda answer: answer["complete"], sha=sha):
-            folder = self.machine.find(f"{ROOT}/code")
+            if not connection.is_served:  # seed 801241: the machine was exchanged while its answer was on the way
+                connection.end(f"{self.name}: no answer to `put_code` in time")
+                raise HostUnreachable(connection.why)
+            folder = connection.machine.find(f"{ROOT}/code")
             folder.put(sha, Folder())
             folder.sync()
 

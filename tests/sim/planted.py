@@ -19,6 +19,15 @@ from tests.planting import Bug, Change, planted
 
 BUGS = (
     Bug(
+        "what another project holds is not looked at",
+        Change(
+            "sheetd/core/room.py",
+            "        _take_for_others(room, [one for one in world.others.holdings if one.host in host.names])\n",
+            "",
+        ),
+        Change("sheetd/core/invariants.py", "    yield from held_by_others(world, intent)\n", ""),
+    ),
+    Bug(
         "start marker without O_EXCL, and a lock that excludes nobody",
         Change(
             "sheetd/onhost/attempt.py",

@@ -239,8 +239,10 @@ class Service:
         )
         chance = SimChance(random.Random(simulation.engine.random.getrandbits(64)))
         routes = simulation.files.routes(self.open_host)
-        daemon = self.daemon = Daemon(world, ports, self.clock, chance, routes)
+        seat = simulation.neighbour.seat_for(self)
+        daemon = self.daemon = Daemon(world, ports, self.clock, chance, routes, seat)
         daemon.post = self.post  # type: ignore[method-assign]
+        daemon.look_again = lambda: self.post(None)  # type: ignore[method-assign]
         daemon._lanes = SimLanes(self, lambda effect: carry_out(effect, ports))  # type: ignore[assignment]
         daemon.recover()
         for host in self.hosts.values():
@@ -250,6 +252,7 @@ class Service:
         while True:
             wake = daemon.turn(self.wait(wake))
             simulation.checker.turned(self)
+            simulation.neighbour.called()
 
     def open_host(self, name: str) -> SimHost:
         simulation, first = self.simulation, self.simulation.machine_of(name)

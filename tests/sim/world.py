@@ -29,6 +29,7 @@ from tests.sim.hosts import REFUSALS, Network, ready_machine
 from tests.sim.hosts_tab import HostsTab
 from tests.sim.jobs import Fate, run_job
 from tests.sim.machine import Machine, Process
+from tests.sim.neighbour import Neighbour
 from tests.sim.people import People
 from tests.sim.runs_tab import RunsTab
 from tests.sim.service import Service, apart
@@ -159,6 +160,7 @@ class Simulation:
         self.second_names = self._second_names(names[0])
         self.slots.update({name: self.slots[first] for name, first in self.second_names.items()})
         self.files, self.count = Files(self), 0
+        self.neighbour = Neighbour(self)
         self.services: list[Service] = []
         self.service = self.start_daemon(self.folder)
         self.nemesis = Nemesis(self)
