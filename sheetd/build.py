@@ -9,7 +9,7 @@ import getpass
 import os
 import socket
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ from sheetd.effects import Ports
 from sheetd.errors import ConfigError
 from sheetd.hosts.host import AgentHost, LocalHost, SshHost
 from sheetd.hosts.pins import PINS_NAME
-from sheetd.journal import JOURNAL_NAME, SqliteJournal, hold
+from sheetd.journal import JOURNAL_NAME, hold
 from sheetd.loops import run_together
 from sheetd.opening import Opener
 from sheetd.ports import Host
@@ -38,6 +38,7 @@ from sheetd.sheets.google import GoogleSheet
 from sheetd.snapshot import snapshot
 from sheetd.systemd import SharedWatchdog, Watchdog, WatchdogPart
 from sheetd.templates import Loaded, load_templates
+from sheetd.wishes import ProjectJournal, begin_with_drains
 
 if TYPE_CHECKING:
     from sheetd.sheets.builtin.server import SheetServer
@@ -53,7 +54,7 @@ class Project:
 
     settings: Settings
     daemon: Daemon
-    journal: SqliteJournal
+    journal: ProjectJournal
     sheet: GoogleSheet
 
 
@@ -108,7 +109,8 @@ def build(settings: Settings, *, port: int = 0, take_over: bool = False) -> Serv
     loaded = usable_templates(settings)
     with ExitStack() as stack:
         _hold_state_folder(settings, stack)
-        journals = [stack.enter_context(SqliteJournal(project.state_dir)) for project in settings.projects]
+        journals = [stack.enter_context(closing(ProjectJournal(project.state_dir))) for project in settings.projects]
+        begin_with_drains(journals)
         opener = Opener(stack, port=port)
         among = Among(len(journals))
         projects = tuple(
@@ -117,6 +119,8 @@ def build(settings: Settings, *, port: int = 0, take_over: bool = False) -> Serv
         )
         reloader = Reloader(settings, loaded, open_host, [project.daemon.post for project in projects])
         service = Service(projects=projects, server=opener.server, problems=loaded.problems, look_now=reloader.look_now)
+        for journal in journals:
+            journal.pass_on([other for other in journals if other is not journal], service.wake)
         stack.callback(listen_for_wakes(settings.daemon.state_dir, service.wake))
         stack.callback(reloader.start())
         service.stack = stack.pop_all()
@@ -141,7 +145,7 @@ def _project(
     settings: Settings,
     loaded: Loaded,
     opener: Opener,
-    journal: SqliteJournal,
+    journal: ProjectJournal,
     among: Among,
     *,
     take_over: bool,

@@ -37,6 +37,7 @@ from sheetd.core.validation import Refused
 from sheetd.door import KEY_NAME, knock, sheet_address
 from sheetd.errors import JournalError, SheetdError, SheetRefused, SheetUnavailable
 from sheetd.journal import JournalReader
+from sheetd.journal.lock import holder_of
 from sheetd.journal.requests import RequestStore
 from sheetd.opening import Opener
 from sheetd.projects import project_of, project_with, projects_of
@@ -183,7 +184,8 @@ class Lab:
 
     def _served(self) -> GoogleSheet | None:
         """The built-in sheet that a daemon or `sheetd serve` has open; None when nobody has."""
-        wanted = self._only().sheet
+        project = self._only()
+        wanted = project.sheet
         if wanted.kind != "builtin":
             return None
         folder = self.settings.daemon.state_dir
@@ -195,9 +197,15 @@ class Lab:
         sheet = open_builtin(f"{address.scheme}://{address.netloc}", token, key, wanted.tab)
         try:
             sheet.read()
-        except (SheetUnavailable, SheetRefused):
-            sheet.close()  # left by a daemon that was killed; its port may be anybody's by now
-            return None
+        except (SheetUnavailable, SheetRefused) as error:
+            sheet.close()
+            if holder_of(folder) is None:
+                return None  # left by a daemon that was killed; its port may be anybody's by now
+            if holder_of(project.state_dir) is None:
+                raise SheetdError(
+                    f"the sheet {wanted.name} is new: the daemon takes it when it is started again"
+                ) from error
+            raise
         self._stack.callback(sheet.close)
         return sheet
 

@@ -44,7 +44,9 @@ def status(sheet: SheetOption = None, config: ConfigOption = None, as_json: Json
         return
     (picture,) = pictures.values()
     out.print(headline(picture), soft_wrap=True)
-    _print_address(settings, picture)
+    address = sheet_address(settings) if picture.daemon else ""
+    if address:
+        out.print(Text(f"the sheet is at {address}"), soft_wrap=True)
     if picture.quota:
         out.print(_meter(picture.quota), soft_wrap=True)
     _print_configuration(picture.configuration)
@@ -62,6 +64,7 @@ def _print_several(projects: Sequence[Settings], pictures: Mapping[str, Picture]
     keys = dict.fromkeys(key for picture in pictures.values() for key in picture.configuration)
     told = {key: [text for one in pictures.values() for text in one.configuration.get(key, ())] for key in keys}
     _print_configuration({key: list(dict.fromkeys(texts)) for key, texts in told.items()})
+    shown = ""
     for project in projects:
         picture = pictures.get(project.sheet.name)
         out.print(Text(f"\n{project.sheet.name}", style="bold"))
@@ -70,14 +73,12 @@ def _print_several(projects: Sequence[Settings], pictures: Mapping[str, Picture]
             continue
         for line in sheet_lines(picture):
             out.print(line, soft_wrap=True)
-        _print_address(project, picture)
+        address = sheet_address(project) if picture.daemon else ""
+        if address:
+            where = "the same spreadsheet" if address == shown else address
+            out.print(Text(f'the sheet is the tab "{project.sheet.tab}" of {where}'), soft_wrap=True)
+            shown = address
         _print_experiments(picture)
-
-
-def _print_address(project: Settings, picture: Picture) -> None:
-    address = sheet_address(project) if picture.daemon else ""
-    if address:
-        out.print(Text(f"the sheet is at {address}"), soft_wrap=True)
 
 
 def _print_experiments(picture: Picture) -> None:

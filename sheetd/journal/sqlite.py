@@ -101,9 +101,9 @@ class SqliteJournal:
         """Keep for other processes what they may want to show. Must be plain JSON."""
         self._cache.set_view(name, view, self._wall_s())
 
-    def add_request(self, action: str, subject: str) -> int:
+    def add_request(self, action: str, subject: str, *, by: str = "") -> int:
         """As `RequestStore.add`, for callers inside the daemon's process."""
-        return self._requests.add(action, subject)
+        return self._requests.add(action, subject, by=by)
 
     def pending_requests(self) -> tuple[Request, ...]:
         """What people asked for on the command line and no `finish_request` has answered yet."""
