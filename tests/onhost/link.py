@@ -75,14 +75,14 @@ class Link:
         self.into.write(data)
         self.into.flush()
 
-    def boot_up(self, *, blob: bytes | None = None) -> dict[str, Any]:
+    def boot_up(self, *, blob: bytes | None = None, names_root: bool = True) -> dict[str, Any]:
         """Stage 0. Returns its answer."""
         blob = bundle() if blob is None else blob
         header = {
             "nonce": self.nonce,
             "agent_sha": hashlib.sha256(blob).hexdigest(),
             "agent_size": len(blob),
-            "root": str(self.root),
+            "root": str(self.root) if names_root else None,
             "folder": self.folder,
         }
         self.raw(ascii((ONHOST / "bootstrap.py").read_text()).encode() + b"\n" + json.dumps(header).encode() + b"\n")

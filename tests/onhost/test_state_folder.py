@@ -66,6 +66,18 @@ def test_daemons_that_share_a_root_have_folders_of_their_own_below_it_for_us_alo
     assert {path.stat().st_mode & 0o777 for path in (root / "projects", *(root / "projects").iterdir())} == {0o700}
 
 
+def test_a_folder_below_the_usual_root_which_only_the_host_knows(tmp_path: Path):
+    env = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    roots = []
+    for folder in ("", "projects/vision"):
+        link = Link(tmp_path, env=env, folder=folder)
+        link.boot_up(names_root=False)
+        roots.append(Path(link.hello()["root"]))
+        link.close()
+    assert roots[0].parent == tmp_path / "sheetd"
+    assert roots[1] == roots[0] / "projects/vision"
+
+
 def test_a_link_on_the_way_to_a_folder_below_the_root_is_refused(root: Path, tmp_path: Path):
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     (root / "projects").symlink_to(tmp_path / "elsewhere")
