@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sheetd import last_good
 from sheetd.arbiter import Arbiter, Seat
 from sheetd.clock import SystemChance, SystemClock
 from sheetd.config import HostSettings, Settings
@@ -110,6 +111,7 @@ def build(settings: Settings, *, port: int = 0, take_over: bool = False) -> Serv
     with ExitStack() as stack:
         _hold_state_folder(settings, stack)
         journals = [stack.enter_context(closing(ProjectJournal(project.state_dir))) for project in settings.projects]
+        last_good.keep(settings.daemon.state_dir, settings.text)  # at once: who looks from now on goes by it
         begin_with_drains(journals)
         opener = Opener(stack, port=port)
         among = Among(len(journals))
@@ -161,6 +163,7 @@ def _project(
     world.identity = Identity(
         owner=journal.owner,
         where=f"{getpass.getuser()}@{socket.gethostname()}:{settings.state_dir}"[:200],
+        folder=wanted.folder,
         takes_over=take_over,
     )
     ports = Ports(

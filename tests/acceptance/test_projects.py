@@ -173,3 +173,23 @@ def test_a_second_sheet_is_added_to_the_first_which_keeps_what_it_has(lab: Lab) 
     assert {one["sheet"] for one in json.loads(lab.command("ls", "--json"))} == {"main", "speech"}
     assert second in lab.command("ls", "--sheet", "speech")
     assert first not in lab.command("ls", "--sheet", "speech")
+
+
+@pytest.mark.timeout(120)
+def test_a_sheet_under_another_name_does_not_run_again_what_runs_in_the_folders_of_the_old_one(lab: Lab) -> None:
+    lab.begin()
+    lab.add("vision", "long", 40.0)
+    wait_for(lambda: lab.starts() == ["long"], "it runs")
+    was = lab.config.read_text()
+    assert lab.stop() == 0
+    lab.config.write_text(was.replace('name = "vision"', 'name = "images"\ntab = "vision"'))
+    lab.start()
+    why = "under another name of the sheet: give it that name again"
+    wait_for(lambda: why in lab.command("status", check=False), "the name is asked for")
+    lab.add("speech", "beside")
+    wait_for(lambda: lab.starts() == ["long", "beside"], "the other sheet works")
+    assert lab.stop() == 0
+    lab.config.write_text(was)
+    lab.start()
+    wait_for(lambda: lab.rows().get("vision") == {"long": "running"}, "it is known again")
+    assert lab.starts() == ["long", "beside"]
