@@ -13,8 +13,11 @@ from sheetd.cli.picture import take_picture
 from sheetd.config import load_settings
 from sheetd.door import KEY_NAME, URL_NAME
 from sheetd.errors import SheetdError
+from tests.acceptance import project
 from tests.acceptance.person import Person
 from tests.acceptance.project import Project
+from tests.needs import needs_sshd
+from tests.rig.light_sshd import LightSshd
 from tests.rig.waiting import wait_for
 from tests.sheets.builtin_rig import Address
 
@@ -23,16 +26,32 @@ QUICK = "poll_s = 0.3\nsettle_s = 0.6\n"
 HOSTS = "".join(f'[[hosts]]\nname = "{name}"\nlocal = true\nslots = 2\nroot = "{name}"\n' for name in ("left", "right"))
 
 
+#: As any job of these tests; and one that starts while another one runs says so.
+PROGRAM = (
+    """\
+import fcntl, os, sys
+lock = open(os.path.join(sys.argv[1], "lock"), "w")
+try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except OSError:
+    with open(os.path.join(sys.argv[1], "overlaps"), "a") as overlaps:
+        overlaps.write(sys.argv[2] + "\\n")
+"""
+    + project.PROGRAM
+)
+
+
 class Lab(Project):
     """Two built-in sheets, which are two tabs of one spreadsheet."""
 
-    def __init__(self, folder: Path, home: Path) -> None:
-        super().__init__(folder, home=str(home), sheet="", hosts=HOSTS)
+    def __init__(self, folder: Path, home: Path, *, hosts: str = HOSTS, daemon: str = "") -> None:
+        super().__init__(folder, home=str(home), sheet="", hosts=hosts, program=PROGRAM)
         self.home = home
+        self._rest = f'[daemon]\nstate_dir = "state"\n{daemon}{hosts}'
         self.write("".join(f'[[sheets]]\nname = "{name}"\n{QUICK}' for name in SHEETS))
 
     def write(self, sheets: str) -> None:
-        self.config.write_text(f'{sheets}[daemon]\nstate_dir = "state"\n{HOSTS}')
+        self.config.write_text(sheets + self._rest)
 
     def begin(self) -> None:
         self.start()
@@ -83,6 +102,11 @@ class Lab(Project):
             self.command("stop", *live)
             wait_for(lambda: not any(_open(one) for one in load_settings(self.config).projects), "all is stopped")
             self.stop()
+
+    def overlaps(self) -> list[str]:
+        """Jobs that ran while another one did."""
+        file = self.home / "overlaps"
+        return file.read_text().splitlines() if file.exists() else []
 
 
 def _open(settings: Any) -> bool:
@@ -193,3 +217,33 @@ def test_a_sheet_under_another_name_does_not_run_again_what_runs_in_the_folders_
     lab.start()
     wait_for(lambda: lab.rows().get("vision") == {"long": "running"}, "it is known again")
     assert lab.starts() == ["long", "beside"]
+
+
+@needs_sshd
+@pytest.mark.timeout(240)
+def test_one_slot_on_a_host_over_ssh_is_never_used_by_two_sheets_though_the_daemon_is_killed(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    with LightSshd(tmp_path) as server:
+        hosts = f'[[hosts]]\nname = "{server.alias}"\nslots = 1\n'
+        lab = Lab(tmp_path / "lab", home, hosts=hosts, daemon=f'ssh_config = "{server.ssh_config}"\n')
+        try:
+            lab.begin()
+            for number in range(2):
+                for sheet in SHEETS:
+                    lab.add(sheet, f"{sheet}-{number}", 2.0)
+            for _ in range(3):
+                done = len(lab.starts())
+                wait_for(lambda done=done: len(lab.starts()) > done or done >= 4, "another job has started")
+                lab.kill()
+                lab.begin()
+            wanted = {sheet: {f"{sheet}-{number}": "succeeded" for number in range(2)} for sheet in SHEETS}
+            wait_for(lambda: lab.rows() == wanted, "all rows of both sheets have succeeded", within_s=90)
+            assert sorted(lab.starts()) == sorted(token for rows in wanted.values() for token in rows)
+            assert lab.overlaps() == []
+            roots = list((server.home / ".local/state/sheetd").glob("*/projects/*"))
+            assert {root.name for root in roots} == set(SHEETS)
+            assert lab.stop() == 0
+        finally:
+            lab.stop_everything()
+            lab.close()
