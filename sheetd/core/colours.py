@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from sheetd.core.grid import ColumnTag
+
 Rgb: TypeAlias = tuple[float, float, float]
 
 
@@ -70,3 +72,5 @@ class Dress:
     colours: tuple[tuple[str, Rgb], ...] = tuple(ROW_COLOURS.items())
     actions: tuple[str, ...] = ACTIONS
     headings: tuple[Heading, ...] = ()
+    #: By these the columns of ours are known in a write.
+    tags: tuple[ColumnTag, ...] = ()

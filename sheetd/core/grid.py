@@ -114,17 +114,26 @@ class ClaimChange:
     new: Claim
 
 
+class ColumnTag(NamedTuple):
+    """What a column is called where no person types: it moves with the column, whatever its header says."""
+
+    column: int
+    name: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SheetWrite:
     """Everything one cycle changes, sent as one atomic request. Replacements are carried out first.
 
     Where the claim is another's by now, either nothing of the write is applied (SheetRefused), or all but the claim.
+    Where a column of `guards` is not the one of that name any more, nothing is (SheetRefused).
     """
 
     tab_id: int
     updates: tuple[CellUpdate, ...] = ()
     replacements: tuple[Replacement, ...] = ()
     claim: ClaimChange | None = None
+    guards: tuple[ColumnTag, ...] = ()
 
     @property
     def has_cells(self) -> bool:

@@ -57,11 +57,25 @@ def _ready(world: World, now: Now) -> tuple[list[Experiment], dict[ExperimentId,
             later[id_] = held_back[id_]
         elif unmet := what_it_waits_for(world, experiment):
             later[id_] = unmet
-        elif experiment.not_before_s > now.s:
+        elif experiment.not_before_s > now.s or _is_being_edited(world, experiment):
             later[id_] = ""
         else:
             ready.append(experiment)
     return ready, later
+
+
+def _is_being_edited(world: World, experiment: Experiment) -> bool:
+    """Whether its row says something else than was accepted, and may not be typed to the end: it could still be taken.
+
+    While the sheet cannot be read, what was accepted is all that is known.
+    """
+    view = world.sheet
+    if view is None or view.layout.problems or world.sheet_problem or not experiment.is_to_begin:
+        return False
+    row = view.by_id.get(experiment.id)
+    if row is None or row.is_blank or experiment.id in world.misplaced:
+        return False
+    return row.fingerprint not in (world.state.fingerprints.get(experiment.id), world.state.edited.get(experiment.id))
 
 
 def _why_none(world: World) -> str:

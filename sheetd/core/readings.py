@@ -17,6 +17,8 @@ from sheetd.core.validation import layout_by
 from sheetd.core.world import World
 
 RETRY_SHEET_MAX_S = 120.0
+#: After so many guarded writes that were refused in a row, tags are looked at again.
+RETAG_AFTER = 2
 #: For so many reads a row that was there is not believed to be gone for good.
 UNSHOWN_POLLS = 6
 
@@ -26,6 +28,7 @@ def sheet_seen(world: World, news: obs.SheetSeen, now_s: float) -> None:
     written = done.write if isinstance(done, fx.WriteSheet) else None
     if written is not None:
         world.cells_refused = world.cells_refused and not written.has_cells
+        world.guards_refused = 0 if written.guards else world.guards_refused
         _note_rewritten(world, written)
     is_news = is_newest(world, news.grid)
     if is_old(world, news.grid):
@@ -77,6 +80,8 @@ def _understand(
     view = view_grid(grid, layout, before, now_s)
     if layout.problems:
         return view
+    if not world.tagged <= {tag.name for tag in layout.tags}:
+        world.tagged, world.dressed = frozenset(), None  # what is typed anew under an old name has no tag
     _settle_copies(world, view)
     world.misplaced = misplaced(world, view, before)
     _settle_ids(world, view)
@@ -175,12 +180,24 @@ def sheet_failed(world: World, news: fx.SheetFailed, now_s: float) -> None:
         world.last_dress_s = now_s
         return
     if isinstance(news.effect, fx.WriteSheet):
-        world.cells_refused = world.cells_refused or (news.lasting and news.effect.write.has_cells)
+        if news.lasting and news.effect.write.has_cells:
+            world.cells_refused = True
+            _note_guards_refused(world, news.effect.write)
         _note_rewritten(world, news.effect.write)
     sheet_unseen(world, obs.SheetUnseen(why=news.why, lasting=news.lasting), now_s)
+
+
+def _note_guards_refused(world: World, write: SheetWrite) -> None:
+    """A column has moved, or its tag is lost, or something else was in the way: that shows without guards."""
+    world.guards_refused = world.guards_refused + 1 if write.guards else 0
+    if world.guards_refused == RETAG_AFTER:
+        world.dressed = None
 
 
 def dressed(world: World, news: fx.Dressed, now_s: float) -> None:
     world.in_flight.pop(news.effect.key, None)
     world.last_dress_s = now_s
     world.dressed = news.effect.dress
+    world.tagged = frozenset(tag.name for tag in news.effect.dress.tags)
+    if world.guards_refused >= world.limits.guards_refused_max:
+        world.guards_refused = 0

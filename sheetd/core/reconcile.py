@@ -238,6 +238,7 @@ def dress_of(world: World, view: SheetView) -> Dress | None:
         column_count=len(view.grid.rows[0]),
         templates=tuple(sorted(world.templates)),
         headings=headings(layout.columns),
+        tags=layout.tags,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from sheetd.core.binding import Binding, bind
 from sheetd.core.curve import Curve, curve_of
-from sheetd.core.grid import Cell, CellUpdate, Replacement, SheetWrite, Shown
+from sheetd.core.grid import Cell, CellUpdate, ColumnTag, Replacement, SheetWrite, Shown
 from sheetd.core.intake import held_back, judgement, parents
 from sheetd.core.live_edits import handed_words
 from sheetd.core.metrics import MetricSummary, progress, shown_number
@@ -65,7 +65,19 @@ def plan_write(world: World, now: Now) -> SheetWrite | None:
     )
     if not updates and not replacements:
         return None
-    return SheetWrite(tab_id=view.grid.tab_id, updates=tuple(updates), replacements=replacements)
+    return SheetWrite(
+        tab_id=view.grid.tab_id,
+        updates=tuple(updates),
+        replacements=replacements,
+        guards=_guards(world, view, {*(one.column for one in updates), *(one.column for one in replacements)}),
+    )
+
+
+def _guards(world: World, view: SheetView, columns: set[int]) -> tuple[ColumnTag, ...]:
+    """For each column that is written to and was tagged. None for a while where they seem to be what is refused."""
+    if world.guards_refused >= world.limits.guards_refused_max:
+        return ()
+    return tuple(tag for tag in view.layout.tags if tag.column in columns and tag.name in world.tagged)
 
 
 def _restless(world: World, view: SheetView, binding: Binding) -> list[Row]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TypeAlias
 
-from sheetd.core.grid import BLANK, Cell, Grid, column_letters
+from sheetd.core.grid import BLANK, Cell, ColumnTag, Grid, column_letters
 from sheetd.core.model import group_of
 
 CONTROL_HEADERS = ("template", "action", "where", "gpus", "priority", "after", "repeat")
@@ -76,6 +76,11 @@ class Layout:
 
     def position(self, name: str) -> int | None:
         return self.by_name.get(name)
+
+    @property
+    def tags(self) -> tuple[ColumnTag, ...]:
+        """What the columns that only the daemon writes are to be known by."""
+        return tuple(ColumnTag(column.position, column.name) for column in self.owned)
 
 
 def read_layout(header: Iterable[Cell], parameters: Iterable[str], metrics: Iterable[str]) -> Layout:

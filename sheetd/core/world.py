@@ -57,6 +57,8 @@ class Limits:
     #: For so long an end is not recorded while the last metrics that its host counted have not arrived.
     told_within_s: float = 60.0
     rows_max: int = 20_000
+    #: After so many refusals in a row writes go without guards until the next dressing: showing goes before guarding.
+    guards_refused_max: int = 4
     #: After waiting so long, a request that finds no room has slots kept for it.
     reserve_after_s: float = 300.0
     #: Whether small requests fill hosts that are in use already, or go where most is free.
@@ -195,6 +197,9 @@ class World:
     last_write_s: float = float("-inf")
     #: Our last cells were refused, as when a person protects our columns: what is certain without them goes on.
     cells_refused: bool = False
+    #: The columns that a dressing has tagged, by name, and how many guarded writes in a row were refused.
+    tagged: frozenset[str] = frozenset()
+    guards_refused: int = 0
     last_dress_s: float = float("-inf")
     dressed: Dress | None = None
     sheet_failures: int = 0

@@ -1,4 +1,4 @@
-"""Colours, dropdowns, protection, header and its notes: what a tab wears, and what of it is missing.
+"""Colours, dropdowns, protection, header, its notes and tags: what a tab wears, and what of it is missing.
 
 Pure: compares what the API says is installed with what should be, and builds requests for the difference alone. That is
 not only thrift: sending a validation rule again, even an identical one, wipes the chip colours that a person gave it
@@ -21,12 +21,13 @@ from typing import Any
 
 from sheetd.core.colours import Dress, Rgb
 from sheetd.core.grid import column_letters
+from sheetd.sheets.column_tags import Tags, tag_requests, tags_of
 from sheetd.sheets.wire import Json, quote_title
 
 DRESS_FIELDS = (
     "spreadsheetId,sheets(properties(sheetId,title,gridProperties(rowCount,columnCount,frozenRowCount)),"
     "conditionalFormats,protectedRanges(protectedRangeId,range,description,warningOnly),"
-    "data(startRow,startColumn,columnMetadata(pixelSize),rowData(values(formattedValue,note,dataValidation))))"
+    "data(startRow,startColumn,columnMetadata(pixelSize,developerMetadata(metadataId,metadataKey,metadataValue)),rowData(values(formattedValue,note,dataValidation))))"
 )
 #: By this a note of ours is known, whatever an earlier version said in it.
 NOTE_MARK = "sheetd: "
@@ -69,6 +70,8 @@ class Installed:
     #: The notes on the header, and the widths of all columns in pixels.
     notes: tuple[str, ...]
     widths: tuple[int, ...]
+    #: What columns of ours are known by, wherever they are.
+    tags: Tags
     #: Validation rules by column; the list begins with row 1 and may be short.
     validations: Mapping[int, Sequence[Json | None]]
 
@@ -114,6 +117,7 @@ def installed(sheet: Mapping[str, Any]) -> Installed:
         protections=sheet.get("protectedRanges", []),
         notes=tuple(cell.get("note", "") for cell in _first_row(header)),
         widths=tuple(column.get("pixelSize", 0) for column in header.get("columnMetadata", [])),
+        tags=tags_of(header.get("columnMetadata", [])),
         validations={block.get("startColumn", 0): list(_validations(block)) for block in columns},
     )
 
@@ -123,6 +127,8 @@ def missing_requests(now: Installed, dress: Dress) -> list[Json]:
     colours, is_first = _colour_requests(now, dress)
     requests = [*colours, *_dropdown_requests(now, dress), *_protection_requests(now, dress)]
     requests += [*_note_requests(now, dress), *_width_requests(now, dress)]
+    if dress.tags:
+        requests += tag_requests(dress.tab_id, now.tags, dress.tags)
     if now.frozen_rows == 0:
         requests.append(
             {

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from sheetd.core.curve import Curve
 from sheetd.core.grid import CellUpdate, CellValue, Replacement, SheetWrite, Shown
 from sheetd.sheets.claims import claim_request
+from sheetd.sheets.column_tags import guard_request
 
 #: A JSON object on its way to the API.
 Json: TypeAlias = dict[str, Any]
@@ -157,12 +158,13 @@ def find_replace(tab_id: int, replacement: Replacement) -> Json:
 
 
 def write_requests(write: SheetWrite) -> list[Json]:
-    """The claim first: where its loss is refused, nothing else is tried. Then replacements, which undo what an earlier
-    write put on a wrong row.
+    """The claim and the guards first: where they are refused, nothing else is tried. Then replacements, which undo what
+    an earlier write put on a wrong row.
     """
     claimed = [claim_request(write.tab_id, write.claim)] if write.claim is not None else []
+    guarded = [guard_request(write.tab_id, tag) for tag in write.guards]
     replaced = [find_replace(write.tab_id, replacement) for replacement in write.replacements]
-    return claimed + replaced + [update_cells(write.tab_id, block) for block in blocks(write.updates)]
+    return claimed + guarded + replaced + [update_cells(write.tab_id, block) for block in blocks(write.updates)]
 
 
 def batch_with_answer(requests: Sequence[Json], title: str) -> Json:

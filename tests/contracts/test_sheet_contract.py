@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +24,7 @@ from sheetd.core.grid import (
     CellValue,
     Claim,
     ClaimChange,
+    ColumnTag,
     Grid,
     Merge,
     Replacement,
@@ -46,6 +48,8 @@ class Person(Protocol):
         """Type into a cell: `0.1` becomes a number, `=A1` a formula."""
 
     def insert_row(self, row: int) -> None: ...
+
+    def insert_column(self, column: int) -> None: ...
 
     def sort(self, column: int) -> None:
         """All rows below the header, by one column."""
@@ -372,6 +376,64 @@ def test_a_tab_is_dressed_once(rig: tuple[Sheet, Person]):
     assert sheet.read().rows[0] == grid.rows[0]
 
 
+def tagged(sheet: Sheet) -> Dress:
+    grid = sheet.read()
+    return Dress(
+        tab_id=grid.tab_id,
+        status_column=STATUS,
+        action_column=1,
+        template_column=0,
+        owned_columns=(STATUS, MESSAGE, ID),
+        column_count=len(HEADER),
+        templates=("train",),
+        tags=(ColumnTag(STATUS, "status"), ColumnTag(MESSAGE, "message"), ColumnTag(ID, "id")),
+    )
+
+
+def guarded(sheet: Sheet, column: int, name: str, value: str) -> Grid:
+    update = CellUpdate(row=1, column=column, value=value)
+    tab_id = sheet.read().tab_id
+    return sheet.write(SheetWrite(tab_id=tab_id, updates=(update,), guards=(ColumnTag(column, name),)))
+
+
+def test_a_guarded_write_meets_the_column_that_was_meant_or_none(rig: tuple[Sheet, Person]):
+    """S5: a column is inserted between a read and the write that was planned from it."""
+    sheet, person = rig
+    assert sheet.dress(tagged(sheet))
+    assert values(guarded(sheet, STATUS, "status", "running"))[1][STATUS] == "running"
+    person.insert_column(STATUS)
+    before = values(sheet.read())
+    with pytest.raises(SheetRefused):
+        guarded(sheet, STATUS, "status", "failed")
+    assert values(sheet.read()) == before
+    assert values(guarded(sheet, STATUS + 1, "status", "failed"))[1][STATUS + 1] == "failed"
+
+
+def test_a_guard_asks_for_the_column_of_its_name_and_no_other_of_ours(rig: tuple[Sheet, Person]):
+    sheet, _ = rig
+    sheet.dress(tagged(sheet))
+    with pytest.raises(SheetRefused):
+        guarded(sheet, MESSAGE, "status", "running")
+
+
+def test_a_column_that_was_never_tagged_is_guarded_by_nothing_and_so_refused(rig: tuple[Sheet, Person]):
+    sheet, _ = rig
+    with pytest.raises(SheetRefused):
+        guarded(sheet, STATUS, "status", "running")
+
+
+def test_a_dress_puts_right_what_columns_are_tagged(rig: tuple[Sheet, Person]):
+    sheet, person = rig
+    sheet.dress(tagged(sheet))
+    person.insert_column(STATUS)
+    sheet.read()
+    moved = (ColumnTag(STATUS, "status"), ColumnTag(MESSAGE + 1, "message"), ColumnTag(ID + 1, "id"))
+    sheet.dress(replace(tagged(sheet), tags=moved))
+    guarded(sheet, STATUS, "status", "running")
+    with pytest.raises(SheetRefused):
+        guarded(sheet, STATUS + 1, "status", "running")
+
+
 MINE = Claim(epoch=1, owner="mine", stamp=1, where="ada@lab:/home/ada/.sheetd", hosts=("00ff", "11ee"))
 THEIRS = Claim(epoch=7, owner="theirs", stamp=4, where='caf\u00e9 \U0001f600 "{}\\')
 
@@ -493,3 +555,10 @@ def test_a_claim_goes_through_once_although_the_tab_is_renamed_under_the_write(r
     update = CellUpdate(row=1, column=STATUS, value="running")
     answer = sheet.write(SheetWrite(tab_id=tab_id, updates=(update,), claim=ClaimChange(old=MINE, new=later)))
     assert (answer.title, answer.claim, answer.cell(1, STATUS).value) == ("Renamed", later, "running")
+
+
+def test_where_google_passes_over_a_guard_the_write_goes_on_without_it(rig_that_passes_over: tuple[Sheet, Person]):
+    sheet, _ = rig_that_passes_over
+    write_cells(sheet, {(0, column): text for column, text in enumerate(HEADER)})
+    sheet.dress(tagged(sheet))
+    assert values(guarded(sheet, STATUS, "status", "running"))[1][STATUS] == "running"

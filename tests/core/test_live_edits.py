@@ -31,6 +31,9 @@ def story_of(slots: int = 1) -> Story:
     return Story(hosts={"alpha": slots}, templates=[LIVE], table=Table(HEADER), limits=Limits(dress_every_s=1e9))
 
 
+EXITED = AttemptSeen(state=Seen.EXITED, exit=Exit(rc=0))
+
+
 def typed(story: Story, line: Line | None = None, /, **values: CellValue) -> Line:
     line = story.table.type(line, **values)
     story.wait(12)
@@ -210,3 +213,33 @@ def test_by_an_edited_template_the_arguments_of_what_was_accepted_do_not_change(
     typed(story, line, lr=0.7)
     assert given(story, line)["lr"] == 0.7
     assert story.experiment(line).spec.argv == ("python", "train.py", "--lr=0.1", "--seed=0")
+
+
+def test_a_row_that_waits_is_not_launched_while_somebody_may_still_be_typing_in_it():
+    """Seed 900967 of the simulator: the slot became free in that moment, and the old values ran."""
+    story = Story()
+    first = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    waiting = story.table.type(template="train", lr=0.2)
+    story.wait(12)
+    story.table.type(waiting, lr=0.3)
+    story.hosts[HostName("alpha")].attempts[AttemptId(f"{first['id']}.1")] = EXITED
+    story.restart_daemon()
+    story.wait(20)
+    assert waiting["status"] == "running"
+    assert story.experiment(waiting).spec.params["lr"] == 0.3
+
+
+def test_it_is_launched_with_what_was_accepted_where_the_sheet_cannot_be_read_meanwhile():
+    story = Story()
+    first = story.table.type(template="train", lr=0.1)
+    story.wait(12)
+    waiting = story.table.type(template="train", lr=0.2)
+    story.wait(12)
+    story.table.type(waiting, lr=0.3)
+    story.wait(2)
+    story.sheet_error = ("Google does not answer", False)
+    story.exits(f"{first['id']}.1")
+    story.wait(20)
+    assert story.experiment(waiting).spec.params["lr"] == 0.2
+    assert len(story.attempts_started()) == 2

@@ -133,7 +133,6 @@ def test_S5_columns_may_be_inserted_and_moved_between_reads(lab: Lab):
     assert len(lab.attempts) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="the write goes by position, and no request of it names a column by its header")
 def test_S5_a_column_inserted_between_read_and_write_costs_no_cell_of_the_persons(lab: Lab):
     """No cell that a person owns is overwritten, also when columns move in the moment before a write."""
     (first,) = lab.running("first")

@@ -96,6 +96,9 @@ class BuiltinPerson:
     def insert_row(self, row: int) -> None:
         self.tab.insert_row([], row + 1)
 
+    def insert_column(self, column: int) -> None:
+        self.tab.insert_cols([[]], column + 1)
+
     def sort(self, column: int) -> None:
         self.tab.sort((column + 1, "asc"), range=f"A2:{gspread.utils.rowcol_to_a1(self.tab.row_count, 26)}")
 

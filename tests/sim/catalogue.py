@@ -19,7 +19,7 @@ INJECTED: dict[str, str] = {
     "S1": "People.rename_tab",
     "S3": "People.rename_header",
     "S4": "People.duplicate_header",
-    "S5": "People.move_columns (just before a read)",
+    "S5": "People.move_columns",
     "S6": "People.insert_above, People.delete",
     "S7": "People.sort",
     "S8": "People.meddle (between a read and its write)",

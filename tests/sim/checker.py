@@ -593,10 +593,17 @@ class Checker:
             if run.process is process and run.ended is None:
                 run.ended, run.status = self.engine.now, status
 
+    def _specs_of_backups(self, id_: ExperimentId) -> list[Spec]:
+        """What a restored journal knows of a row that was revised after it was made (seed 900967)."""
+        if not self.simulation.is_disputed:
+            return []
+        return [books.specs[id_] for books in self.books.values() if id_ in books.specs]
+
     def _right_place(self, attempt: str, k: int, argv: list[str], env: dict[str, str]) -> None:
         id_, _, number = attempt.rpartition(".")
         ledger = self.ledgers[ExperimentId(id_)]
-        if not any(argv in (list(spec.argv), list(spec.resume_argv)) for spec in ledger.specs):
+        accepted = [*ledger.specs, *self._specs_of_backups(ExperimentId(id_))]
+        if not any(argv in (list(spec.argv), list(spec.resume_argv)) for spec in accepted):
             self.blame("I11", f"{attempt} executes {argv}, which was never accepted")
         if not env["CHECKPOINT_DIR"].endswith(f"/{id_}/checkpoints/a{number}"):
             self.blame("I15", f"{attempt} writes its checkpoints to {env['CHECKPOINT_DIR']}")

@@ -71,6 +71,7 @@ class People:
         self.count = 0
         self.history: list[tuple[list[Line], list[dict[Column, Cell]], Claim | None]] = []
         self.pending_columns: list[Callable[[], None]] = []
+        self.moves_under_a_write: list[Callable[[], None]] = []
         #: Undoes each merge of cells that is there.
         self.unmerges: list[Callable[[], None]] = []
         #: What was drawn and left out is chosen too, and not done: all else is done when it would have been.
@@ -559,7 +560,10 @@ class People:
             line.mine.pop(gone, None)
 
     def move_columns(self) -> None:
-        """Columns are moved, or one is inserted, just before a read: between a read and its write nothing helps."""
+        """Columns are moved, or one is inserted: just before a read, or in the moment between a read and its write.
+
+        Then only while every column of ours is tagged, and while nothing but that has writes refused.
+        """
 
         def move() -> None:
             if self.chance.random() < 0.5 and len(self.tab.columns) < 24:
@@ -567,7 +571,11 @@ class People:
             else:
                 self.chance.shuffle(self.tab.columns)
 
-        self.pending_columns.append(move)
+        is_guarded = all(column.tag for column in self.tab.columns if column.is_owned)
+        if is_guarded and not {"S26", "G13"} & self.kinds and self.chance.random() < 0.5:
+            self.moves_under_a_write.append(move)
+        else:
+            self.pending_columns.append(move)
 
     def before_read(self) -> None:
         if self.pending_columns and not self.simulation.is_calm[0]:
@@ -578,6 +586,11 @@ class People:
 
     def meddle(self) -> None:
         """Something in the moment between a read and the write that was planned from it."""
+        for move in self.moves_under_a_write if not self.simulation.is_calm[0] else ():
+            self.engine.log("columns move under a write")
+            move()
+            self.tab.changed()
+        self.moves_under_a_write.clear()
         if "S8" in self.kinds and not self.simulation.is_calm[0] and self.chance.random() < 0.15:
             self.engine.fault("S8 rows move under a write")
             self.do_something()

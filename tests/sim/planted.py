@@ -19,6 +19,14 @@ from tests.planting import Bug, Change, planted
 
 BUGS = (
     Bug(
+        "a write names its columns by their place alone",
+        Change(
+            "sheetd/core/render.py",
+            "    if world.guards_refused >= world.limits.guards_refused_max:\n        return ()\n",
+            "    return ()\n",
+        ),
+    ),
+    Bug(
         "what another project holds is not looked at",
         Change(
             "sheetd/core/room.py",

@@ -40,6 +40,7 @@ class Column:
     def __init__(self, header: str, owned: Collection[str] = OWNED_HEADERS) -> None:
         self.header = header
         self.owned = owned
+        self.tag = ""
 
     @property
     def is_owned(self) -> bool:
@@ -153,6 +154,9 @@ class Tab:
         """All or nothing, by position on the tab as it is now."""
         if self.is_deleted or write.tab_id != self.tab_id:
             raise SheetRefused("the tab was deleted: restore it")
+        for guard in write.guards:
+            if guard.column >= len(self.columns) or self.columns[guard.column].tag != guard.name:
+                raise SheetRefused(f"column {guard.column} is not {guard.name!r} any more")
         beyond = [u for u in write.updates if u.row >= self.row_count or u.column >= self.column_count]
         if beyond:
             raise SheetRefused(f"cell {beyond[0].row},{beyond[0].column} is outside the grid")
@@ -227,6 +231,10 @@ class Person:
         self.tab.lines.insert(row - 1, Line())
         self.tab.changed()
 
+    def insert_column(self, column: int) -> None:
+        self.tab.columns.insert(column, Column(""))
+        self.tab.changed()
+
     def sort(self, column: int) -> None:
         by = self.tab.columns[column]
         self.tab.lines.sort(key=lambda line: str(line.get(by).value))
@@ -263,6 +271,8 @@ class SimSheet:
         self.lasting = False
         self.outage: Callable[[], SheetError | None] = self._outage
         self.old: deque[Grid] = deque(maxlen=4)
+        #: As the last answer had them: by others the tab is not dressed.
+        self.headers: list[str] = []
         self.calls: dict[str, deque[float]] = {"read": deque(maxlen=70), "write": deque(maxlen=70)}
         self.blame: list[str] = []
         self.is_budgeted = True
@@ -286,6 +296,7 @@ class SimSheet:
         if self.fails("a read"):
             raise SheetUnavailable("a read failed")
         grid = self._stale(self.tab.grid())
+        self.headers = [column.header for column in self.tab.columns]
         self._answer("read")
         return grid
 
@@ -302,6 +313,7 @@ class SimSheet:
         self._lose("G2 write lost before it was applied")
         self.tab.apply(write)
         grid = self.tab.grid()
+        self.headers = [column.header for column in self.tab.columns]
         self.meddle()
         self._lose("G5 write applied and its answer lost")
         if self.fails("the answer to a write"):
@@ -322,6 +334,11 @@ class SimSheet:
         self._call("write")
         changed = self.tab.dressed != dress
         self.tab.dressed = dress
+        if [column.header for column in self.tab.columns] == self.headers:
+            for column in self.tab.columns:
+                column.tag = ""
+            for tag in dress.tags:
+                self.tab.columns[tag.column].tag = tag.name
         return changed
 
     # --- what goes wrong -----------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from sheetd.sheets.builtin.metadata import (
     VISIBILITIES,
     Located,
     Lookup,
+    Place,
     check_room,
     filter_of,
     filters_of,
@@ -59,11 +60,11 @@ def update(draft: Draft, payload: Any) -> dict[str, Any]:
         raise unimplemented("updateDeveloperMetadata of 'metadataId'")
     answer = []
     for found in _selected(draft, filters_of(given.get("dataFilters"), "dataFilters")):
-        place = found.sheet_id
+        place = found.place
         if "location" in chosen:
             place = location_of(wanted.get("location"), "developerMetadata.location")
         made = Located(_changed(found.entry, wanted, chosen), place)
-        if place == found.sheet_id:
+        if place == found.place:
             _put(draft, place, [made.entry if old.id == made.entry.id else old for old in _at(draft, place)])
         else:
             _remove(draft, found)
@@ -105,21 +106,31 @@ def _selected(draft: Draft, lookups: list[Lookup]) -> list[Located]:
     return found
 
 
-def _at(draft: Draft, place: int | None) -> tuple[Metadata, ...]:
-    return draft.book.metadata if place is None else draft.sheet(place).meta.metadata
+def _at(draft: Draft, place: Place) -> tuple[Metadata, ...]:
+    if place.sheet_id is None:
+        return draft.book.metadata
+    sheet = draft.sheet(place.sheet_id)
+    if place.column is None:
+        return sheet.meta.metadata
+    if place.column >= len(sheet.columns):
+        raise invalid(f"Column {place.column} is not within the {len(sheet.columns)} columns of the grid")
+    return sheet.columns[place.column].metadata
 
 
-def _put(draft: Draft, place: int | None, entries: Iterable[Metadata]) -> None:
+def _put(draft: Draft, place: Place, entries: Iterable[Metadata]) -> None:
     kept = tuple(entries)
     check_room(kept)
-    if place is None:
+    if place.sheet_id is None:
         draft.change(metadata=kept)
+    elif place.column is None:
+        draft.sheet(place.sheet_id).change(metadata=kept)
     else:
-        draft.sheet(place).change(metadata=kept)
+        sheet = draft.sheet(place.sheet_id)
+        sheet.set_column(place.column, sheet.columns[place.column]._replace(metadata=kept))
 
 
 def _remove(draft: Draft, found: Located) -> None:
-    _put(draft, found.sheet_id, [old for old in _at(draft, found.sheet_id) if old.id != found.entry.id])
+    _put(draft, found.place, [old for old in _at(draft, found.place) if old.id != found.entry.id])
 
 
 KINDS = {

@@ -8,7 +8,7 @@ from typing import Any
 from sheetd.sheets.builtin import formats
 from sheetd.sheets.builtin.draft import Draft, SheetDraft
 from sheetd.sheets.builtin.fields import ANYTHING, Mask, parse_mask
-from sheetd.sheets.builtin.model import new_layout
+from sheetd.sheets.builtin.model import Metadata, new_layout
 from sheetd.sheets.builtin.problems import allow_only, boolean, integer, invalid, text, unimplemented
 from sheetd.sheets.builtin.render import sheet_properties
 
@@ -162,9 +162,12 @@ def duplicate_sheet(draft: Draft, payload: Any) -> dict[str, Any]:
     protected = tuple(
         {**item, "protectedRangeId": draft.object_id(), "range": moved(item["range"])} for item in seen.protected
     )
+
     # Google's documents do not say that a duplicate takes its metadata along; a copy of a whole file was seen to. Ids
     # are unique within a spreadsheet, so these are new ones.
-    metadata = tuple(entry._replace(id=draft.metadata_id()) for entry in seen.metadata)
+    def renewed(entries: tuple[Metadata, ...]) -> tuple[Metadata, ...]:
+        return tuple(entry._replace(id=draft.metadata_id()) for entry in entries)
+
     draft.swap(
         replace(
             seen,
@@ -173,7 +176,8 @@ def duplicate_sheet(draft: Draft, payload: Any) -> dict[str, Any]:
             rules=rules,
             protected=protected,
             merges=tuple(map(moved, seen.merges)),
-            metadata=metadata,
+            metadata=renewed(seen.metadata),
+            columns=tuple(column._replace(metadata=renewed(column.metadata)) for column in seen.columns),
             layout=new_layout(),
         )
     )

@@ -243,8 +243,8 @@ class Draft:
         return self._drafts[sheet_id]
 
     def metas(self) -> Iterable[Sheet]:
-        """The fields of all tabs as they stand now, in order; their rows may be old."""
-        return [self._drafts[key].meta if key in self._drafts else self._sheets[key] for key in self.sheets]
+        """All tabs as they stand now, in order."""
+        return [self._drafts[key].preview() if key in self._drafts else self._sheets[key] for key in self.sheets]
 
     def add(self, title: str, rows: int, columns: int, *, sheet_id: int | None = None, index: int | None = None) -> int:
         """A new empty tab; returns its id. The title must be free (ApiError 400)."""
@@ -295,7 +295,9 @@ class Draft:
     def metadata_id(self) -> int:
         """A random id that no developer metadata of this spreadsheet has."""
         taken = {entry.id for entry in self.book.metadata}
-        taken.update(entry.id for sheet in self.metas() for entry in sheet.metadata)
+        for sheet in self.metas():
+            taken.update(entry.id for entry in sheet.metadata)
+            taken.update(entry.id for column in sheet.columns for entry in column.metadata)
         return next(number for number in iter(lambda: 1 + secrets.randbelow(2**31 - 1), 0) if number not in taken)
 
     def change(self, **changes: Any) -> None:

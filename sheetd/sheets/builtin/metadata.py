@@ -1,8 +1,8 @@
 """Developer metadata: values that programs keep with a tab or a spreadsheet, and the ways to name them.
 
-Kept at whole tabs and at the spreadsheet only. At rows and columns Google has it too; that is refused by name, because
-nobody here needs it and it would have to move with the lines. Must not touch a draft: `batch_metadata` does. Weak:
-Google's documents leave open what a lookup that names nothing selects; here it is refused, since it may delete.
+Kept at single columns, at whole tabs and at the spreadsheet. At rows Google has it too; that is refused by name,
+because nobody here needs it. Must not touch a draft: `batch_metadata` does. Weak: Google's documents leave open what a
+lookup that names nothing selects; here it is refused, since it may delete.
 """
 
 from __future__ import annotations
@@ -30,43 +30,80 @@ _STRATEGIES = frozenset({"EXACT_LOCATION", "INTERSECTING_LOCATION"})
 VISIBILITIES = frozenset({"DOCUMENT", "PROJECT"})
 
 
+class Place(NamedTuple):
+    """Where an entry is kept: the id of a tab, None for the spreadsheet; and the index of a column of it, if any."""
+
+    sheet_id: int | None = None
+    column: int | None = None
+
+    @property
+    def kind(self) -> str:
+        if self.column is not None:
+            return "COLUMN"
+        return "SPREADSHEET" if self.sheet_id is None else "SHEET"
+
+    def intersects(self, other: Place) -> bool:
+        """A tab does with each of its columns; the spreadsheet with nothing but itself, as Google's documents say."""
+        return self == other or (self.sheet_id == other.sheet_id and None in (self.column, other.column))
+
+
 class Located(NamedTuple):
-    """An entry and where it is kept: the id of a tab, None for the spreadsheet."""
+    """An entry and where it is kept."""
 
     entry: Metadata
-    sheet_id: int | None
+    place: Place
 
 
 def located(of_spreadsheet: Iterable[Metadata], sheets: Iterable[Sheet]) -> list[Located]:
-    """All entries of a spreadsheet, its own first."""
-    own = [Located(entry, None) for entry in of_spreadsheet]
-    return own + [Located(entry, sheet.id) for sheet in sheets for entry in sheet.metadata]
+    """All entries of a spreadsheet, its own first, those of each tab before those of its columns."""
+    found = [Located(entry, Place()) for entry in of_spreadsheet]
+    for sheet in sheets:
+        found += [Located(entry, Place(sheet.id)) for entry in sheet.metadata]
+        for index, column in enumerate(sheet.columns):
+            found += [Located(entry, Place(sheet.id, index)) for entry in column.metadata]
+    return found
 
 
-def resource(entry: Metadata, sheet_id: int | None) -> Json:
+def resource(entry: Metadata, place: Place) -> Json:
     """Google's DeveloperMetadata. An empty value is left out, as Google leaves out empty texts."""
-    location: Json = {"locationType": "SHEET", "sheetId": sheet_id}
-    if sheet_id is None:
-        location = {"locationType": "SPREADSHEET", "spreadsheet": True}
+    location: Json = {"locationType": place.kind}
+    if place.column is not None:
+        span = {"sheetId": place.sheet_id, "startIndex": place.column, "endIndex": place.column + 1}
+        location["dimensionRange"] = {"dimension": "COLUMNS", **span}
+    elif place.sheet_id is not None:
+        location["sheetId"] = place.sheet_id
+    else:
+        location["spreadsheet"] = True
     answer: Json = {"metadataId": entry.id, "metadataKey": entry.key}
     if entry.value:
         answer["metadataValue"] = entry.value
     return {**answer, "location": location, "visibility": entry.visibility}
 
 
-def location_of(value: Any, where: str) -> int | None:
-    """Where a request locates an entry: the id of a tab, None for the spreadsheet. `locationType` is read-only."""
+def location_of(value: Any, where: str) -> Place:
+    """Where a request locates an entry. `locationType` is read-only."""
     given = allow_only(value, _LOCATION, where)
     places = [name for name in given if name != "locationType"]
     if len(places) != 1:
         raise invalid(f"Invalid value at '{where}': exactly one location is wanted")
     if places == ["dimensionRange"]:
-        raise unimplemented(f"developer metadata at rows or columns ({where}.dimensionRange)")
+        return _column(given["dimensionRange"], f"{where}.dimensionRange")
     if places == ["sheetId"]:
-        return integer(given["sheetId"], f"{where}.sheetId")
+        return Place(integer(given["sheetId"], f"{where}.sheetId"))
     if not boolean(given["spreadsheet"], f"{where}.spreadsheet"):
         raise invalid(f"Invalid value at '{where}.spreadsheet': only true is a location")
-    return None
+    return Place()
+
+
+def _column(value: Any, where: str) -> Place:
+    """A single one: Google's documents want ranges of one row or column."""
+    given = allow_only(value, frozenset({"sheetId", "dimension", "startIndex", "endIndex"}), where)
+    if given.get("dimension") != "COLUMNS":
+        raise unimplemented(f"developer metadata at rows ({where})")
+    start, end = (integer(given.get(name, 0), f"{where}.{name}") for name in ("startIndex", "endIndex"))
+    if end != start + 1:
+        raise invalid(f"Invalid value at '{where}': a location is one row or one column")
+    return Place(integer(given.get("sheetId", 0), f"{where}.sheetId"), start)
 
 
 def check_room(entries: Iterable[Metadata]) -> None:
@@ -80,8 +117,8 @@ class Lookup:
     """What a filter selects: entries that match every field which it names."""
 
     fields: dict[str, Any]
-    has_place: bool
-    sheet_id: int | None
+    place: Place | None
+    is_exact: bool
     location_type: str | None
 
     def matches(self, found: Located) -> bool:
@@ -92,12 +129,16 @@ class Lookup:
             "metadataValue": entry.value,
             "visibility": entry.visibility,
         }
-        kind = "SPREADSHEET" if found.sheet_id is None else "SHEET"
         return (
             all(values[name] == wanted for name, wanted in self.fields.items())
-            and (not self.has_place or self.sheet_id == found.sheet_id)
-            and self.location_type in {None, kind}
+            and self._is_there(found.place)
+            and self.location_type in {None, found.place.kind}
         )
+
+    def _is_there(self, place: Place) -> bool:
+        if self.place is None or self.place == place:
+            return True
+        return not self.is_exact and self.place.intersects(place)
 
 
 def filters_of(value: Any, where: str) -> list[Lookup]:
@@ -133,13 +174,15 @@ def _lookup(value: Any, where: str) -> Lookup:
     if "locationType" in given:
         location_type = word(given["locationType"], f"{where}.locationType", _LOCATION_TYPES)
     has_place = "metadataLocation" in given
-    sheet_id = location_of(given["metadataLocation"], f"{where}.metadataLocation") if has_place else None
+    place = location_of(given["metadataLocation"], f"{where}.metadataLocation") if has_place else None
+    is_exact = False
     if "locationMatchingStrategy" in given:
         strategy = word(given["locationMatchingStrategy"], f"{where}.locationMatchingStrategy", _STRATEGIES)
+        is_exact = strategy == "EXACT_LOCATION"
         if not has_place:
             raise invalid(f"Invalid value at '{where}': a locationMatchingStrategy needs a metadataLocation")
         if location_type and (strategy == "EXACT_LOCATION" or location_type == "SPREADSHEET"):
             raise invalid(f"Invalid value at '{where}.locationType': must be left out with {strategy}")
-    if location_type == "SPREADSHEET" and sheet_id is not None:
+    if location_type == "SPREADSHEET" and place not in (None, Place()):
         raise invalid(f"Invalid value at '{where}.locationType': SPREADSHEET cannot be at a sheet")
-    return Lookup(fields, has_place, sheet_id, location_type)
+    return Lookup(fields, place, is_exact, location_type)

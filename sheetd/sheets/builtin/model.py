@@ -59,14 +59,6 @@ class Row:
         self.fragments[key] = fragment
 
 
-class Column(NamedTuple):
-    """A column with its id for life; `width` in pixels, None = the viewer's choice."""
-
-    id: int
-    width: int | None = None
-    hidden: bool = False
-
-
 class Metadata(NamedTuple):
     """One entry of developer metadata. Where it is kept says where it is located."""
 
@@ -74,6 +66,15 @@ class Metadata(NamedTuple):
     key: str
     value: str
     visibility: str
+
+
+class Column(NamedTuple):
+    """A column with its id for life; `width` in pixels, None = the viewer's choice. Its metadata moves with it."""
+
+    id: int
+    width: int | None = None
+    hidden: bool = False
+    metadata: tuple[Metadata, ...] = ()
 
 
 @dataclass(frozen=True)

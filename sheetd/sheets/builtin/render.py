@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from sheetd.sheets.builtin import formats, typed
 from sheetd.sheets.builtin.conditional import Painter, painter_of
 from sheetd.sheets.builtin.fields import Mask, below, cut, has
-from sheetd.sheets.builtin.metadata import resource
+from sheetd.sheets.builtin.metadata import Place, resource
 from sheetd.sheets.builtin.model import BLANK, Cell, Sheet, Spreadsheet, canonical, read_json
 from sheetd.sheets.builtin.ranges import Region, parse_a1
 
@@ -98,7 +98,7 @@ def spreadsheet(
             if not regions or sheet.id in wanted
         ]
     if book.metadata:
-        answer["developerMetadata"] = [resource(entry, None) for entry in book.metadata]
+        answer["developerMetadata"] = [resource(entry, Place()) for entry in book.metadata]
     if book.named_ranges:
         answer["namedRanges"] = list(book.named_ranges)
     answer["spreadsheetUrl"] = url
@@ -117,7 +117,7 @@ def _sheet(
         ("merges", sheet.merges),
         ("conditionalFormats", sheet.rules),
         ("protectedRanges", sheet.protected),
-        ("developerMetadata", [resource(entry, sheet.id) for entry in sheet.metadata]),
+        ("developerMetadata", [resource(entry, Place(sheet.id)) for entry in sheet.metadata]),
     ):
         if items:
             parts[name] = list(items)
@@ -141,13 +141,21 @@ def grid(sheet: Sheet, region: Region, mask: Mask | None) -> dict[str, Any]:
         if rows:
             answer["rowData"] = Raw("[" + ",".join(rows) + "]")
     if has(mask, "columnMetadata"):
-        columns = [
-            {"pixelSize": column.width or 100} | ({"hiddenByUser": True} if column.hidden else {})
-            for column in sheet.columns[closed.left : closed.right]
-        ]
+        columns = [_column(sheet, index) for index in range(len(sheet.columns))[closed.left : closed.right]]
         answer["columnMetadata"] = cut(columns, below(mask, "columnMetadata"))
     if has(mask, "rowMetadata"):
         answer["rowMetadata"] = cut([{"pixelSize": 21} for _ in closed.row_range], below(mask, "rowMetadata"))
+    return answer
+
+
+def _column(sheet: Sheet, index: int) -> dict[str, Any]:
+    """Google's DimensionProperties."""
+    column = sheet.columns[index]
+    answer: dict[str, Any] = {"pixelSize": column.width or 100}
+    if column.hidden:
+        answer["hiddenByUser"] = True
+    if column.metadata:
+        answer["developerMetadata"] = [resource(entry, Place(sheet.id, index)) for entry in column.metadata]
     return answer
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 from sheetd.sheets.builtin.model import Cell, Column, Metadata, Row, Sheet, Spreadsheet, canonical
@@ -142,6 +143,10 @@ def _metadata(document: dict[str, Any]) -> tuple[Metadata, ...]:
     return tuple(Metadata(*entry) for entry in document.get("metadata", ()))
 
 
+def _column(number: int, width: int | None, hidden: int, metadata: Sequence[Sequence[Any]] = ()) -> Column:
+    return Column(number, width, bool(hidden), tuple(Metadata(*entry) for entry in metadata))
+
+
 def _load_sheet(database: sqlite3.Connection, key: str, sheet_id: int, document: str, runs: str) -> Sheet:
     fields = json.loads(document)
     cells = {
@@ -153,6 +158,6 @@ def _load_sheet(database: sqlite3.Connection, key: str, sheet_id: int, document:
     for name in ("rules", "protected", "merges"):
         fields[name] = tuple(fields[name])
     fields["metadata"] = _metadata(fields)
-    fields["columns"] = tuple(Column(*column) for column in fields["columns"])
+    fields["columns"] = tuple(_column(*column) for column in fields["columns"])
     rows = [Row(row_id, cells.get(row_id, {})) for row_id in decode_runs(runs)]
     return Sheet(id=sheet_id, rows=rows, **fields)
