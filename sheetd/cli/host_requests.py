@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sheetd.cli.picture import refuse_if_halted
+from sheetd.cli.picture import refuse_if_halted, why_halted
 from sheetd.cli.terminal import ConfigOption, out, settings_to_look
 from sheetd.config import Settings
 from sheetd.door import knock
@@ -53,9 +53,9 @@ def _ask(action: str, names: list[str], config: ConfigOption) -> None:
     for name in names:
         if name not in known:
             raise SheetdError(f"there is no host {name} in {settings.path}: it names {', '.join(known)}")
+    if all(map(why_halted, settings.projects)):  # one that still acts hears of it
+        refuse_if_halted(settings)
     for project in settings.projects:  # hosts are the same for all
-        refuse_if_halted(project)
-    for project in settings.projects:
         if project.sheet.folder:  # one that was added a moment ago is told too, before it begins
             project.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         _leave(project, action, names)

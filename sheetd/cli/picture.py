@@ -108,12 +108,16 @@ class Picture:
 
 def refuse_if_halted(settings: Settings) -> None:
     """Raise SheetdError when the daemon that runs here does not act any more: nobody would do what is asked."""
-    if holder_of(settings.state_dir) is None:
-        return  # it may never have run: what is asked waits for it
-    view = JournalReader(settings.state_dir).view("sheet")
-    halted = "" if view is None else str(view.value.get("halted", ""))
-    if halted:
+    if halted := why_halted(settings):
         raise SheetdError(clean_line(f"the daemon that runs here has stopped acting: {halted}", MESSAGE_MAX))
+
+
+def why_halted(settings: Settings) -> str:
+    """Empty while the daemon acts, and also where none runs: what is asked waits for it."""
+    if holder_of(settings.state_dir) is None:
+        return ""
+    view = JournalReader(settings.state_dir).view("sheet")
+    return "" if view is None else str(view.value.get("halted", ""))
 
 
 def take_picture(settings: Settings, mistake: str = "") -> Picture:

@@ -197,6 +197,17 @@ def test_what_is_wished_of_a_host_is_told_to_every_sheet_at_one_knock(lab: Lab) 
         assert lab.pending(name) == [("drain", "alpha")]
 
 
+def test_a_sheet_that_has_stopped_acting_keeps_nobody_from_draining_a_host_for_the_others(lab: Lab) -> None:
+    halted = {**lab.data("status")["sheets"]["vision"]["sheet"], "halted": "a bug"}
+    lab.journals["vision"].cache_view("sheet", halted)
+    lab.look("host", "drain", "alpha")
+    assert lab.pending("speech") == [("drain", "alpha")]
+    assert "has stopped acting: a bug" in lab.error("stop", lab.ids["vision"][0])
+    lab.look("stop", lab.ids["speech"][0])
+    lab.journals["speech"].cache_view("sheet", halted)
+    assert "has stopped acting: a bug" in lab.error("host", "drain", "alpha")
+
+
 def test_hosts_are_shown_with_what_every_sheet_has_there(lab: Lab) -> None:
     (host,) = lab.data("hosts")["hosts"]
     assert set(host["held"].values()) <= {f"{lab.ids[name][0]}.1" for name in NAMES}
