@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +249,20 @@ def test_one_slot_on_a_host_over_ssh_is_never_used_by_two_sheets_though_the_daem
         finally:
             lab.stop_everything()
             lab.close()
+
+
+def test_the_service_manager_hears_of_both_sheets_as_of_one_daemon(lab: Lab) -> None:
+    path = str(lab.folder / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        manager.settimeout(30)
+        lab.start(NOTIFY_SOCKET=path, WATCHDOG_USEC="300000")
+        assert manager.recv(100) == b"READY=1"
+        assert [manager.recv(100) for _ in range(3)] == [b"WATCHDOG=1"] * 3
+        assert lab.stop() == 0
+        manager.setblocking(False)
+        said = []
+        with suppress(BlockingIOError):
+            while True:
+                said.append(manager.recv(100))
+    assert [word for word in said if word != b"WATCHDOG=1"] == [b"STOPPING=1"]
