@@ -160,9 +160,12 @@ def test_what_is_asked_of_one_id_is_done_in_its_sheet_alone(lab: Lab) -> None:
     wait_for(lambda: lab.rows() == {"vision": {"vision": "running"}, "speech": {"speech": "running"}}, "both run")
     lab.command("stop", ids["speech"])
     wait_for(lambda: lab.rows()["speech"] == {"speech": "stopped"}, "the one is stopped")
+    done = lab.add("speech", "done", 0.1)
+    wait_for(lambda: lab.rows()["speech"]["done"] == "succeeded", "another one has run")
+    assert "the end of done" in lab.command("logs", done)
     assert lab.rows()["vision"] == {"vision": "running"}
     assert json.loads(lab.command("explain", ids["vision"], "--json"))["status"] == "running"
-    assert lab.starts() == [*SHEETS] or lab.starts() == [*reversed(SHEETS)]
+    assert sorted(lab.starts()) == sorted([*SHEETS, "done"])
 
 
 @pytest.mark.timeout(120)
