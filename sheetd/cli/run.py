@@ -34,8 +34,8 @@ def run(
     take_over: Annotated[
         bool,
         typer.Option(
-            help="Whoever served this sheet before, or any of several, on hosts that are not in this configuration, is gone"
-            " for good."
+            help="Whoever served this sheet before, or any of several, on hosts that are not in this configuration, is"
+            " gone for good."
         ),
     ] = False,
     as_service: Annotated[
