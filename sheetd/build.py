@@ -34,6 +34,7 @@ from sheetd.journal import JOURNAL_NAME, hold
 from sheetd.loops import run_together
 from sheetd.opening import Opener
 from sheetd.ports import Host
+from sheetd.projects import left_behind
 from sheetd.reloading import Reloader, configuration_of, routes_of
 from sheetd.sheets.google import GoogleSheet
 from sheetd.snapshot import snapshot
@@ -66,7 +67,7 @@ class Service:
     projects: tuple[Project, ...]
     #: The built-in sheet, if a project has one.
     server: SheetServer | None
-    #: What is wrong with single templates; the others work.
+    #: What is wrong with single templates, and what was left behind; all else works.
     problems: tuple[str, ...]
     #: Has the operator's files read at once.
     look_now: Callable[[], None]
@@ -120,7 +121,12 @@ def build(settings: Settings, *, port: int = 0, take_over: bool = False) -> Serv
             for project, journal in zip(settings.projects, journals, strict=True)
         )
         reloader = Reloader(settings, loaded, open_host, [project.daemon.post for project in projects])
-        service = Service(projects=projects, server=opener.server, problems=loaded.problems, look_now=reloader.look_now)
+        service = Service(
+            projects=projects,
+            server=opener.server,
+            problems=(*loaded.problems, *left_behind(settings)),
+            look_now=reloader.look_now,
+        )
         for journal in journals:
             journal.pass_on([other for other in journals if other is not journal], service.wake)
         stack.callback(listen_for_wakes(settings.daemon.state_dir, service.wake))

@@ -6,10 +6,17 @@ asked then. Looks into journals, and changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from sheetd.config import Settings
 from sheetd.core.model import ExperimentId, row_of
+from sheetd.core.state import State
 from sheetd.errors import JournalError, SheetdError
-from sheetd.journal import JournalReader
+from sheetd.journal import JOURNAL_NAME, JournalReader
+from sheetd.sheet_settings import PROJECTS
+
+NAMED_MAX = 5
 
 
 def projects_of(settings: Settings, sheet: str | None = None) -> tuple[Settings, ...]:
@@ -54,6 +61,30 @@ def has(project: Settings, id_: str) -> bool:
         return True
     view = reader.view("sheet")
     return view is not None and id_ in view.value.get("drafts", {})
+
+
+def left_behind(settings: Settings) -> Iterator[str]:
+    """Of sheets that were taken out of the file while they had something on hosts: whose, what, and what to do."""
+    folders = {sheet.folder for sheet in settings.sheets}
+    for journal in sorted((settings.daemon.state_dir / PROJECTS).glob(f"*/{JOURNAL_NAME}")):
+        name = journal.parent.name
+        if f"{PROJECTS}/{name}" not in folders and (left := _left_in(journal.parent)):
+            yield (
+                f'the sheet "{name}" is not in {settings.path} any more, and nobody looks after what it had on hosts:'
+                f" {left}. Put it back until that has ended, or to stop it"
+            )
+
+
+def _left_in(folder: Path) -> str:
+    """The ids that live by this journal, or why they are not known."""
+    state = State()
+    try:
+        for recorded in JournalReader(folder).events():
+            state.apply(recorded.event, 0.0)
+    except JournalError as error:
+        return str(error)
+    live = sorted(state.live.values())
+    return ", ".join(live[:NAMED_MAX]) + (f" and {len(live) - NAMED_MAX} more" if len(live) > NAMED_MAX else "")
 
 
 def _names(projects: tuple[Settings, ...] | list[Settings]) -> str:

@@ -28,6 +28,8 @@ _GOOGLE_POLL_S_MIN = 1.0
 Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
 
+#: The folder in which each further sheet has its own.
+PROJECTS = "projects"
 #: What names a spreadsheet: Google's key, or the address and the key of a built-in one.
 Spreadsheet: TypeAlias = tuple[str, str]
 
@@ -170,7 +172,7 @@ class FurtherSheetSettings(SheetSettings):
 
     @property
     def folder(self) -> str:
-        return f"projects/{self.name.casefold()}"
+        return f"{PROJECTS}/{self.name.casefold()}"
 
 
 # --- several of them ---------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from sheetd.config import HostSettings, Settings, default_config_path
 from sheetd.errors import ConfigError, SheetdError
 from sheetd.journal import JournalReader
 from sheetd.journal.lock import holder_of
+from sheetd.projects import left_behind
 from sheetd.templates import load_templates
 
 HOSTS_AT_ONCE = 8
@@ -74,6 +75,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         whose = f" ({project.sheet.name})" if len(settings.projects) > 1 else ""
         for finding in sheet_findings(project, templates):
             yield replace(finding, what=f"{finding.what}{whose}")
+    yield from (Finding("sheet", False, text) for text in left_behind(settings))
     with ThreadPoolExecutor(HOSTS_AT_ONCE) as pool:
         yield from pool.map(lambda host: _host(settings, host), settings.hosts)
 

@@ -17,7 +17,7 @@ from sheetd.core.text import clean_line
 from sheetd.core.times import duration_text
 from sheetd.door import sheet_address
 from sheetd.last_good import settings_in_use
-from sheetd.projects import projects_of
+from sheetd.projects import left_behind, projects_of
 
 COLUMNS = ("id", "status", "host", "attempt", "metrics")
 METRICS_SHOWN = 2
@@ -40,7 +40,7 @@ def status(sheet: SheetOption = None, config: ConfigOption = None, as_json: Json
         out.print_json(json.dumps({"sheets": told} if len(settings.sheets) > 1 else told[settings.sheet.name]))
         return
     if len(settings.sheets) > 1:
-        _print_several(projects, pictures)
+        _print_several(settings, projects, pictures)
         return
     (picture,) = pictures.values()
     out.print(headline(picture), soft_wrap=True)
@@ -50,10 +50,11 @@ def status(sheet: SheetOption = None, config: ConfigOption = None, as_json: Json
     if picture.quota:
         out.print(_meter(picture.quota), soft_wrap=True)
     _print_configuration(picture.configuration)
+    _print_left_behind(settings)
     _print_experiments(picture)
 
 
-def _print_several(projects: Sequence[Settings], pictures: Mapping[str, Picture]) -> None:
+def _print_several(settings: Settings, projects: Sequence[Settings], pictures: Mapping[str, Picture]) -> None:
     """What they share first, then each under its name."""
     first = next(iter(pictures.values()))
     out.print(daemon_line(first), soft_wrap=True)
@@ -64,6 +65,7 @@ def _print_several(projects: Sequence[Settings], pictures: Mapping[str, Picture]
     keys = dict.fromkeys(key for picture in pictures.values() for key in picture.configuration)
     told = {key: [text for one in pictures.values() for text in one.configuration.get(key, ())] for key in keys}
     _print_configuration({key: list(dict.fromkeys(texts)) for key, texts in told.items()})
+    _print_left_behind(settings)
     shown = ""
     for project in projects:
         picture = pictures.get(project.sheet.name)
@@ -79,6 +81,11 @@ def _print_several(projects: Sequence[Settings], pictures: Mapping[str, Picture]
             out.print(Text(f'the sheet is the tab "{project.sheet.tab}" of {where}'), soft_wrap=True)
             shown = address
         _print_experiments(picture)
+
+
+def _print_left_behind(settings: Settings) -> None:
+    for text in left_behind(settings):
+        out.print(Text(text, style="yellow"), soft_wrap=True)
 
 
 def _print_experiments(picture: Picture) -> None:

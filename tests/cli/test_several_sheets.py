@@ -225,6 +225,19 @@ def test_the_doctor_looks_at_every_sheet(lab: Lab) -> None:
     assert found["sheet (speech)"]
 
 
+def test_a_sheet_that_was_taken_out_while_it_had_something_on_hosts_is_not_forgotten(lab: Lab) -> None:
+    assert "nobody looks after" not in lab.look("status")
+    lab.config.write_text('[[sheets]]\nname = "vision"\n' + REST)
+    says = f"any more, and nobody looks after what it had on hosts: {lab.ids['speech'][0]}. Put it back"
+    assert f'the sheet "speech" is not in {lab.config} {says}' in lab.look("status")
+    told = json.loads(CliRunner().invoke(app, ("doctor", "--json", "--config", str(lab.config))).output)
+    assert [says in one["detail"] for one in told if not one["ok"]] == [True]
+    lab.running.close()
+    service = build(load_settings(lab.config))
+    service.close()
+    assert [says in text for text in service.problems] == [True]
+
+
 def test_a_word_in_the_tab_of_hosts_is_passed_on_before_it_is_recorded(lab: Lab) -> None:
     woken: list[int] = []
     vision, speech = (lab.journals[name] for name in NAMES)
