@@ -25,7 +25,7 @@ from sheetd.core.world import OVER, HostView, World
 News: TypeAlias = Observation | fx.Outcome
 
 #: Refusals after which the same launch is asked for again.
-PASSING_REFUSALS = frozenset({"ticket_expired", "wrong_boot", "no_code", "busy"})
+PASSING_REFUSALS = frozenset({"ticket_expired", "wrong_boot", "no_code", "busy", "only_looks"})
 #: Refusals of a launch that say something of the host, and not of what was to be launched.
 HOST_FAULTS = frozenset({"disk_full", "internal", "bad_root", "bad_state_dir"})
 

@@ -24,7 +24,7 @@ from sheetd.core.requests import asked_of, obeyed, rerun_asked_of, reruns_asked
 from sheetd.core.rows import Row, SheetView
 from sheetd.core.sweep_cells import members, preview
 from sheetd.core.sweeps import expand, group_spec
-from sheetd.core.validation import Accepted, Refused, judge
+from sheetd.core.validation import Accepted, Refused, judge, lost_column
 from sheetd.core.work import work_of
 from sheetd.core.world import World
 
@@ -168,7 +168,8 @@ def _candidates(world: World, view: SheetView) -> Iterator[tuple[ExperimentId, R
                 yield id_, row, whole
     for id_, row in _begun_anew(world, view):
         verdict_now = _rerun_verdict(world, view, row)
-        if isinstance(verdict_now, Accepted) and (verdict_now.runs == 1 or not _is_revision(world, id_, row)):
+        is_new = not _is_revision(world, id_, row)
+        if isinstance(verdict_now, Accepted) and (is_new or _may_revise(world, view, id_, verdict_now)):
             whole = _with_parents(world, view, row, verdict_now, fresh)
             if whole is not None:
                 yield id_, row, whole
@@ -191,6 +192,10 @@ def _is_revision(world: World, id_: ExperimentId, row: Row) -> bool:
     if experiment is None or id_ in world.state.sweeps or id_ in world.misplaced or row.is_blank:
         return False
     return experiment.is_to_begin and (row.action != "rerun" or _is_consumed(world, row))
+
+
+def _may_revise(world: World, view: SheetView, id_: ExperimentId, verdict: Accepted) -> bool:
+    return verdict.runs == 1 and not lost_column(view.layout, world.state.experiments[id_].spec, verdict.spec)
 
 
 def _with_parents(

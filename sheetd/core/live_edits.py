@@ -19,7 +19,7 @@ from sheetd.core.model import Attempt, Experiment, Phase, Spec, is_same
 from sheetd.core.ownership import may_begin
 from sheetd.core.rows import Row, SheetView
 from sheetd.core.template import Template, as_argument, fill
-from sheetd.core.validation import Accepted, Refused
+from sheetd.core.validation import Accepted, Refused, lost_column
 from sheetd.core.world import World
 
 
@@ -34,7 +34,9 @@ def decide_live_edits(world: World) -> Iterator[ev.Event]:
             continue
         if view.unchanged_for_s(row) >= world.limits.settle_s and template is not None:
             verdict = judgement(world, view, experiment.id, row)
-            if isinstance(verdict, Accepted) and verdict.runs == 1:
+            if not isinstance(verdict, Accepted) or verdict.runs > 1:
+                continue
+            if not lost_column(view.layout, experiment.spec, verdict.spec):
                 yield from _revision(experiment, verdict.spec, template, row.fingerprint)
 
 
@@ -92,6 +94,6 @@ def why_not_live(world: World, view: SheetView, experiment: Experiment, row: Row
     if world.state.edited.get(experiment.id) != row.fingerprint:
         return "edited: read again as soon as it stays unchanged"
     verdict = judgement(world, view, experiment.id, row)
-    if isinstance(verdict, Refused):
-        return f"edited, and runs the old values until this is mended: {'; '.join(verdict.problems)}"
-    return ""
+    lost = "" if isinstance(verdict, Refused) else lost_column(view.layout, experiment.spec, verdict.spec)
+    why = "; ".join(verdict.problems) if isinstance(verdict, Refused) else lost
+    return f"edited, and runs the old values until this is mended: {why}" if why else ""

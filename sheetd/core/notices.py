@@ -7,7 +7,7 @@ from sheetd.core.intake import judgement, parents
 from sheetd.core.live_edits import why_not_live
 from sheetd.core.model import Experiment, Phase
 from sheetd.core.rows import Row
-from sheetd.core.validation import Refused
+from sheetd.core.validation import Refused, lost_column
 from sheetd.core.world import World
 
 #: These begin what has ended once more.
@@ -87,5 +87,6 @@ def _why_not_revised(world: World, experiment: Experiment, row: Row) -> str:
             f"edited, and makes {verdict.runs:,} runs now: choose rerun to start them; until then it is one, as it was"
         )
     else:
-        why = world.remarks.get(experiment.id, "") or parents(world, world.sheet, row, verdict).problem
+        lost = lost_column(world.sheet.layout, experiment.spec, verdict.spec)
+        why = lost or world.remarks.get(experiment.id, "") or parents(world, world.sheet, row, verdict).problem
     return f"edited, and runs the old values until this is mended: {why}" if why else "edited: its new values are taken"

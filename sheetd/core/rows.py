@@ -244,9 +244,10 @@ def _merged(grid: Grid, layout: Layout) -> dict[int, str]:
         for merge in grid.merges:
             if merge.left <= column.position < merge.right:
                 own = merge.top if column.position == merge.left else -1
+                is_typed = column.kind in kinds
                 sentence = (
-                    f"{column.name} is inside the merged cells {merge.a1}: unmerge them "
-                    "(Format, Merge cells, Unmerge) and fill in each row"
+                    f"{column.name} is inside the merged cells {merge.a1}: unmerge them (Format, Merge cells, Unmerge)"
+                    f"{' and fill in each row' if is_typed else ', and sheetd fills in each row'}"
                 )
                 for index in range(max(1, merge.top), min(merge.bottom, len(grid.rows))):
                     if index != own:

@@ -15,7 +15,7 @@ from itertools import product
 from typing import TypeVar
 
 from sheetd.core.grid import Cell
-from sheetd.core.model import Spec, Value
+from sheetd.core.model import Spec, Value, is_same
 from sheetd.core.rows import CONTROL_HEADERS, Layout, Row, canonical, read_layout
 from sheetd.core.sweep_cells import RUNS_MAX, Axis, BadSweep, alternatives, count_of, counted
 from sheetd.core.template import Param, ParamType, Template, fill, placeholders
@@ -338,3 +338,15 @@ def _quoted(text: str) -> str:
     """Signs that nobody sees are named: without that the text would look right to who has to mend it."""
     shown = "".join(sign if sign.isprintable() else f"<U+{ord(sign):04X}>" for sign in text[:60])
     return f'"{shown}{"…" if len(text) > 60 else ""}"'
+
+
+def lost_column(layout: Layout, accepted: Spec, wanted: Spec) -> str:
+    """Why an edit is not taken in which a default stands for a value that was typed into a column that is gone.
+
+    Somebody may have renamed it while no daemon ran, and nobody has seen it go.
+    """
+    for name, value in accepted.params.items():
+        is_gone = layout.position(name) is None
+        if is_gone and name in wanted.params and not is_same(wanted.params[name], value):
+            return f'the column "{name}" is gone: bring it back, or choose rerun to go on without it'
+    return ""

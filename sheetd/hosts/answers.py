@@ -34,6 +34,8 @@ TEXT_MAX_CHARS = 500
 #: More than any machine has: 16 cards of seven MIG devices each.
 ACCELERATORS_MAX = 128
 HOLDERS_MAX = 16
+#: More than a host begins in years. One that names more wants to fill our memory, or keeps what nobody needs any more.
+ATTEMPTS_MAX = 50_000
 NOTES_MAX = 8
 #: What daemons call attempts. Whatever else a host keeps, none of them has begun it.
 _NAME = re.compile(r"[a-z0-9]{4,20}(-[0-9]{1,6})?\.[0-9]{1,6}", re.ASCII)
@@ -84,13 +86,22 @@ def _text_or_none(value: str | None) -> str | None:
 
 def attempts_seen(answer: Mapping[str, Any]) -> dict[AttemptId, AttemptSeen]:
     """The answer to `status` and `watch`, without what is no attempt's name. Raises ProtocolError."""
-    states = _checked(_STATES, answer.get("attempts"))
+    states = _few(_checked(_STATES, answer.get("attempts")))
     return {AttemptId(name): attempt_seen(state) for name, state in states.items() if _NAME.fullmatch(name)}
+
+
+def _few(attempts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Refused rather than cut: what is not named counts as not there."""
+    if len(attempts) > ATTEMPTS_MAX:
+        raise ProtocolError(
+            f"{len(attempts):,} attempts on one machine, and {ATTEMPTS_MAX:,} are believed: remove old ones there"
+        )
+    return attempts
 
 
 def attempts_kept(answer: Mapping[str, Any]) -> dict[AttemptId, AttemptKept]:
     """The answer to `describe`. Raises ProtocolError."""
-    told = _checked(_STATES, answer.get("attempts"))
+    told = _few(_checked(_STATES, answer.get("attempts")))
     return {AttemptId(name): _attempt_kept(kept) for name, kept in told.items() if _NAME.fullmatch(name)}
 
 

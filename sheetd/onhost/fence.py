@@ -54,7 +54,7 @@ class Fence:
         if not isinstance(epoch, int):
             raise Refused("bad_request", "epoch is missing")
         if epoch == 0:
-            raise Refused("stale_daemon", "this connection only looks: say hello with an epoch first")
+            raise Refused("only_looks", "this connection only looks: say hello with an epoch first")
         if epoch < newest:
             raise Refused("stale_daemon", "epoch {} is over: a daemon with epoch {} was here".format(epoch, newest))
         if epoch > newest:

@@ -154,7 +154,7 @@ def test_a_daemon_that_only_looks_starts_and_stops_nothing_until_it_takes_over(r
     ):
         with pytest.raises(HostRefused) as refused:
             ask()
-        assert refused.value.code == "stale_daemon"
+        assert refused.value.code == "only_looks"  # which says nothing of another daemon
     seen = host.take_over(3)
     assert (seen.epoch, dict(seen.attempts)) == (3, {})
     host.launch(order(A, *programs.succeeds()))

@@ -243,3 +243,18 @@ def test_it_is_launched_with_what_was_accepted_where_the_sheet_cannot_be_read_me
     story.wait(20)
     assert story.experiment(waiting).spec.params["lr"] == 0.2
     assert len(story.attempts_started()) == 2
+
+
+def test_a_parameters_column_that_was_renamed_while_no_daemon_ran_changes_nothing_of_rows_that_wait():
+    """Seed 902675 of the simulator: the default of the template was taken for an edit."""
+    story = Story()
+    story.table.type(template="train", lr=0.1, seed=1)
+    story.wait(12)
+    waiting = story.table.type(template="train", lr=0.2, seed=7)
+    story.wait(12)
+    story.table.header = ["number" if name == "seed" else name for name in story.table.header]
+    story.table.changed()
+    story.restart_daemon()
+    story.wait(20)
+    assert story.experiment(waiting).spec.params["seed"] == 7
+    assert 'the column "seed" is gone: bring it back, or choose rerun to go on without it' in str(waiting["message"])

@@ -149,7 +149,7 @@ def test_a_launch_that_was_revoked_by_a_journal_unknown_to_ours_is_over_and_made
     assert story.attempts_started() == [second.id]
 
 
-@pytest.mark.parametrize("code", ["ticket_expired", "wrong_boot", "no_code"])
+@pytest.mark.parametrize("code", ["ticket_expired", "wrong_boot", "no_code", "only_looks"])
 def test_a_refusal_that_will_pass_by_itself_is_asked_again(code: str):
     story = Story()
     host = story.hosts[HostName("alpha")]

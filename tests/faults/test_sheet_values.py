@@ -36,9 +36,8 @@ def test_S15_a_merge_in_the_header_stops_all_writing_until_it_is_undone(lab: Lab
 
 
 def unmerge(what: str, cells: str) -> str:
-    return (
-        f"{what} is inside the merged cells {cells}: unmerge them (Format, Merge cells, Unmerge) and fill in each row"
-    )
+    who = ", and sheetd fills in each row" if what in ("id", "status", "message") else " and fill in each row"
+    return f"{what} is inside the merged cells {cells}: unmerge them (Format, Merge cells, Unmerge){who}"
 
 
 def test_S15_merged_ids_cost_no_job_and_start_none(lab: Lab):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -104,6 +105,14 @@ def test_too_many_cards_are_refused_and_too_many_holders_and_notes_are_cut():
     card = answers.accelerators_seen(crowded).accelerators[0]
     assert len(card.holders) == len(card.attempts) == answers.HOLDERS_MAX
     assert len(answers.accelerators_seen({**ANSWER, "notes": ["n"] * 5000}).notes) == answers.NOTES_MAX
+
+
+@pytest.mark.parametrize("read", [answers.attempts_seen, answers.attempts_kept])
+def test_more_attempts_than_any_host_has_had_are_refused_rather_than_cut(read: Callable[[dict[str, Any]], object]):
+    """What is left out would count as not there."""
+    many = {f"abcd{number}.1": {} for number in range(answers.ATTEMPTS_MAX + 1)}
+    with pytest.raises(ProtocolError, match="50,001 attempts on one machine"):
+        read({"attempts": many})
 
 
 def test_texts_are_cut_and_numbers_that_cannot_be_are_none():
