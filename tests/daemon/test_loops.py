@@ -6,12 +6,16 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from sheetd.build import build
+from sheetd.config import load_settings
+from sheetd.daemon import Mail
+from sheetd.errors import JournalError
 from sheetd.loops import project_of_thread, run_together
 from sheetd.systemd import SharedWatchdog, Watchdog
 
@@ -67,6 +71,37 @@ def test_a_single_loop_works_in_the_thread_of_who_runs_it() -> None:
         run_together({"main": only})
     assert only.project == ""
     assert project_of_thread() == ""
+
+
+def test_a_project_that_breaks_ends_the_daemon_and_leaves_nothing_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "train.toml").write_text('command = ["true"]\n')
+    config = tmp_path / "sheetd.toml"
+    sheets = "".join(f'[[sheets]]\nname = "{name}"\n' for name in ("vision", "speech"))
+    config.write_text(f'{sheets}[daemon]\nstate_dir = "state"\n[[hosts]]\nname = "here"\nlocal = true\n')
+    service = build(load_settings(config))
+    good, bad = (project.daemon for project in service.projects)
+    turned = threading.Event()
+    turn = good.turn
+
+    def turn_and_say(news: Sequence[Mail]) -> float:
+        turned.set()
+        return turn(news)
+
+    def fail(news: Sequence[Mail]) -> float:
+        assert turned.wait(20)
+        raise RuntimeError(f"a bug, with {len(news)} news")
+
+    monkeypatch.setattr(good, "turn", turn_and_say)
+    monkeypatch.setattr(bad, "turn", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        service.run()
+    with pytest.raises(JournalError, match="in use by another sheetd"):
+        build(load_settings(config))
+    service.close()
+    build(load_settings(config)).close()
 
 
 # --- the watchdog --------------------------------------------------------------------------------------------------
