@@ -1,4 +1,4 @@
-"""The only place where adapters are made: from settings to a daemon that can run.
+"""The only place where adapters are made, but for sheets (`opening`): from settings to projects that can run.
 
 Reads the configuration's files and opens the journal; contacts no host and, but for the built-in sheet, no network.
 """
@@ -9,11 +9,13 @@ import getpass
 import os
 import socket
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sheetd import last_good
+from sheetd.arbiter import Arbiter, Seat
 from sheetd.clock import SystemChance, SystemClock
 from sheetd.config import HostSettings, Settings
 from sheetd.core.hosts_grid import HostsTab
@@ -23,93 +25,166 @@ from sheetd.core.state import State
 from sheetd.core.template import Template
 from sheetd.core.world import Identity, World
 from sheetd.daemon import Daemon
-from sheetd.door import KEY_NAME, URL_NAME, listen_for_wakes
+from sheetd.door import listen_for_wakes
 from sheetd.effects import Ports
-from sheetd.errors import ConfigError, SheetRefused
+from sheetd.errors import ConfigError
 from sheetd.hosts.host import AgentHost, LocalHost, SshHost
 from sheetd.hosts.pins import PINS_NAME
-from sheetd.journal import SqliteJournal
+from sheetd.journal import JOURNAL_NAME, hold
+from sheetd.loops import run_together
+from sheetd.opening import Opener
 from sheetd.ports import Host
+from sheetd.projects import left_behind
 from sheetd.reloading import Reloader, configuration_of, routes_of
-from sheetd.sheets.google import GoogleSheet, open_builtin, open_google
+from sheetd.sheets.google import GoogleSheet
 from sheetd.snapshot import snapshot
+from sheetd.systemd import SharedWatchdog, Watchdog, WatchdogPart
 from sheetd.templates import Loaded, load_templates
+from sheetd.wishes import ProjectJournal, begin_with_drains
 
 if TYPE_CHECKING:
     from sheetd.sheets.builtin.server import SheetServer
 
-STORE_NAME = "sheet.sqlite"
-PORT_NAME = "sheet.port"
 SNAPSHOTS_NAME = "code"
-PORT_MAX = 65535
 #: What sheetd writes to the right of a row's status and metrics, most looked at first.
 LATER_HEADERS = ("progress", "eta", "host", "attempt", "runtime", "started", "code", "id")
 
 
+@dataclass(frozen=True, slots=True)
+class Project:
+    """One sheet's loop, its journal, and what it reads and writes."""
+
+    settings: Settings
+    daemon: Daemon
+    journal: ProjectJournal
+    sheet: GoogleSheet
+
+
 @dataclass(slots=True)
 class Service:
-    """A daemon with everything that it needs, until `close`."""
+    """The projects with everything that they need, until `close`."""
 
-    daemon: Daemon
-    journal: SqliteJournal
-    sheet: GoogleSheet
+    projects: tuple[Project, ...]
+    #: The built-in sheet, if a project has one.
     server: SheetServer | None
-    #: What is wrong with single templates; the others work.
+    #: What is wrong with single templates, and what was left behind; all else works.
     problems: tuple[str, ...]
     #: Has the operator's files read at once.
     look_now: Callable[[], None]
     stack: ExitStack = field(default_factory=ExitStack)
 
+    def run(self) -> None:
+        """Work until `stop`. Raises what a loop has failed with."""
+        run_together({project.settings.sheet.name: project.daemon for project in self.projects})
+
+    def stop(self) -> None:
+        """End every loop after its present turn. From any thread, and from a signal; jobs go on."""
+        for project in self.projects:
+            project.daemon.stop()
+
+    def wake(self) -> None:
+        """Somebody left a request in a journal."""
+        for project in self.projects:
+            project.daemon.wake()
+
     def close(self) -> None:
         self.stack.close()
 
 
+class Among:
+    """What the loops of one process share, of which each has its part before any of them starts."""
+
+    def __init__(self, count: int) -> None:
+        self._watchdog = SharedWatchdog(Watchdog(SystemClock()))
+        self._arbiter = Arbiter() if count > 1 else None
+
+    def place(self, project: str) -> tuple[WatchdogPart, Seat | None]:
+        """A single project has all hosts for itself, and asks nobody."""
+        return self._watchdog.part(), None if self._arbiter is None else self._arbiter.seat(project)
+
+
 def build(settings: Settings, *, port: int = 0, take_over: bool = False) -> Service:
-    """Open the journal and put a daemon together. Raises a SheetdError with nothing left open.
+    """Open the journals and put a daemon together for each. Raises a SheetdError with nothing left open.
 
     `take_over`: the operator says that whoever served the sheet before is gone for good, with all that it runs.
     """
     loaded = usable_templates(settings)
-    templates, problems = loaded.templates, loaded.problems
     with ExitStack() as stack:
-        journal = SqliteJournal(settings.daemon.state_dir)
-        stack.callback(journal.close)
-        sheet, server = open_sheet(settings, stack, port=port)
-        if server is not None:
-            sheet.create_tab_if_missing()
-            sheet.write_header(starter_header(settings, templates))
-        routes = routes_of(settings, open_host)
-        hosts: dict[HostName, Host] = {name: route.adapter() for name, route in routes.items()}
-        world = make_world(settings, templates)
-        world.identity = Identity(
-            owner=journal.owner,
-            where=f"{getpass.getuser()}@{socket.gethostname()}:{settings.daemon.state_dir}"[:200],
-            takes_over=take_over,
+        _hold_state_folder(settings, stack)
+        journals = [stack.enter_context(closing(ProjectJournal(project.state_dir))) for project in settings.projects]
+        last_good.keep(settings.daemon.state_dir, settings.text)  # at once: who looks from now on goes by it
+        begin_with_drains(journals)
+        opener = Opener(stack, port=port)
+        among = Among(len(journals))
+        projects = tuple(
+            _project(project, loaded, opener, journal, among, take_over=take_over)
+            for project, journal in zip(settings.projects, journals, strict=True)
         )
-        ports = Ports(
-            sheet=sheet,
-            hosts=hosts,
-            journal=journal,
-            snapshots=CodeStore(settings.daemon.state_dir / SNAPSHOTS_NAME),
-            secret=secret_of,
-            hosts_tab=sheet.beside(settings.sheet.hosts_tab) if settings.sheet.hosts_tab else None,
-            runs_tab=sheet.beside(settings.sheet.runs_tab) if settings.sheet.runs_tab else None,
-            usage=sheet.client.usage if settings.sheet.kind == "google" else None,
-        )
-        daemon = Daemon(world, ports, SystemClock(), SystemChance(), routes)
-        stack.callback(sheet.close)
-        stack.callback(listen_for_wakes(settings.daemon.state_dir, daemon.wake))
-        reloader = Reloader(settings, loaded, open_host, daemon.post)
-        stack.callback(reloader.start())
-        return Service(
-            daemon=daemon,
-            journal=journal,
-            sheet=sheet,
-            server=server,
-            problems=problems,
+        reloader = Reloader(settings, loaded, open_host, [project.daemon.post for project in projects])
+        service = Service(
+            projects=projects,
+            server=opener.server,
+            problems=(*loaded.problems, *left_behind(settings)),
             look_now=reloader.look_now,
-            stack=stack.pop_all(),
         )
+        for journal in journals:
+            journal.pass_on([other for other in journals if other is not journal], service.wake)
+        stack.callback(listen_for_wakes(settings.daemon.state_dir, service.wake))
+        stack.callback(reloader.start())
+        service.stack = stack.pop_all()
+        return service
+
+
+def _hold_state_folder(settings: Settings, stack: ExitStack) -> None:
+    """One process for each state folder. Raises ConfigError where a project of before would be forgotten."""
+    folder = settings.daemon.state_dir
+    if any(sheet.folder == "" for sheet in settings.sheets):
+        return  # its journal is there, and is locked
+    if (folder / JOURNAL_NAME).exists():
+        raise ConfigError(
+            f"{settings.path}: {folder} holds the journal of the sheet that was [sheet], and the file has only"
+            " [[sheets]], which begin with nothing: what it runs would be forgotten. Put [sheet] back and leave"
+            f" [[sheets]] beside it; or, if it is done with, move {folder / JOURNAL_NAME} away"
+        )
+    stack.callback(hold(folder).release)
+
+
+def _project(
+    settings: Settings,
+    loaded: Loaded,
+    opener: Opener,
+    journal: ProjectJournal,
+    among: Among,
+    *,
+    take_over: bool,
+) -> Project:
+    wanted, templates = settings.sheet, loaded.templates
+    sheet = opener.open(settings)
+    if wanted.kind == "builtin":
+        sheet.create_tab_if_missing()
+        sheet.write_header(starter_header(settings, templates))
+    routes = routes_of(settings, open_host)
+    hosts: dict[HostName, Host] = {name: route.adapter() for name, route in routes.items()}
+    world = make_world(settings, templates)
+    world.identity = Identity(
+        owner=journal.owner,
+        where=f"{getpass.getuser()}@{socket.gethostname()}:{settings.state_dir}"[:200],
+        folder=wanted.folder,
+        takes_over=take_over,
+    )
+    ports = Ports(
+        sheet=sheet,
+        hosts=hosts,
+        journal=journal,
+        snapshots=CodeStore(settings.daemon.state_dir / SNAPSHOTS_NAME),
+        secret=secret_of,
+        hosts_tab=sheet.beside(wanted.hosts_tab) if wanted.hosts_tab else None,
+        runs_tab=sheet.beside(wanted.runs_tab) if wanted.runs_tab else None,
+        usage=sheet.client.usage if wanted.kind == "google" else None,
+    )
+    watchdog, seat = among.place(wanted.name)
+    daemon = Daemon(world, ports, SystemClock(), SystemChance(), routes, seat, watchdog)
+    return Project(settings, daemon, journal, sheet)
 
 
 def usable_templates(settings: Settings) -> Loaded:
@@ -119,64 +194,6 @@ def usable_templates(settings: Settings) -> Loaded:
         folder = settings.daemon.templates[0]
         raise ConfigError("; ".join(loaded.problems) or f"there is no template in {folder}: add one")
     return loaded
-
-
-def open_sheet(settings: Settings, stack: ExitStack, *, port: int = 0) -> tuple[GoogleSheet, SheetServer | None]:
-    """The sheet that the settings name; the built-in one is started here, and stopped with the stack."""
-    wanted = settings.sheet
-    if wanted.kind == "google":
-        assert wanted.credentials is not None  # noqa: S101 - checked by the settings; said for the type checker
-        return open_google(wanted.url, wanted.tab, wanted.credentials), None
-    if wanted.kind == "server":
-        return open_builtin(wanted.url, wanted.token or "", wanted.key or "", wanted.tab), None
-    # Here, because a daemon over a sheet elsewhere need not hold the server and its libraries: 3 MB.
-    from sheetd.sheets.builtin.model import new_sheet  # noqa: PLC0415
-
-    state_dir = settings.daemon.state_dir
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    server = _started_server(state_dir, port)
-    stack.callback(server.stop)
-    (state_dir / PORT_NAME).write_text(f"{server.port}\n")
-    stack.callback((state_dir / URL_NAME).unlink, missing_ok=True)
-    _write_privately(state_dir / URL_NAME, server.url + "\n")
-    title = settings.path.parent.name
-    key = server.store.newest_key() or server.store.create_spreadsheet(title, sheets=[new_sheet(0, wanted.tab)])
-    (state_dir / KEY_NAME).write_text(f"{key}\n")  # by which another process opens the same spreadsheet
-    return open_builtin(server.base_url, server.token, key, wanted.tab), server
-
-
-def _started_server(state_dir: Path, port: int) -> SheetServer:
-    """With port 0 at the port of the last time, so that an open page finds it; or at a free one if that is taken."""
-    from sheetd.sheets.builtin.server import SheetServer  # noqa: PLC0415 - as in `open_sheet`
-    from sheetd.sheets.builtin.store import StoreInUseError  # noqa: PLC0415
-
-    kept = _kept_port(state_dir) if port == 0 else 0
-    try:
-        if kept:
-            with suppress(OSError):
-                return SheetServer(state_dir / STORE_NAME, port=kept).start()
-        return SheetServer(state_dir / STORE_NAME, port=port).start()
-    except StoreInUseError as error:
-        raise SheetRefused(f"{error} (`sheetd serve`, or another daemon?)") from error
-    except OSError as error:
-        raise SheetRefused(f"port {port} cannot be used ({error.strerror}): choose another with --port") from error
-
-
-def _kept_port(state_dir: Path) -> int:
-    """The port of the last time, or 0."""
-    try:
-        text = (state_dir / PORT_NAME).read_text().strip()
-    except OSError:
-        return 0
-    return int(text) if text.isascii() and text.isdigit() and int(text) <= PORT_MAX else 0
-
-
-def _write_privately(path: Path, text: str) -> None:
-    """For this user's eyes from its first byte on: the page's address holds the token."""
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
 
 
 def starter_header(settings: Settings, templates: Mapping[str, Template]) -> list[str]:
@@ -205,7 +222,7 @@ def make_host(settings: Settings, host: HostSettings, *, epoch: int) -> AgentHos
     """The adapter for one [[hosts]] entry. Connects to nothing yet; with epoch 0 it will only look."""
     if host.local:
         root = Path(host.root) if host.root else settings.daemon.state_dir / "hosts" / host.name
-        return LocalHost(host.name, root, epoch=epoch, env=host.env)
+        return LocalHost(host.name, root, epoch=epoch, folder=settings.sheet.folder, env=host.env)
     return SshHost(
         host.name,
         host.name,
@@ -214,6 +231,7 @@ def make_host(settings: Settings, host: HostSettings, *, epoch: int) -> AgentHos
         pins=settings.daemon.state_dir / PINS_NAME,
         use_agent=host.use_ssh_agent,
         root=host.root,
+        folder=settings.sheet.folder,
         env=host.env,
     )
 

@@ -11,143 +11,27 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, StrictBool, ValidationInfo, field_validator, model_validator
 
 from sheetd.errors import ConfigError
-from sheetd.ports import APPLICATION_DEFAULT
+from sheetd.setting_paths import beside, file_of
+from sheetd.sheet_settings import FurtherSheetSettings, Seconds, SheetSettings, collisions, with_tabs
 from sheetd.tomlfile import Section, TomlFile
 
 CONFIG_NAME = "sheetd.toml"
 CONFIG_VARIABLE = "SHEETD_CONFIG"
 
-_GOOGLE = re.compile(r"https://docs\.google\.com/spreadsheets/(?:u/\d+/)?d/([A-Za-z0-9_-]{20,})(?:[/?#]\S*)?\Z")
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: Google allows 60 reads a minute and user, and people use the sheet meanwhile
-#: (https://developers.google.com/workspace/sheets/api/limits).
-_GOOGLE_POLL_S_MIN = 1.0
 
 _NO_HOST = (
     "names no host: add one with `sheetd host add NAME`, NAME as in `ssh NAME`;"
     ' or [[hosts]] with name = "this-machine" and local = true to use this one'
 )
-
-Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
-
-
-def google_key(url: str) -> str | None:
-    """The key inside the address of a Google sheet as the browser shows it; None for any other text."""
-    found = _GOOGLE.match(url)
-    return found[1] if found else None
-
-
-class SheetSettings(Section):
-    """[sheet]: which spreadsheet, and when a row counts as typed to the end."""
-
-    #: "builtin", the address of a Google sheet, or the base address of a built-in sheet that runs already.
-    url: str = "builtin"
-    #: The tab that holds the experiments.
-    tab: Annotated[str, Field(min_length=1, max_length=100)] = "Experiments"
-    #: The tab that shows the hosts, created if there is none. "": no such tab.
-    hosts_tab: Annotated[str, Field(max_length=100)] = "Hosts"
-    #: The tab that lists the runs of rows that stand for several, created when there are some. "": no such tab; nor
-    #: is there one while another tab of ours is called "Runs" and this is left as it is.
-    runs_tab: Annotated[str, Field(max_length=100)] = "Runs"
-    #: Key and token of a built-in sheet that runs already; only with such a url.
-    key: str | None = None
-    token: str | None = None
-    #: The key file of a service account, the file of a sign-in, or "application-default"; needed for Google.
-    credentials: Path | None = None
-    #: Between two looks at the sheet.
-    poll_s: Annotated[float, Field(strict=True, gt=0, le=3600, allow_inf_nan=False)] = 2.0
-    #: "settled": a row starts when nobody has changed it for `settle_s`. "explicit": only when its action says run.
-    ready: Literal["settled", "explicit"] = "settled"
-    settle_s: Seconds = 3.0
-    #: For how long the job of a deleted row runs on, so that undo brings it back unharmed.
-    deleted_row_grace_s: Seconds = 600.0
-    #: A row that stands for more runs than this starts only when its action says run.
-    sweep_max: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 100
-
-    @property
-    def kind(self) -> Literal["builtin", "server", "google"]:
-        """Ours to start, already running, or Google's."""
-        if self.url == "builtin":
-            return "builtin"
-        return "google" if _GOOGLE.match(self.url) else "server"
-
-    @property
-    def spreadsheet_key(self) -> str | None:
-        """The key inside Google's url, or the one given for a running built-in sheet; None for our own."""
-        return google_key(self.url) or self.key
-
-    @field_validator("url")
-    @classmethod
-    def _known_kind_of_url(cls, url: str) -> str:
-        if url == "builtin" or _GOOGLE.match(url):
-            return url
-        parts = urlsplit(url)
-        if parts.scheme == "http" and parts.hostname in _LOOPBACK and parts.port:
-            return url.rstrip("/")
-        raise ValueError(
-            'must be "builtin", the address of a Google sheet as the browser shows it'
-            " (https://docs.google.com/spreadsheets/d/...), or http://127.0.0.1:PORT of a running built-in sheet"
-        )
-
-    @field_validator("hosts_tab", "runs_tab")
-    @classmethod
-    def _a_tab_of_its_own(cls, title: str, info: ValidationInfo) -> str:
-        whose = {"tab": "experiments", "hosts_tab": "hosts"}
-        for name, what in whose.items():
-            if name == info.field_name:
-                break
-            if title and title.strip().casefold() == str(info.data.get(name)).strip().casefold():
-                if title == "Runs":
-                    return ""  # nobody who calls a tab so has to name another one for something new
-                own = str(info.field_name).removesuffix("_tab")
-                raise ValueError(f'is the tab of the {what}: name another one, or "" to have no tab of {own}')
-        return title
-
-    @field_validator("key", "token")
-    @classmethod
-    def _only_for_a_running_sheet(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if "url" not in info.data:
-            return value
-        running = info.data["url"].startswith("http://")
-        if running and not value:
-            raise ValueError("is missing: the running sheet printed key and token when it started")
-        if not running and value:
-            raise ValueError("belongs to a url of a running built-in sheet (http://127.0.0.1:PORT): remove it")
-        return value
-
-    @field_validator("credentials")
-    @classmethod
-    def _safe_key_file(cls, path: Path | None, info: ValidationInfo) -> Path | None:
-        if "url" not in info.data:
-            return path
-        google = _GOOGLE.match(info.data["url"]) is not None
-        if google and path is None:
-            raise ValueError(
-                'is missing: name your service account\'s key file, such as "~/.config/sheetd/key.json",'
-                f' or "{APPLICATION_DEFAULT}"'
-            )
-        if not google and path is not None:
-            raise ValueError("is only for Google sheets: remove it")
-        if path is None or str(path) == APPLICATION_DEFAULT:
-            return path
-        return checked_key_file(_beside(info, path))
-
-    @field_validator("poll_s")
-    @classmethod
-    def _within_quota(cls, poll_s: float, info: ValidationInfo) -> float:
-        if _GOOGLE.match(info.data.get("url", "")) and poll_s < _GOOGLE_POLL_S_MIN:
-            raise ValueError(f"must be at least {_GOOGLE_POLL_S_MIN:g} for a Google sheet, or its quota runs out")
-        return poll_s
 
 
 class DaemonSettings(Section):
@@ -166,13 +50,13 @@ class DaemonSettings(Section):
     def _state_dir(cls, path: object, info: ValidationInfo) -> object:
         # Only the default arrives as a Path: what stands in a file is text, or a mistake that pydantic names.
         if isinstance(path, Path):
-            return default_state_dir(_file(info))
-        return _beside(info, Path(path)) if isinstance(path, str) else path
+            return default_state_dir(file_of(info))
+        return beside(info, Path(path)) if isinstance(path, str) else path
 
     @field_validator("templates")
     @classmethod
     def _folders_exist(cls, folders: tuple[Path, ...], info: ValidationInfo) -> tuple[Path, ...]:
-        found = tuple(_beside(info, folder) for folder in folders)
+        found = tuple(beside(info, folder) for folder in folders)
         for folder in found:
             if not folder.is_dir():
                 raise ValueError(f"there is no folder {folder}: create it, and put templates into it")
@@ -181,7 +65,7 @@ class DaemonSettings(Section):
     @field_validator("ssh_config")
     @classmethod
     def _ssh_config(cls, path: Path, info: ValidationInfo) -> Path:
-        found = _beside(info, path)
+        found = beside(info, path)
         if path != Path("~/.ssh/config") and not found.is_file():
             raise ValueError(f"there is no file {found}: correct the path, or remove the key to use ~/.ssh/config")
         return found
@@ -254,7 +138,7 @@ class HostSettings(Section):
         if root is None:
             return None
         if info.data.get("local"):
-            return str(_beside(info, Path(root)))
+            return str(beside(info, Path(root)))
         if not root.startswith("/"):
             raise ValueError(f'must be an absolute path on the host, such as "/scratch/me/sheetd", and is {root!r}')
         return root
@@ -271,7 +155,8 @@ class PlacementSettings(Section):
 
 
 class _File(Section):
-    sheet: SheetSettings
+    sheet: SheetSettings | None
+    sheets: tuple[FurtherSheetSettings, ...] = ()
     daemon: DaemonSettings
     placement: PlacementSettings
     hosts: tuple[HostSettings, ...] = ()
@@ -279,7 +164,22 @@ class _File(Section):
     @model_validator(mode="before")
     @classmethod
     def _sections_may_be_left_out(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"sheet": {}, "daemon": {}, "placement": {}, **data}
+        sheet: Mapping[str, Any] | None = None if data.get("sheets") else {}
+        return with_tabs({"sheet": sheet, "daemon": {}, "placement": {}, **data})
+
+    @field_validator("sheet", mode="before")
+    @classmethod
+    def _only_one(cls, found: object) -> object:
+        if not isinstance(found, list):
+            return found
+        raise ValueError("is there once, in single brackets; further ones are [[sheets]], each with a name")
+
+    @field_validator("sheets", mode="before")
+    @classmethod
+    def _several(cls, found: object) -> object:
+        if not isinstance(found, dict):
+            return found
+        raise ValueError("is written in double brackets, [[sheets]], once for each sheet; the only one may be [sheet]")
 
     @field_validator("hosts")
     @classmethod
@@ -299,12 +199,25 @@ class Settings:
     """Everything that sheetd.toml says, checked, with absolute paths. `path` is the file itself."""
 
     path: Path
+    #: The one that these settings are for: the first, or that of one of `projects`.
     sheet: SheetSettings
+    #: All of the file, each a project: rows, a journal and a loop of their own.
+    sheets: tuple[SheetSettings, ...]
     daemon: DaemonSettings
     placement: PlacementSettings
     hosts: tuple[HostSettings, ...]
     #: As it stands in the file.
     text: str = field(default="", compare=False, repr=False)
+
+    @property
+    def projects(self) -> tuple[Settings, ...]:
+        """The settings for each sheet of the file, in its order."""
+        return tuple(replace(self, sheet=sheet) for sheet in self.sheets)
+
+    @property
+    def state_dir(self) -> Path:
+        """Where this project keeps its journal; what all projects share is in `daemon.state_dir`."""
+        return self.daemon.state_dir / self.sheet.folder
 
 
 def load_settings(path: Path, *, needs_hosts: bool = True, text: str | None = None) -> Settings:
@@ -316,9 +229,13 @@ def load_settings(path: Path, *, needs_hosts: bool = True, text: str | None = No
     found = file.build(_File)
     if needs_hosts and not found.hosts:
         raise ConfigError(file.complaint(("hosts",), _NO_HOST))
+    sheets = (*(() if found.sheet is None else (found.sheet,)), *found.sheets)
+    if shared := [file.complaint(key, text) for key, text in collisions(sheets)]:
+        raise ConfigError("\n".join(shared))
     return Settings(
         path=path,
-        sheet=found.sheet,
+        sheet=sheets[0],
+        sheets=sheets,
         daemon=found.daemon,
         placement=found.placement,
         hosts=found.hosts,
@@ -352,37 +269,3 @@ def default_state_dir(config: Path) -> Path:
     short = hashlib.sha256(os.fsencode(config)).hexdigest()[:8]
     state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
     return state / "sheetd" / f"{name}-{short}"
-
-
-def _file(info: ValidationInfo) -> Path:
-    path = info.context
-    assert isinstance(path, Path)  # noqa: S101 - TomlFile.build always passes it; said for the type checker
-    return path
-
-
-def _beside(info: ValidationInfo, path: Path) -> Path:
-    """The path as the file means it: relative to the folder that the file is in."""
-    return Path(os.path.normpath(_file(info).parent / path.expanduser()))
-
-
-def checked_key_file(path: Path) -> Path:
-    """Raise ValueError for a key that others can read or that is about to be published.
-
-    A key is a password that does not expire (https://cloud.google.com/iam/docs/best-practices-for-managing-service-account-keys).
-    """
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}: download the service account's key as JSON and put it there")
-    if path.stat().st_mode & 0o077:
-        raise ValueError(f"{path} can be read by others: run chmod 600 {path}")
-    return outside_git(path)
-
-
-def outside_git(path: Path) -> Path:
-    """The path of a secret. Raises ValueError for one that would be about to be published."""
-    tree = next((folder for folder in path.resolve().parents if (folder / ".git").exists()), None)
-    if tree is not None:
-        raise ValueError(
-            f"{path} is inside the git work tree {tree}, one `git add` away from being published:"
-            " move it, for example to ~/.config/sheetd/"
-        )
-    return path

@@ -34,7 +34,7 @@ from sheetd.effects import Ports, carry_out
 from sheetd.errors import JournalError
 from sheetd.lanes import Lanes
 from sheetd.ports import Clock, Host, Reconfiguration, Route
-from sheetd.systemd import Watchdog
+from sheetd.systemd import Watchdog, WatchdogPart
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +78,9 @@ class Daemon:
         chance: Chance,
         routes: Mapping[HostName, Route] | None = None,
         seat: Seat | None = None,
+        watchdog: Watchdog | WatchdogPart | None = None,
     ) -> None:
-        """`seat`: its place among several that share the hosts."""
+        """`seat`, and `watchdog` as a part: its place among several that share the hosts and the process."""
         self.world = world
         self._seat = seat
         self._ports = ports
@@ -88,7 +89,7 @@ class Daemon:
         self._inbox: queue.SimpleQueue[Mail | BaseException | None] = queue.SimpleQueue()
         self._lanes = Lanes(lambda effect: carry_out(effect, ports), self._inbox.put)
         self._stopping = False
-        self._watchdog = Watchdog(clock)
+        self._watchdog = watchdog or Watchdog(clock)
         self._views: dict[str, Mapping[str, Any]] = {}
         self._viewed_s = float("-inf")
         self._viewed_version = -1

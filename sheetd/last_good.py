@@ -43,7 +43,14 @@ def settings_in_use(path: Path) -> tuple[Settings, str]:
     if settings.daemon.state_dir != usual and holder_of(settings.daemon.state_dir) is None:
         # The folder was named a moment ago, and is taken when the daemon is started again.
         return _last_good(path, usual) or settings, ""
+    kept = _last_good(path, settings.daemon.state_dir)
+    if kept is not None and not _folders(kept) <= _folders(settings):
+        return kept, ""  # a sheet was taken out of the file, and is served until the daemon is started again
     return settings, ""
+
+
+def _folders(settings: Settings) -> set[str]:
+    return {sheet.folder for sheet in settings.sheets}
 
 
 def _last_good(path: Path, state_dir: Path) -> Settings | None:

@@ -11,14 +11,14 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
 from sheetd import last_good
-from sheetd.config import DaemonSettings, HostSettings, Settings, SheetSettings, load_settings
+from sheetd.config import DaemonSettings, HostSettings, Settings, load_settings
 from sheetd.core.configuration import Configuration
 from sheetd.core.model import HostName, SlotName
 from sheetd.core.redaction import Redactor
@@ -28,6 +28,7 @@ from sheetd.core.why import Strategy
 from sheetd.core.world import HostView, Limits
 from sheetd.errors import ConfigError
 from sheetd.ports import Host, Reconfiguration, Route
+from sheetd.sheet_settings import SheetSettings
 from sheetd.sheets.quota import READS_A_MINUTE
 from sheetd.templates import Loaded, load_templates
 
@@ -54,7 +55,7 @@ def configuration_of(settings: Settings, templates: Mapping[str, Template]) -> C
     """The files as the core knows them."""
     sheet = settings.sheet
     is_google = sheet.kind == "google"
-    poll_s = max(sheet.poll_s, GOOGLE_POLL_S) if is_google else sheet.poll_s
+    poll_s = max(sheet.poll_s, GOOGLE_POLL_S * _sharers(settings)) if is_google else sheet.poll_s
     limits = Limits(
         poll_s=poll_s,
         settle_s=sheet.settle_s,
@@ -84,6 +85,11 @@ def configuration_of(settings: Settings, templates: Mapping[str, Template]) -> C
     return Configuration(templates=templates, limits=limits, hosts=hosts, redactor=Redactor.of(secrets))
 
 
+def _sharers(settings: Settings) -> int:
+    """How many of the file's sheets live on the quota of this one's account."""
+    return sum(one.kind == "google" and one.credentials == settings.sheet.credentials for one in settings.sheets)
+
+
 def routes_of(settings: Settings, open_host: OpenHost) -> dict[HostName, Route]:
     """How each host is reached by these settings."""
 
@@ -102,13 +108,18 @@ class Reloader:
     """Knows what was loaded last. `look` and `load` are for one thread; `look_now` is for a signal too."""
 
     def __init__(
-        self, settings: Settings, loaded: Loaded, open_host: OpenHost, post: Callable[[Reconfiguration], None]
+        self,
+        settings: Settings,
+        loaded: Loaded,
+        open_host: OpenHost,
+        posts: Sequence[Callable[[Reconfiguration], None]],
     ) -> None:
+        """`posts` hand over to the loop of each project, in the order of `settings.projects`."""
         self._started_with = settings
         self._settings = settings
         self._templates = dict(loaded.templates)
         self._open_host = open_host
-        self._post = post
+        self._posts = posts
         self._mistakes: tuple[str, ...] = ()
         self._at_restart: tuple[str, ...] = ()
         self._logged: set[str] = set(loaded.problems)
@@ -191,27 +202,40 @@ class Reloader:
         self._say(before, settings, templates, *told)
         self._templates = templates
         self._mistakes, self._at_restart = told
-        self._post(
-            Reconfiguration(
-                configuration=configuration_of(settings, templates),
-                routes=routes_of(settings, self._open_host),
-                mistakes=self._mistakes,
-                at_restart=self._at_restart,
+        for project, post in zip(settings.projects, self._posts, strict=True):
+            post(
+                Reconfiguration(
+                    configuration=configuration_of(project, templates),
+                    routes=routes_of(project, self._open_host),
+                    mistakes=self._mistakes,
+                    at_restart=self._at_restart,
+                )
             )
-        )
 
     def _as_connected(self, found: Settings, at_restart: list[str]) -> Settings:
         """The settings, but for what was decided when the daemon started."""
         old = self._started_with
-        keys = [f"sheet.{key}" for key in CONNECTED_BY if getattr(found.sheet, key) != getattr(old.sheet, key)]
+        keys: list[str] = []
+        now = {sheet.folder: sheet for sheet in found.sheets}
+        sheets = tuple(
+            last if (new := now.pop(first.folder, None)) is None else _sheet_as_connected(first, last, new, keys)
+            for first, last in zip(old.sheets, self._settings.sheets, strict=True)
+        )
         if found.daemon.state_dir != old.daemon.state_dir:
             keys.append("daemon.state_dir")
         at_restart += [f"{found.path}: {key}: was changed, and is taken when sheetd is started again" for key in keys]
-        sheet: SheetSettings = found.sheet.model_copy(update={key: getattr(old.sheet, key) for key in CONNECTED_BY})
-        if found.sheet.kind != old.sheet.kind:
-            sheet = self._settings.sheet  # what is allowed of one kind may be too often for the other
+        there = {sheet.folder for sheet in found.sheets}
+        at_restart += [
+            f'{found.path}: the sheet "{sheet.name}" is not there any more, and is served until sheetd is started again'
+            for sheet in old.sheets
+            if sheet.folder not in there
+        ]
+        at_restart += [
+            f'{found.path}: the sheet "{sheet.name}" is new, and is taken when sheetd is started again'
+            for sheet in now.values()
+        ]
         daemon: DaemonSettings = found.daemon.model_copy(update={"state_dir": old.daemon.state_dir})
-        return replace(found, sheet=sheet, daemon=daemon)
+        return replace(found, sheet=sheets[0], sheets=sheets, daemon=daemon)
 
     def _load_templates(self, settings: Settings, mistakes: list[str]) -> dict[str, Template]:
         loaded = load_templates(settings.daemon.templates)
@@ -242,12 +266,25 @@ class Reloader:
         self._logged = {*mistakes, *at_restart}
         changes = [*_changes("template", self._templates, templates)]
         changes += _changes("host", {h.name: h for h in before.hosts}, {h.name: h for h in settings.hosts})
-        sections = ("sheet", "daemon", "placement")
+        pairs = zip(before.sheets, settings.sheets, strict=True)
+        changes += ["[sheet]" if not new.folder else f'sheet "{new.name}"' for old, new in pairs if old != new]
+        sections = ("daemon", "placement")
         changes += [f"[{name}]" for name in sections if getattr(settings, name) != getattr(before, name)]
         if self._mistakes and not mistakes:
             changes.append("no mistake is left")
         if changes:
             log.warning("read anew: %s", ", ".join(changes))
+
+
+def _sheet_as_connected(
+    first: SheetSettings, last: SheetSettings, new: SheetSettings, keys: list[str]
+) -> SheetSettings:
+    """What a sheet's settings say now, but for what they said at `first`; `keys` gets what has to wait."""
+    section = "sheet" if not new.folder else f'sheets "{new.name}"'
+    keys += [f"{section}.{key}" for key in CONNECTED_BY if getattr(new, key) != getattr(first, key)]
+    if new.kind != first.kind:
+        return last  # what is allowed of one kind may be too often for the other
+    return new.model_copy(update={key: getattr(first, key) for key in CONNECTED_BY})
 
 
 def _changes(what: str, old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:

@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
-from sheetd.build import open_sheet, starter_header, usable_templates
+from sheetd.build import starter_header, usable_templates
 from sheetd.config import Settings, default_config_path, load_settings
 from sheetd.core.events import AttemptAdopted, Event, IdAssigned, RowAccepted, SweepExpanded
 from sheetd.core.grid import Grid
@@ -37,7 +37,10 @@ from sheetd.core.validation import Refused
 from sheetd.door import KEY_NAME, knock, sheet_address
 from sheetd.errors import JournalError, SheetdError, SheetRefused, SheetUnavailable
 from sheetd.journal import JournalReader
+from sheetd.journal.lock import holder_of
 from sheetd.journal.requests import RequestStore
+from sheetd.opening import Opener
+from sheetd.projects import project_of, project_with, projects_of
 from sheetd.sheets.google import GoogleSheet, open_builtin
 
 #: How often the journal is looked at while somebody waits for ids: nothing wakes another process when it has grown.
@@ -56,16 +59,22 @@ class Added:
     headers: tuple[str, ...] = ()
 
 
-def connect(config: Path | str | None = None) -> Lab:
-    """The lab of a `sheetd.toml`; if none is given, of the one that `sheetd` on the command line would take."""
-    return Lab(load_settings(Path(config) if config is not None else default_config_path()))
+def connect(config: Path | str | None = None, *, sheet: str | None = None) -> Lab:
+    """The lab of a `sheetd.toml`; if none is given, of the one that `sheetd` on the command line would take.
+
+    `sheet` names one of several sheets in it. Without it, only what is asked of an id can be done where there are
+    several: the id says which. Raises ConfigError, and SheetdError when there is no such sheet.
+    """
+    return Lab(load_settings(Path(config) if config is not None else default_config_path()), sheet=sheet)
 
 
 class Lab:
-    """One configuration's sheet and journal, for `with`. Not for several threads at once."""
+    """One configuration's sheets and journals, for `with`. Not for several threads at once."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, sheet: str | None = None) -> None:
         self.settings = settings
+        projects_of(settings, sheet)  # which says so when there is none of this name
+        self._named = sheet
         self._stack = ExitStack()
         self._sheet: GoogleSheet | None = None
 
@@ -93,6 +102,7 @@ class Lab:
         `add_columns` first adds the headers that they need and the sheet lacks.
         """
         wanted = tuple(dict(row) for row in rows)
+        self._only()
         loaded = usable_templates(self.settings)
         sheet = self._connected()
         grid = sheet.read()
@@ -112,6 +122,7 @@ class Lab:
 
         Raises SheetdError when no daemon runs, or when it has not accepted them in time, saying why it does not.
         """
+        self._only()
         until_s = time.monotonic() + timeout_s
         while True:
             named, accepted = self._taken_in(added)
@@ -145,14 +156,15 @@ class Lab:
         self._ask("rerun", id_)
 
     def _ask(self, action: str, id_: str) -> None:
-        reader = self._reader()
+        project = project_with(self.settings, id_, self._named)
+        reader = _reader_of(project)
         own, row = ExperimentId(id_), row_of(ExperimentId(id_))
         recorded = () if reader is None else (*reader.events(experiment=own), *reader.events(experiment=row))
         # A row that waits to be told so has an id, and is no experiment yet: rerun begins it.
         is_draft = action == "rerun" and any(isinstance(one.event, IdAssigned) for one in recorded)
         if not is_draft and not any(_brings(one.event, own) for one in recorded):
             raise SheetdError(f"there is no experiment {id_} to {action}: see `sheetd ls`")
-        requests = RequestStore(self.settings.daemon.state_dir)
+        requests = RequestStore(project.state_dir)
         try:
             requests.ask_once(action, id_)
         finally:
@@ -161,6 +173,10 @@ class Lab:
 
     # --- the sheet ---------------------------------------------------------------------------------------------------
 
+    def _only(self) -> Settings:
+        """The sheet that rows are typed into. Raises SheetdError when it is not clear which."""
+        return project_of(self.settings, self._named)
+
     def _connected(self) -> GoogleSheet:
         if self._sheet is None:
             self._sheet = self._served() or self._opened()
@@ -168,7 +184,9 @@ class Lab:
 
     def _served(self) -> GoogleSheet | None:
         """The built-in sheet that a daemon or `sheetd serve` has open; None when nobody has."""
-        if self.settings.sheet.kind != "builtin":
+        project = self._only()
+        wanted = project.sheet
+        if wanted.kind != "builtin":
             return None
         folder = self.settings.daemon.state_dir
         try:
@@ -176,30 +194,33 @@ class Lab:
             (token,) = parse_qs(address.query)["token"]
         except (OSError, ValueError, KeyError):
             return None
-        sheet = open_builtin(f"{address.scheme}://{address.netloc}", token, key, self.settings.sheet.tab)
+        sheet = open_builtin(f"{address.scheme}://{address.netloc}", token, key, wanted.tab)
         try:
             sheet.read()
-        except (SheetUnavailable, SheetRefused):
-            sheet.close()  # left by a daemon that was killed; its port may be anybody's by now
-            return None
+        except (SheetUnavailable, SheetRefused) as error:
+            sheet.close()
+            if holder_of(folder) is None:
+                return None  # left by a daemon that was killed; its port may be anybody's by now
+            if holder_of(project.state_dir) is None:
+                raise SheetdError(
+                    f"the sheet {wanted.name} is new: the daemon takes it when it is started again"
+                ) from error
+            raise
         self._stack.callback(sheet.close)
         return sheet
 
     def _opened(self) -> GoogleSheet:
-        sheet, server = open_sheet(self.settings, self._stack)
-        self._stack.callback(sheet.close)
-        if server is not None:
+        project = self._only()
+        sheet = Opener(self._stack).open(project)
+        if project.sheet.kind == "builtin":
             sheet.create_tab_if_missing()
-            sheet.write_header(starter_header(self.settings, usable_templates(self.settings).templates))
+            sheet.write_header(starter_header(project, usable_templates(project).templates))
         return sheet
 
     # --- the journal -------------------------------------------------------------------------------------------------
 
     def _reader(self) -> JournalReader | None:
-        try:
-            return JournalReader(self.settings.daemon.state_dir)
-        except JournalError:
-            return None  # no daemon has run here yet
+        return _reader_of(self._only())
 
     def _last_event(self) -> int:
         reader = self._reader()
@@ -229,6 +250,13 @@ class Lab:
         view = None if reader is None else reader.view("sheet")
         drafts = {} if view is None else view.value.get("drafts", {})
         return [f"{id_}: {draft['message']}" for id_, draft in drafts.items() if id_ in ids]
+
+
+def _reader_of(project: Settings) -> JournalReader | None:
+    try:
+        return JournalReader(project.state_dir)
+    except JournalError:
+        return None  # no daemon has run here yet
 
 
 def _brings(event: Event, id_: ExperimentId) -> bool:

@@ -12,10 +12,11 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from sheetd.cli.terminal import ConfigOption, out, settings_of
+from sheetd.cli.terminal import ConfigOption, SheetOption, out, settings_of
 from sheetd.core.model import Value
 from sheetd.errors import SheetdError
 from sheetd.journal.lock import holder_of
+from sheetd.projects import project_of
 from sheetd.rows import WAIT_S, Added, Lab
 
 STDIN = Path("-")
@@ -31,6 +32,7 @@ def add(
     source: Annotated[
         Path | None, typer.Option("--from", help="A row for each line of a CSV or JSON lines file; - is stdin.")
     ] = None,
+    *,
     count: Annotated[int, typer.Option(min=1, max=1000, help="So many rows that say the same; each is run.")] = 1,
     add_columns: Annotated[
         bool, typer.Option("--add-columns", help="Add the headers that the sheet lacks, behind its last column.")
@@ -41,6 +43,7 @@ def add(
     ] = False,
     timeout: Annotated[float, typer.Option(min=0.0, help="How many seconds --wait waits.")] = WAIT_S,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    sheet: SheetOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Type rows into the sheet, below the last one: all of them, or none when one is wrong.
@@ -61,7 +64,7 @@ def add(
         common.setdefault("action", "run")  # else all but the first would wait, as what was typed twice does
     rows = [common] if source is None else [_filled(row, common) for row in read_rows(source)]
     settings = settings_of(config)
-    with Lab(settings) as lab:
+    with Lab(settings, sheet=project_of(settings, sheet).sheet.name) as lab:
         added = lab.add_many([row for row in rows for _ in range(count)], add_columns=add_columns, dry_run=dry_run)
         if not as_json:
             _say(added, dry_run=dry_run)

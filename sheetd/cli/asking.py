@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +14,13 @@ import typer
 
 from sheetd.cli.picture import Picture, refuse_if_halted, take_picture
 from sheetd.cli.terminal import out, settings_to_look
+from sheetd.config import Settings
 from sheetd.core.actions import parts
 from sheetd.core.model import Phase
 from sheetd.door import knock
 from sheetd.errors import SheetdError
 from sheetd.journal.requests import RequestStore
+from sheetd.projects import project_with
 
 Ids = Annotated[list[str], typer.Argument(help="Ids of experiments, from the id column; k7f2qm-2 is one run of a row.")]
 #: How long to wait for a refusal: a daemon that runs answers within a turn what it can answer at all.
@@ -29,30 +34,42 @@ _BEGUN = {
 _LATER = {"stop": "stop them", "restart": "restart them", "rerun": "run them again"}
 
 
-def ask(action: str, ids: list[str], config: Path | None, *, as_json: bool) -> None:
+@dataclass(slots=True)
+class _Asked:
+    """What is asked of one project."""
+
+    project: Settings
+    picture: Picture
+    phases: dict[str, str] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+    answers: dict[str, str] = field(default_factory=dict)
+
+
+def ask(action: str, ids: list[str], config: Path | None, *, sheet: str | None = None, as_json: bool = False) -> None:
     """Leave the requests and say what becomes of them. Raises SheetdError for an unknown id, before any is left."""
     settings = settings_to_look(config)
-    refuse_if_halted(settings)
-    picture = take_picture(settings)
-    phases = {id_: _phase_of(picture, action, id_) for id_ in dict.fromkeys(ids)}
-    store = RequestStore(settings.daemon.state_dir)
-    try:
-        numbers = {
-            id_: store.ask_once(action, id_) for id_, phase in phases.items() if _is_needed(picture, action, id_, phase)
-        }
-        is_heard = knock(settings.daemon.state_dir)
-        answers = _answers(store, numbers) if is_heard and action != "stop" else {}
-    finally:
-        store.close()
+    asked: dict[str, _Asked] = {}
+    whose: dict[str, _Asked] = {}
+    for id_ in dict.fromkeys(ids):
+        project = project_with(settings, id_, sheet)
+        name = project.sheet.name
+        if name not in asked:
+            refuse_if_halted(project)
+            asked[name] = _Asked(project, take_picture(project))
+        whose[id_] = asked[name]
+        whose[id_].phases[id_] = _phase_of(whose[id_].picture, action, id_)
+    is_heard = _leave(action, list(asked.values()), settings.daemon.state_dir)
+    answers = {id_: answer for one in asked.values() for id_, answer in one.answers.items()}
+    numbers = {id_ for one in asked.values() for id_ in one.numbers}
     refused = [answer for answer in answers.values() if answer.startswith("cannot")]
     if as_json:
         told = [
-            {"id": id_, "asked": id_ in numbers, "answer": answers.get(id_), "was": phase}
-            for id_, phase in phases.items()
+            {"id": id_, "asked": id_ in numbers, "answer": answers.get(id_), "was": one.phases[id_]}
+            for id_, one in whose.items()
         ]
         out.print_json(json.dumps({"action": action, "daemon_runs": is_heard, "experiments": told}))
     else:
-        for id_ in phases:
+        for id_ in whose:
             if id_ not in numbers:
                 out.print(f"{id_} has ended already", markup=False)
             elif answers.get(id_) not in refused:
@@ -61,6 +78,23 @@ def ask(action: str, ids: list[str], config: Path | None, *, as_json: bool) -> N
             out.print(f"The daemon is not running; it will {_LATER[action]} as soon as it is: `sheetd run`")
     if refused:
         raise SheetdError("\n".join(refused))
+
+
+def _leave(action: str, asked: Sequence[_Asked], state_dir: Path) -> bool:
+    """Whether a daemon has heard of it. It is told once everything is there."""
+    with ExitStack() as stack:
+        stores = []
+        for one in asked:
+            store = RequestStore(one.project.state_dir)
+            stack.callback(store.close)
+            stores.append(store)
+            for id_, phase in one.phases.items():
+                if _is_needed(one.picture, action, id_, phase):
+                    one.numbers[id_] = store.ask_once(action, id_)
+        is_heard = knock(state_dir)
+        for one, store in zip(asked, stores, strict=True):
+            one.answers = _answers(store, one.numbers) if is_heard and action != "stop" else {}
+    return is_heard
 
 
 def _phase_of(picture: Picture, action: str, id_: str) -> str:

@@ -22,12 +22,13 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from sheetd.build import PORT_MAX, Service, build
+from sheetd.build import Service, build
 from sheetd.cli.init import starter
 from sheetd.cli.terminal import JsonOption, complain, out
 from sheetd.config import load_settings
 from sheetd.core.grid import CellUpdate, CellValue, Grid, SheetWrite
 from sheetd.errors import SheetdError
+from sheetd.opening import PORT_MAX
 from sheetd.sheets.google import GoogleSheet, open_builtin
 
 TAB = "Experiments"
@@ -158,7 +159,7 @@ def running(folder: Path, port: int) -> Iterator[tuple[Service, GoogleSheet, thr
             stop_jobs(service, loop)
             sheet.close()
     finally:
-        service.daemon.stop()
+        service.stop()
         loop.join()
         service.close()
 
@@ -166,7 +167,7 @@ def running(folder: Path, port: int) -> Iterator[tuple[Service, GoogleSheet, thr
 def run_until_over(service: Service, over: threading.Event) -> None:
     """The daemon's loop; if it breaks, the demo is over rather than waiting for ever."""
     try:
-        service.daemon.run()
+        service.run()
     finally:
         over.set()
 
@@ -245,10 +246,11 @@ def differences(rows: list[dict[str, Any]]) -> list[str]:
 
 def stop_jobs(service: Service, loop: threading.Thread, patience_s: float = 15.0) -> None:
     """Stop what still runs, so that the demo leaves no process behind."""
-    state = service.daemon.world.state
+    (project,) = service.projects
+    state = project.daemon.world.state
     for id_ in list(state.open):
-        service.journal.add_request("stop", id_)
-    service.daemon.wake()
+        project.journal.add_request("stop", id_)
+    service.wake()
     deadline_s = time.monotonic() + patience_s
     while state.open and loop.is_alive() and time.monotonic() < deadline_s:
         time.sleep(0.05)

@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import typer
@@ -21,6 +21,8 @@ from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_of
 from sheetd.config import HostSettings, Settings, default_config_path
 from sheetd.errors import ConfigError, SheetdError
 from sheetd.journal import JournalReader
+from sheetd.journal.lock import holder_of
+from sheetd.projects import left_behind
 from sheetd.templates import load_templates
 
 HOSTS_AT_ONCE = 8
@@ -69,7 +71,11 @@ def examine(settings: Settings) -> Iterator[Finding]:
                 text = f"template {template.name} needs {name}: set it in the daemon's environment"
                 yield Finding("secret", False, text)
     yield _daemon(settings)
-    yield from sheet_findings(settings, templates)
+    for project in settings.projects:
+        whose = f" ({project.sheet.name})" if len(settings.projects) > 1 else ""
+        for finding in sheet_findings(project, templates):
+            yield replace(finding, what=f"{finding.what}{whose}")
+    yield from (Finding("sheet", False, text) for text in left_behind(settings))
     with ThreadPoolExecutor(HOSTS_AT_ONCE) as pool:
         yield from pool.map(lambda host: _host(settings, host), settings.hosts)
 
@@ -82,9 +88,10 @@ def _daemon(settings: Settings) -> Finding:
     if not settings.daemon.state_dir.exists():
         return Finding("daemon", True, f"never started; its state will be kept in {settings.daemon.state_dir}")
     try:
-        holder = JournalReader(settings.daemon.state_dir).daemon()
+        JournalReader(settings.state_dir)
     except SheetdError as error:
         return Finding("daemon", True, str(error))
+    holder = holder_of(settings.daemon.state_dir)
     return Finding("daemon", True, f"runs ({holder})" if holder is not None else "does not run now: `sheetd run`")
 
 

@@ -81,7 +81,7 @@ def _builtin_sheet(settings: Settings) -> Finding:
     """Only who serves it can read it: what the daemon says of it is what there is to know."""
     address = sheet_address(settings)
     try:
-        reader = JournalReader(settings.daemon.state_dir)
+        reader = JournalReader(settings.state_dir)
         view = reader.view("sheet") if reader.daemon() is not None else None
     except SheetdError:
         view = None  # the daemon has its own finding

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from sheetd.cli.picture import MESSAGE_MAX, Picture, take_picture
 from sheetd.cli.status import headline
-from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_to_look, status_style
+from sheetd.cli.terminal import ConfigOption, JsonOption, SheetOption, out, settings_to_look, status_style
 from sheetd.core import events as ev
 from sheetd.core.hostwords import quarantine_text
 from sheetd.core.model import Attempt, Experiment, Phase
@@ -24,10 +24,12 @@ from sheetd.core.template import as_argument
 from sheetd.core.text import clean_line
 from sheetd.core.times import duration_text, wall_text
 from sheetd.core.why import Block, HostWhy, Need, Why, host_words
+from sheetd.projects import project_with
 
 
 def explain(
     id_: Annotated[str, typer.Argument(metavar="ID", help="The experiment, from the id column.")],
+    sheet: SheetOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -35,7 +37,7 @@ def explain(
 
     [dim]Examples:[/]  sheetd explain k7f2qm   sheetd explain k7f2qm-3 --json
     """
-    picture = take_picture(settings_to_look(config))
+    picture = take_picture(project_with(settings_to_look(config), id_, sheet))
     draft = picture.drafts().get(id_)
     data = {"id": id_, **draft, "waits": None, "attempts": []} if draft else as_data(picture, picture.experiment(id_))
     if as_json:

@@ -9,18 +9,19 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from sheetd.cli.picture import Picture, take_picture
-from sheetd.cli.terminal import ConfigOption, err, settings_to_look
+from sheetd.cli.picture import Picture, take_pictures
+from sheetd.cli.terminal import ConfigOption, SheetOption, err, settings_to_look
 from sheetd.core.model import Experiment
 from sheetd.core.text import begins_formula, harmless
 from sheetd.errors import SheetdError
+from sheetd.projects import projects_of
 
 #: What comes before parameters and metrics. No parameter is called like one of these (`templates.checks`).
 FIXED = (
@@ -36,6 +37,8 @@ FIXED = (
     "runtime_s",
     "code",
 )
+#: Before them, where there are several.
+SHEET = "sheet"
 VIEWS = ("last", "min", "max", "mean")
 
 OutputOption = Annotated[
@@ -49,6 +52,7 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of CSV: every value as it is.")] = False,
     status: Annotated[list[str] | None, typer.Option(help="Only these statuses, such as succeeded.")] = None,
     template: Annotated[list[str] | None, typer.Option(help="Only the experiments of these templates.")] = None,
+    sheet: SheetOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Write every experiment with its parameters and metrics as CSV, for pandas or a spreadsheet, or as JSON.
@@ -62,12 +66,13 @@ def export(
     """
     if output is not None and output.suffix not in (".csv", ".json"):
         raise SheetdError(f"cannot tell the format from {output.name}: name it .csv or .json")
-    picture = take_picture(settings_to_look(config))
-    sweeps = picture.world.state.sweeps  # their runs have the numbers
-    everything = (as_row(picture, one) for one in picture.experiments() if one.id not in sweeps)
+    settings = settings_to_look(config)
+    several = len(settings.sheets) > 1
+    pictures = take_pictures(projects_of(settings, sheet))
     rows = [
-        row
-        for row in everything
+        {**({"sheet": name} if several else {}), **row}
+        for name, picture in pictures.items()
+        for row in _rows_of(picture)
         if (not status or row["status"] in status) and (not template or row["template"] in template)
     ]
     is_json = as_json or (output is not None and output.suffix == ".json")
@@ -84,6 +89,11 @@ def export(
         except OSError as error:
             raise SheetdError(f"{output} cannot be written: {error.strerror}") from error
         err.print(f"{len(rows)} experiments are in {output}", soft_wrap=True, markup=False)
+
+
+def _rows_of(picture: Picture) -> Iterator[dict[str, Any]]:
+    sweeps = picture.world.state.sweeps  # their runs have the numbers
+    return (as_row(picture, one) for one in picture.experiments() if one.id not in sweeps)
 
 
 def is_for_people(output: Path | None) -> bool:
@@ -119,22 +129,25 @@ def _moment(wall_s: float | None) -> str | None:
     return None if wall_s is None else datetime.fromtimestamp(wall_s, timezone.utc).isoformat(timespec="seconds")
 
 
-def as_csv(rows: Iterable[dict[str, Any]]) -> str:
+def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """One line for each row; a column for each parameter and metric that any of them has."""
     flat = [dict(_flat(row)) for row in rows]
-    names = list(dict.fromkeys(name for row in flat for name in row if name not in FIXED))
+    fixed = (*((SHEET,) if any(SHEET in row for row in rows) else ()), *FIXED)
+    names = list(dict.fromkeys(name for row in flat for name in row if name not in fixed))
     written = io.StringIO()
     table = csv.writer(written)  # RFC 4180: lines end with CRLF, so that a text with either sign is quoted
-    table.writerow([_cell(name) for name in (*FIXED, *names)])
+    table.writerow([_cell(name) for name in (*fixed, *names)])
     for row in flat:
-        table.writerow([_cell(row.get(name)) for name in (*FIXED, *names)])
+        table.writerow([_cell(row.get(name)) for name in (*fixed, *names)])
     return written.getvalue()
 
 
 def _flat(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     params, metrics = row["params"], row["metrics"]
+    if SHEET in row:
+        yield SHEET, row[SHEET]
     yield from ((name, row[name]) for name in FIXED)
-    yield from params.items()
+    yield from ((f"param {name}" if name == SHEET and SHEET in row else name, value) for name, value in params.items())
     for name, views in metrics.items():
         shown = f"metric {name}" if name in params or name in FIXED else name
         yield shown, views["last"]

@@ -17,13 +17,15 @@ from pathlib import Path
 import typer
 
 from sheetd.build import starter_header
-from sheetd.config import Settings, checked_key_file, google_key, load_settings
+from sheetd.config import Settings, load_settings
 from sheetd.core.grid import BLANK, Cell, Grid
 from sheetd.core.rows import canonical
 from sheetd.core.template import Template
 from sheetd.core.validation import layout_by
 from sheetd.errors import ConfigError, SheetError, SheetRefused
 from sheetd.ports import APPLICATION_DEFAULT
+from sheetd.setting_paths import checked_key_file
+from sheetd.sheet_settings import google_key
 from sheetd.sheets.drive import create_spreadsheet, share
 from sheetd.sheets.google import GoogleSheet, google_client
 from sheetd.sheets.signin import OWN_FILES, SHEETS, Account, account_of

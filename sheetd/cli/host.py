@@ -18,7 +18,7 @@ from rich.text import Text
 
 from sheetd.cli import host_requests
 from sheetd.cli.host_keys import settle_host_keys
-from sheetd.cli.picture import take_picture
+from sheetd.cli.picture import take_pictures
 from sheetd.cli.preflight import HOSTS_AT_ONCE, Check, ask_all, look_over
 from sheetd.cli.survival import CLOSED_S
 from sheetd.cli.terminal import ConfigOption, JsonOption, err, out, settings_of
@@ -27,7 +27,7 @@ from sheetd.core.text import clean_line
 from sheetd.errors import ConfigError, JournalError, SheetdError
 from sheetd.hosts.pins import PINS_NAME, Pins
 from sheetd.hosts.ssh import look_up
-from sheetd.journal import JournalReader
+from sheetd.journal.lock import holder_of
 from sheetd.tomledit import Values, add_host, host_entry, remove_host
 
 QUICK_CLOSED_S = 3.0
@@ -106,10 +106,7 @@ def _write(settings: Settings, name: str, values: Values) -> None:
 
 
 def _daemon_runs(settings: Settings) -> bool:
-    try:
-        return JournalReader(settings.daemon.state_dir).daemon() is not None
-    except JournalError:
-        return False  # it never ran
+    return holder_of(settings.daemon.state_dir) is not None
 
 
 # --- check -------------------------------------------------------------------------------------------------------
@@ -210,10 +207,10 @@ def remove(
 
 def _live_on(settings: Settings, name: str) -> list[str]:
     try:
-        state = take_picture(settings).world.state
+        states = [picture.world.state for picture in take_pictures(settings.projects).values()]
     except JournalError:
         return []  # no daemon has run here: nothing was ever started
-    found = (state.experiments[id_] for id_ in state.live.values())
+    found = (state.experiments[id_] for state in states for id_ in state.live.values())
     return [one.id for one in found if one.attempt is not None and one.attempt.host == name]
 
 

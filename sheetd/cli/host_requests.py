@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from sheetd.cli.picture import refuse_if_halted
+from sheetd.cli.picture import refuse_if_halted, why_halted
 from sheetd.cli.terminal import ConfigOption, out, settings_to_look
+from sheetd.config import Settings
 from sheetd.door import knock
 from sheetd.errors import SheetdError
 from sheetd.journal.requests import RequestStore
@@ -52,16 +53,25 @@ def _ask(action: str, names: list[str], config: ConfigOption) -> None:
     for name in names:
         if name not in known:
             raise SheetdError(f"there is no host {name} in {settings.path}: it names {', '.join(known)}")
-    refuse_if_halted(settings)
-    requests = RequestStore(settings.daemon.state_dir)
+    if all(map(why_halted, settings.projects)):  # one that still acts hears of it
+        refuse_if_halted(settings)
+    for project in settings.projects:  # hosts are the same for all
+        if project.sheet.folder:  # one that was added a moment ago is told too, before it begins
+            project.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _leave(project, action, names)
+    for name in names:
+        out.print(f"{name} {_WILL[action]}", markup=False)
+    if not knock(settings.daemon.state_dir):
+        out.print("The daemon is not running; it hears of this as soon as it is: `sheetd run`")
+
+
+def _leave(project: Settings, action: str, names: list[str]) -> None:
+    requests = RequestStore(project.state_dir)
     try:
         for name in names:
             requests.add(action, name, by=_me())
-            out.print(f"{name} {_WILL[action]}", markup=False)
     finally:
         requests.close()
-    if not knock(settings.daemon.state_dir):
-        out.print("The daemon is not running; it hears of this as soon as it is: `sheetd run`")
 
 
 def _me() -> str:

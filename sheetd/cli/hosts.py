@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from sheetd.cli.picture import Picture, take_picture
+from sheetd.cli.picture import Picture, take_pictures
 from sheetd.cli.status import headline
 from sheetd.cli.terminal import ConfigOption, JsonOption, out, settings_to_look
 from sheetd.config import HostSettings
@@ -36,8 +36,9 @@ def hosts(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     [dim]Examples:[/]  sheetd hosts   sheetd hosts --json
     """
     settings = settings_to_look(config)
-    picture = take_picture(settings)
-    rows = [host_row(picture, host) for host in settings.hosts]
+    pictures = take_pictures(settings.projects)
+    picture = next(iter(pictures.values()))
+    rows = [_row_of_all([host_row(one, host) for one in pictures.values()]) for host in settings.hosts]
     if as_json:
         out.print_json(json.dumps({"daemon": picture.daemon or None, "hosts": rows}))
         return
@@ -81,6 +82,18 @@ def _accelerator_table(rows: list[dict[str, Any]]) -> Table:
                 Text(clean_line(one["why"], WHY_MAX)),
             )
     return table
+
+
+def _row_of_all(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """One host as all projects see it: what any of them has there, and the state that is the least well."""
+    worst = max(rows, key=lambda row: list(STYLES).index(row["state"]))
+    held = {slot: attempt for row in rows for slot, attempt in row["held"].items()}
+    accelerators = {one["id"]: one for row in rows for one in row["accelerators"]}
+    for row in rows:
+        for one in row["accelerators"]:
+            if one["state"] == "ours":
+                accelerators[one["id"]] = one
+    return {**worst, "held": held, "accelerators": list(accelerators.values())}
 
 
 def host_row(picture: Picture, configured: HostSettings) -> dict[str, Any]:

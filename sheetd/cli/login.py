@@ -9,8 +9,8 @@ import typer
 from rich.markup import escape
 
 from sheetd.cli.terminal import out
-from sheetd.config import outside_git
 from sheetd.errors import ConfigError
+from sheetd.setting_paths import outside_git
 from sheetd.sheets.consent import keep, sign_in
 
 TO = Path("~/.config/sheetd/google-login.json")

@@ -16,12 +16,13 @@ import typer
 
 from sheetd.build import make_host
 from sheetd.cli.picture import take_picture
-from sheetd.cli.terminal import ConfigOption, err, settings_to_look
+from sheetd.cli.terminal import ConfigOption, SheetOption, err, settings_to_look
 from sheetd.config import Settings
 from sheetd.core.model import Attempt, Experiment, Phase
 from sheetd.core.text import escape_begun, harmless
 from sheetd.errors import SheetdError
 from sheetd.hosts.host import AgentHost
+from sheetd.projects import project_with
 
 CHUNK_BYTES = 1 << 20
 FOLLOW_EVERY_S = 0.3
@@ -32,6 +33,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the experiment ends.")] = False,
     tail_bytes: Annotated[int, typer.Option("--bytes", min=1, help="How much of the end to begin with.")] = 64_000,
     raw: Annotated[bool, typer.Option("--raw", help="On a terminal too: the bytes as the job wrote them.")] = False,
+    sheet: SheetOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Print the newest attempt's output. Works on any host, with or without a running daemon.
@@ -40,7 +42,7 @@ def logs(
 
     [dim]Examples:[/]  sheetd logs k7f2qm   sheetd logs -f k7f2qm   sheetd logs k7f2qm-3
     """
-    settings = settings_to_look(config)
+    settings = project_with(settings_to_look(config), id_, sheet)
     picture = take_picture(settings)
     experiment = picture.experiment(id_)
     if (sweep := picture.world.state.sweeps.get(experiment.id)) is not None:

@@ -6,7 +6,7 @@ the sheet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from sheetd.core.text import clean_line
 from sheetd.core.views import restore_hosts, restore_whys
 from sheetd.core.world import Limits, World
 from sheetd.errors import SheetdError
-from sheetd.journal import JournalReader
+from sheetd.journal import JOURNAL_NAME, JournalReader
 from sheetd.journal.lock import holder_of
 from sheetd.journal.requests import REQUESTS_NAME, RequestStore
 
@@ -108,12 +108,16 @@ class Picture:
 
 def refuse_if_halted(settings: Settings) -> None:
     """Raise SheetdError when the daemon that runs here does not act any more: nobody would do what is asked."""
-    if holder_of(settings.daemon.state_dir) is None:
-        return  # it may never have run: what is asked waits for it
-    view = JournalReader(settings.daemon.state_dir).view("sheet")
-    halted = "" if view is None else str(view.value.get("halted", ""))
-    if halted:
+    if halted := why_halted(settings):
         raise SheetdError(clean_line(f"the daemon that runs here has stopped acting: {halted}", MESSAGE_MAX))
+
+
+def why_halted(settings: Settings) -> str:
+    """Empty while the daemon acts, and also where none runs: what is asked waits for it."""
+    if holder_of(settings.state_dir) is None:
+        return ""
+    view = JournalReader(settings.state_dir).view("sheet")
+    return "" if view is None else str(view.value.get("halted", ""))
 
 
 def take_picture(settings: Settings, mistake: str = "") -> Picture:
@@ -121,7 +125,7 @@ def take_picture(settings: Settings, mistake: str = "") -> Picture:
 
     `mistake` is what is wrong with the file now: the daemon may not have looked at it yet.
     """
-    reader = JournalReader(settings.daemon.state_dir)
+    reader = JournalReader(settings.state_dir)
     holder = reader.daemon()
     wall_s = SystemClock().wall_s()
     state = State()
@@ -148,8 +152,15 @@ def take_picture(settings: Settings, mistake: str = "") -> Picture:
         quota={} if holder is None or quota is None or settings.sheet.kind != "google" else quota.value,
         hosts={} if hosts is None else hosts.value,
         reader=reader,
-        pending=_pending(settings.daemon.state_dir) if holder is None else {},
+        pending=_pending(settings.state_dir) if holder is None else {},
     )
+
+
+def take_pictures(projects: Sequence[Settings], mistake: str = "") -> dict[str, Picture]:
+    """Those of all that were ever served, by the name of their sheet. Raises JournalError when none was."""
+    # One that was added to the file is taken at the daemon's next start.
+    served = [project for project in projects if (project.state_dir / JOURNAL_NAME).exists()]
+    return {project.sheet.name: take_picture(project, mistake) for project in served or projects}
 
 
 def _with(mistake: str, told: Mapping[str, list[str]]) -> dict[str, list[str]]:

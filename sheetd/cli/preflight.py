@@ -59,7 +59,7 @@ def epoch_of(settings: Settings) -> int:
     Before there was any daemon, the smallest one that may start something.
     """
     try:
-        return max(1, JournalReader(settings.daemon.state_dir).epoch())
+        return max(1, JournalReader(settings.state_dir).epoch())
     except SheetdError:
         return 1
 

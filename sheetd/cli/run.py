@@ -15,10 +15,12 @@ import typer
 from rich.markup import escape
 
 from sheetd.allocator import configure_allocator, give_back_once_started
-from sheetd.build import PORT_MAX, Service, build
+from sheetd.build import Service, build
 from sheetd.cli.terminal import ConfigOption, complain, out, settings_of
 from sheetd.core.redaction import Redactor
 from sheetd.core.text import harmless
+from sheetd.loops import project_of_thread
+from sheetd.opening import PORT_MAX
 
 
 def run(
@@ -32,7 +34,8 @@ def run(
     take_over: Annotated[
         bool,
         typer.Option(
-            help="Whoever served this sheet before, on hosts that are not in this configuration, is gone for good."
+            help="Whoever served this sheet before, or any of several, on hosts that are not in this configuration, is"
+            " gone for good."
         ),
     ] = False,
     as_service: Annotated[
@@ -59,14 +62,15 @@ def run(
     settings = settings_of(config)
     service = build(settings, port=port, take_over=take_over)
     for handler in logging.getLogger().handlers:
-        handler.addFilter(Redacting(lambda: service.daemon.world.redactor))
+        # All projects have the same templates, and so the same secrets.
+        handler.addFilter(Redacting(lambda: service.projects[0].daemon.world.redactor))
     try:
         for problem in service.problems:
             complain(problem)
-        greet(service, settings.sheet.url, as_service=as_service)
+        greet(service, as_service=as_service)
         heed_signals(service)
         give_back_once_started()
-        service.daemon.run()
+        service.run()
     finally:
         service.close()
     with suppress(OSError):  # the terminal may be gone
@@ -74,25 +78,35 @@ def run(
 
 
 class Redacting(logging.Filter):
-    """Takes secrets, and what a terminal would obey, out of what is logged: errors quote what hosts answer."""
+    """Takes secrets, and what a terminal would obey, out of what is logged: errors quote what hosts answer.
+
+    Of several projects it says whose loop has something to say.
+    """
 
     def __init__(self, redactor: Callable[[], Redactor]) -> None:
         super().__init__()
         self._redactor = redactor
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = harmless(self._redactor().text(record.getMessage())), ()
+        project = project_of_thread()
+        text = f"[{project}] {record.getMessage()}" if project else record.getMessage()
+        record.msg, record.args = harmless(self._redactor().text(text)), ()
         return True
 
 
-def greet(service: Service, url: str, *, as_service: bool = False) -> None:
-    """One line that says where to look."""
-    if as_service:
-        where = "the built-in sheet: `sheetd status` says where" if service.server is not None else url
-        out.print(f"sheetd serves {escape(where)}", soft_wrap=True)
-        return
-    where = service.server.url if service.server is not None else url
-    out.print(f"sheetd serves [bold]{escape(where)}[/]  (Ctrl-C ends it; jobs go on)", soft_wrap=True)
+def greet(service: Service, *, as_service: bool = False) -> None:
+    """One line for each spreadsheet that says where to look."""
+    names: dict[str, list[str]] = {}
+    for project in service.projects:
+        wanted = project.settings.sheet
+        where = wanted.url
+        if wanted.kind == "builtin" and service.server is not None:
+            where = "the built-in sheet: `sheetd status` says where" if as_service else service.server.url
+        names.setdefault(where, []).append(wanted.name)
+    for where, served in names.items():
+        whose = f"{', '.join(served)} at " if len(service.projects) > 1 else ""
+        shown = escape(where) if as_service else f"[bold]{escape(where)}[/]  (Ctrl-C ends it; jobs go on)"
+        out.print(f"sheetd serves {escape(whose)}{shown}", soft_wrap=True)
 
 
 def heed_signals(service: Service) -> None:
@@ -104,11 +118,11 @@ def heed_signals(service: Service) -> None:
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-        service.daemon.stop()
+        service.stop()
 
     def on_hangup(_number: int, _frame: FrameType | None) -> None:
         if has_terminal and not sys.stdin.isatty():
-            service.daemon.stop()
+            service.stop()
         else:
             service.look_now()
 

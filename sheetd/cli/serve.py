@@ -11,9 +11,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from sheetd.build import PORT_MAX, open_sheet, starter_header
+from sheetd.build import starter_header
 from sheetd.cli.terminal import ConfigOption, out, settings_of
 from sheetd.errors import ConfigError
+from sheetd.opening import PORT_MAX, Opener
 from sheetd.templates import load_templates
 
 
@@ -27,16 +28,20 @@ def serve(
     [dim]Example:[/]  sheetd serve --port 8800 --no-browser
     """
     settings = settings_of(config)
-    if settings.sheet.kind != "builtin":
+    projects = [project for project in settings.projects if project.sheet.kind == "builtin"]
+    if not projects:
         raise ConfigError(f"{settings.path}: [sheet] url is {settings.sheet.url}, not builtin: open it in a browser")
     templates = load_templates(settings.daemon.templates).templates
     over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: over.set())
     with ExitStack() as stack:
-        sheet, server = open_sheet(settings, stack, port=port)
-        sheet.create_tab_if_missing()
-        sheet.write_header(starter_header(settings, templates))
+        opener = Opener(stack, port=port)
+        for project in projects:
+            sheet = opener.open(project)
+            sheet.create_tab_if_missing()
+            sheet.write_header(starter_header(project, templates))
+        server = opener.server
         if server is None:  # pragma: no cover - kind was checked above
             return
         out.print(f"the sheet is at [bold]{escape(server.url)}[/]  (Ctrl-C ends it)", soft_wrap=True)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
-from sheetd.cli.picture import MESSAGE_MAX, Picture, take_picture
-from sheetd.cli.terminal import UNTIL_MENDED, ConfigOption, JsonOption, out, status_style, table_lines
-from sheetd.config import default_config_path
+from sheetd.cli.picture import MESSAGE_MAX, Picture, take_pictures
+from sheetd.cli.terminal import UNTIL_MENDED, ConfigOption, JsonOption, SheetOption, out, status_style, table_lines
+from sheetd.config import Settings, default_config_path
 from sheetd.core.text import clean_line
 from sheetd.core.times import duration_text
 from sheetd.door import sheet_address
 from sheetd.last_good import settings_in_use
+from sheetd.projects import left_behind, projects_of
 
 COLUMNS = ("id", "status", "host", "attempt", "metrics")
 METRICS_SHOWN = 2
@@ -26,16 +27,22 @@ MESSAGE_INDENT = 4
 HOST_MAX = 24
 
 
-def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def status(sheet: SheetOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show every experiment, whether or not the daemon runs.
 
     [dim]Examples:[/]  sheetd status   sheetd status --json | jq '.experiments[] | select(.status == "failed")'
     """
     settings, mistake = settings_in_use(config if config is not None else default_config_path())
-    picture = take_picture(settings, mistake)
+    projects = projects_of(settings, sheet)
+    pictures = take_pictures(projects, mistake)
     if as_json:
-        out.print_json(json.dumps(as_data(picture)))
+        told = {name: as_data(picture) for name, picture in pictures.items()}
+        out.print_json(json.dumps({"sheets": told} if len(settings.sheets) > 1 else told[settings.sheet.name]))
         return
+    if len(settings.sheets) > 1:
+        _print_several(settings, projects, pictures)
+        return
+    (picture,) = pictures.values()
     out.print(headline(picture), soft_wrap=True)
     address = sheet_address(settings) if picture.daemon else ""
     if address:
@@ -43,6 +50,45 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if picture.quota:
         out.print(_meter(picture.quota), soft_wrap=True)
     _print_configuration(picture.configuration)
+    _print_left_behind(settings)
+    _print_experiments(picture)
+
+
+def _print_several(settings: Settings, projects: Sequence[Settings], pictures: Mapping[str, Picture]) -> None:
+    """What they share first, then each under its name."""
+    first = next(iter(pictures.values()))
+    out.print(daemon_line(first), soft_wrap=True)
+    quotas = {one.sheet.credentials: pictures[one.sheet.name].quota for one in projects if one.sheet.name in pictures}
+    for quota in quotas.values():
+        if quota:
+            out.print(_meter(quota), soft_wrap=True)
+    keys = dict.fromkeys(key for picture in pictures.values() for key in picture.configuration)
+    told = {key: [text for one in pictures.values() for text in one.configuration.get(key, ())] for key in keys}
+    _print_configuration({key: list(dict.fromkeys(texts)) for key, texts in told.items()})
+    _print_left_behind(settings)
+    shown = ""
+    for project in projects:
+        picture = pictures.get(project.sheet.name)
+        out.print(Text(f"\n{project.sheet.name}", style="bold"))
+        if picture is None:
+            out.print("is not served yet: it is taken when sheetd is started again")
+            continue
+        for line in sheet_lines(picture):
+            out.print(line, soft_wrap=True)
+        address = sheet_address(project) if picture.daemon else ""
+        if address:
+            where = "the same spreadsheet" if address == shown else address
+            out.print(Text(f'the sheet is the tab "{project.sheet.tab}" of {where}'), soft_wrap=True)
+            shown = address
+        _print_experiments(picture)
+
+
+def _print_left_behind(settings: Settings) -> None:
+    for text in left_behind(settings):
+        out.print(Text(text, style="yellow"), soft_wrap=True)
+
+
+def _print_experiments(picture: Picture) -> None:
     rows = [*picture.rows(), *({"id": id_, **draft} for id_, draft in picture.drafts().items())]
     if rows:
         _print_rows(rows)
@@ -66,21 +112,37 @@ def as_data(picture: Picture) -> dict[str, object]:
 
 def headline(picture: Picture) -> str:
     """One line: does the daemon run, see the sheet, still act. And one for why the sheet is left alone, if it is."""
+    troubles, lines = _troubles(picture)
+    return "\n".join(["; ".join([daemon_line(picture), *troubles]), *lines])
+
+
+def daemon_line(picture: Picture) -> str:
     alive = f"[green]running[/] ({escape(picture.daemon)})" if picture.daemon else "[red]not running[/]"
-    line = f"daemon {alive}"
+    return f"daemon {alive}"
+
+
+def sheet_lines(picture: Picture) -> list[str]:
+    """What of the headline is about one of several sheets; nothing while all is well."""
+    troubles, lines = _troubles(picture)
+    return [*(["; ".join(troubles)] if troubles else []), *lines]
+
+
+def _troubles(picture: Picture) -> tuple[list[str], list[str]]:
+    """What goes into the headline, and what has a line of its own."""
+    troubles, lines = [], []
     problem, unclear = (str(picture.sheet.get(name) or "") for name in ("problem", "unclear"))
     if picture.daemon and problem != unclear:
         since_s = picture.sheet.get("out_since_wall_s")
         lasting = f" (for {duration_text(picture.now.wall_s - since_s)})" if since_s is not None else ""
-        line += f"; [yellow]sheet: {escape(problem)}{lasting}[/]"
+        troubles.append(f"[yellow]sheet: {escape(problem)}{lasting}[/]")
     if picture.sheet.get("halted"):
-        line += f"; [bold red]stopped acting: {escape(str(picture.sheet['halted']))}[/]"
+        troubles.append(f"[bold red]stopped acting: {escape(str(picture.sheet['halted']))}[/]")
     if picture.daemon and unclear:
-        line += (
-            f"\n[yellow]the sheet is left alone: {escape(unclear)}; "
+        lines.append(
+            f"[yellow]the sheet is left alone: {escape(unclear)}; "
             "until then no row is taken in and no cell written, and what runs goes on[/]"
         )
-    return line
+    return troubles, lines
 
 
 def _meter(quota: Mapping[str, int]) -> str:

@@ -31,6 +31,10 @@ ConfigOption = Annotated[
         f"in this folder, or else the file that ${CONFIG_VARIABLE} names, or else ~/.config/sheetd/{CONFIG_NAME}.",
     ),
 ]
+SheetOption = Annotated[
+    str | None,
+    typer.Option("--sheet", help="Which of several sheets in the configuration, by its name.", metavar="NAME"),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
 
 UNTIL_MENDED = "until that is put right, the daemon goes by what the file said before"

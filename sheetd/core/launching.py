@@ -81,7 +81,7 @@ def _is_being_edited(world: World, experiment: Experiment) -> bool:
 def _why_none(world: World) -> str:
     if not may_begin(world):
         return why_not_yet(world)
-    return f"waits until it is known what project {world.others.unread[0]} holds"
+    return f"waits until it is known what sheet {world.others.unread[0]} holds"
 
 
 def _waiting(world: World) -> list[ExperimentId]:

@@ -6,7 +6,7 @@ succeeds; every write of ours carries it, with a stamp that grows. From that fol
 - A daemon that finds somebody else's claim at its start *takes over*: it claims the tab with a larger epoch, has every
   host obey that epoch only, and adopts what the hosts keep and its journal does not know (a copied or restored state
   folder, a second person). Until all of that is done nothing new is begun. Where the former owner used hosts that this
-  one does not know, it refuses, unless the operator says that the former one is gone.
+  one does not know, or other folders on them, it refuses, unless the operator says that the former one is gone.
 - A daemon that finds its claim replaced has been taken over from: it stops acting, and writes nothing more.
 - An answer with a smaller stamp than one that we have seen is old, and is not looked at. A few in a row are no delay
   any more: somebody brought back an older version of the spreadsheet.
@@ -121,19 +121,21 @@ def judge_claim(world: World, grid: Grid) -> None:
         )
     elif not (world.identity.takes_over or covers(world, claim)):
         world.halted = (
-            f"another daemon serves this sheet ({claim.where}), on hosts that are not in this configuration: stop it"
-            " there, or, if it is gone for good with all that it runs, start once with `sheetd run --take-over`"
+            f"another daemon serves this sheet ({claim.where}), on hosts that are not in this configuration, or under"
+            " another name of the sheet: give it that name again, or stop that daemon there; if it is gone for good"
+            " with all that it runs, start once with `sheetd run --take-over`"
         )
 
 
 def covers(world: World, claim: Claim) -> bool:
     """Whether we can ask every host that the claim's owner may start something on."""
-    return set(claim.hosts) <= set(host_digests(world.hosts))
+    return set(claim.hosts) <= set(host_digests(world.hosts, world.identity.folder))
 
 
-def host_digests(names: Iterable[HostName]) -> tuple[str, ...]:
-    """Hosts, so that they can be compared and not be read."""
-    return tuple(sorted({hashlib.blake2b(name.encode(), digest_size=6).hexdigest() for name in names}))
+def host_digests(names: Iterable[HostName], folder: str = "") -> tuple[str, ...]:
+    """Hosts, so that they can be compared and not be read. In another folder of a host there are other attempts."""
+    places = {f"{name}/{folder}" if folder else name for name in names}
+    return tuple(sorted({hashlib.blake2b(place.encode(), digest_size=6).hexdigest() for place in places}))
 
 
 def hosts_in_use(world: World) -> set[HostName]:
@@ -158,7 +160,7 @@ def claim_change(world: World) -> ClaimChange | None:
         owner=world.identity.owner,
         stamp=max(0 if claim is None else claim.stamp, world.stamp_seen[1]) + 1,
         where=world.identity.where,
-        hosts=host_digests({*world.hosts, *hosts_in_use(world)}),
+        hosts=host_digests({*world.hosts, *hosts_in_use(world)}, world.identity.folder),
         events=world.state.folded,
     )
     return ClaimChange(old=claim, new=new)

@@ -122,7 +122,7 @@ class _Placing:
         if chosen is not None:
             self.placed[bid.experiment.id] = self._hand_out(*chosen, bid.need)
             for unit in chosen[1][: bid.need.slots]:
-                unit.words = f"left for project {bid.project}"
+                unit.words = f"left for sheet {bid.project}"
         elif self.kept_for is None and bid.is_overdue:
             self._keep_for(bid.experiment, bid.need, rooms)
 

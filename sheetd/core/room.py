@@ -191,7 +191,7 @@ def _take_for_others(room: Room, others: list[Holding]) -> None:
         else:
             taken = [unit for unit in room.units if unit.accelerator and unit.accelerator.id in held.accelerators]
         for unit in taken:
-            unit.block, unit.words = Block.TAKEN, f"used by project {held.project}"
+            unit.block, unit.words = Block.TAKEN, f"used by sheet {held.project}"
 
 
 def _ends_s(world: World, attempt: Attempt, now: Now) -> float | None:

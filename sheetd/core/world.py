@@ -79,6 +79,8 @@ class Identity:
 
     owner: str = "me"
     where: str = ""
+    #: In which part of each host's root its attempts are, where several share the hosts.
+    folder: str = ""
     #: The operator says that whoever served the sheet before is gone for good.
     takes_over: bool = False
 

@@ -43,7 +43,18 @@ def bundle() -> Bundle:
     return Bundle(stage0=stage0, blob=blob, sha=hashlib.sha256(blob).hexdigest())
 
 
-def opening(shipped: Bundle, nonce: str, root: str | None) -> bytes:
-    """The first bytes on the agent's input: stage 0 and its header. `root` is the state folder, None the usual one."""
-    header = {"nonce": nonce, "agent_sha": shipped.sha, "agent_size": len(shipped.blob), "root": root}
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the agent keeps its state: in `folder` below the root, in the root itself if it is empty."""
+
+    #: None is the usual one, which only the host can tell.
+    root: str | None = None
+    folder: str = ""
+
+
+def opening(shipped: Bundle, nonce: str, place: Place) -> bytes:
+    """The first bytes on the agent's input: stage 0 and its header."""
+    header = {"nonce": nonce, "agent_sha": shipped.sha, "agent_size": len(shipped.blob), "root": place.root}
+    if place.folder:
+        header["folder"] = place.folder
     return f"{shipped.stage0!a}\n{json.dumps(header)}\n".encode("ascii")

@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 from sheetd.errors import HostRefused, HostUnreachable
 from sheetd.hosts.answers import text
-from sheetd.hosts.bootstrap import Bundle, opening
+from sheetd.hosts.bootstrap import Bundle, Place, opening
 from sheetd.hosts.wire import Decoder, ProtocolError, encode, new_nonce
 
 REQUEST_DEADLINE_S = 20.0
@@ -90,14 +90,14 @@ class AgentClient:
 
     # --- life ---------------------------------------------------------------------------------------------------
 
-    def open(self, shipped: Bundle, root: str | None) -> None:
+    def open(self, shipped: Bundle, place: Place) -> None:
         """Connect and bring the agent up. Raises HostUnreachable or HostRefused, and is closed then."""
         try:
             self._channel.open()
             deadline_s = time.monotonic() + BOOTSTRAP_DEADLINE_S
             pending = self._expect(_STAGE0, deadline_s)
             self._reader.start()
-            self._send(opening(shipped, self._nonce, root), deadline_s)
+            self._send(opening(shipped, self._nonce, place), deadline_s)
             if self._await(pending, "the first request")["need"] is True:
                 self._send(shipped.blob, time.monotonic() + BOOTSTRAP_DEADLINE_S)
         except BaseException as error:

@@ -30,6 +30,7 @@ from sheetd.core.observation import (
 )
 from sheetd.errors import HostRefused
 from sheetd.hosts import answers
+from sheetd.hosts.bootstrap import Place
 from sheetd.hosts.local import LocalChannel
 from sheetd.hosts.session import Session, Timing
 from sheetd.hosts.ssh import SshChannel
@@ -207,8 +208,8 @@ class AgentHost:
 class SshHost(AgentHost):
     """A machine behind an alias of the operator's SSH configuration.
 
-    `ssh_config` None means `~/.ssh/config`, `root` None the usual state folder of the user on the host; `pins` is
-    sheetd's own known_hosts.
+    `ssh_config` None means `~/.ssh/config`, `root` None the usual state folder of the user on the host, of which
+    `folder` is the part that is used; `pins` is sheetd's own known_hosts.
     """
 
     def __init__(
@@ -221,16 +222,17 @@ class SshHost(AgentHost):
         pins: Path | None = None,
         use_agent: bool = False,
         root: str | None = None,
+        folder: str = "",
         env: Mapping[str, str] = _NO_ENV,
         timing: Timing = _USUAL,
     ) -> None:
         host = HostName(name)
         dial = functools.partial(SshChannel, name, alias, ssh_config, pins, use_agent=use_agent)
-        super().__init__(host, Session(host, dial, root=root, epoch=epoch, timing=timing), env)
+        super().__init__(host, Session(host, dial, place=Place(root, folder), epoch=epoch, timing=timing), env)
 
 
 class LocalHost(AgentHost):
-    """The daemon's own machine, with everything the agent keeps below `root`."""
+    """The daemon's own machine, with everything the agent keeps in `folder` below `root`."""
 
     def __init__(
         self,
@@ -238,9 +240,11 @@ class LocalHost(AgentHost):
         root: Path,
         *,
         epoch: int,
+        folder: str = "",
         env: Mapping[str, str] = _NO_ENV,
         timing: Timing = _USUAL,
     ) -> None:
         host = HostName(name)
         dial = functools.partial(LocalChannel, name)
-        super().__init__(host, Session(host, dial, root=str(root.resolve()), epoch=epoch, timing=timing), env)
+        place = Place(str(root.resolve()), folder)
+        super().__init__(host, Session(host, dial, place=place, epoch=epoch, timing=timing), env)

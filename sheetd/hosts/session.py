@@ -35,7 +35,7 @@ from sheetd.core.observation import (
 from sheetd.errors import HostError, HostRefused, HostUnreachable
 from sheetd.hosts import answers
 from sheetd.hosts.attendant import Attendant
-from sheetd.hosts.bootstrap import bundle
+from sheetd.hosts.bootstrap import Place, bundle
 from sheetd.hosts.client import REQUEST_DEADLINE_S, AgentClient, Channel
 
 log = logging.getLogger(__name__)
@@ -126,11 +126,11 @@ class Session:
     """One host's connection, over as many channels as it takes, one at a time."""
 
     def __init__(
-        self, name: HostName, dial: Callable[[], Channel], *, root: str | None, epoch: int, timing: Timing
+        self, name: HostName, dial: Callable[[], Channel], *, place: Place, epoch: int, timing: Timing
     ) -> None:
         self._name = name
         self._dial = dial
-        self._root = root
+        self._place = place
         self.epoch = epoch
         self._timing = timing
         self._report: Callable[[Observation], None] | None = None
@@ -228,7 +228,7 @@ class Session:
         client = self._client = AgentClient(self._name, self._dial(), self._on_push, self._on_end)
         try:
             self._raise_if_closed()  # again: now `close` knows the client, and before it did not
-            client.open(bundle(), self._root)
+            client.open(bundle(), self._place)
             return Connection(client, self.epoch)
         except BaseException:
             client.close()

@@ -10,13 +10,14 @@ the journal's write lock, and the cache must be able to write often without payi
 """
 
 from sheetd.journal.cache import View
-from sheetd.journal.lock import Holder
+from sheetd.journal.lock import Holder, hold
 from sheetd.journal.reader import JournalReader
 from sheetd.journal.records import Recorded
 from sheetd.journal.requests import Request, RequestStore
-from sheetd.journal.sqlite import SqliteJournal
+from sheetd.journal.sqlite import JOURNAL_NAME, SqliteJournal
 
 __all__ = [
+    "JOURNAL_NAME",
     "Holder",
     "JournalReader",
     "Recorded",
@@ -24,4 +25,5 @@ __all__ = [
     "RequestStore",
     "SqliteJournal",
     "View",
+    "hold",
 ]

@@ -83,6 +83,18 @@ class DaemonLock:
         os.close(self._descriptor)
 
 
+def hold(folder: Path) -> DaemonLock:
+    """Make the folder, private to the user, when it is not there, and lock it. Raises JournalError."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # So that a state folder inside a project is not part of that project, neither for git nor for snapshots.
+        (folder / ".gitignore").write_text("*\n", encoding="ascii")
+        refuse_network(folder)
+        return DaemonLock(folder)
+    except OSError as error:
+        raise JournalError(f"the state folder {folder} cannot be used: {error}") from error
+
+
 def holder_of(folder: Path) -> Holder | None:
     """The daemon that holds this folder now, or None when none does."""
     try:

@@ -22,11 +22,10 @@ from typing import Any
 from sheetd.core.events import Event, TakeoverBegun
 from sheetd.core.metrics import MetricSummary
 from sheetd.core.model import AttemptId
-from sheetd.errors import JournalError
 from sheetd.journal import records
 from sheetd.journal.cache import Cache
 from sheetd.journal.database import check, explained, open_for_writing, transaction
-from sheetd.journal.lock import DaemonLock, refuse_network
+from sheetd.journal.lock import hold
 from sheetd.journal.migrations import migrate
 from sheetd.journal.requests import Request, RequestStore
 
@@ -56,14 +55,7 @@ class SqliteJournal:
             raise
 
     def _open(self) -> None:
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # So that a state folder inside a project is not part of that project, neither for git nor for snapshots.
-            (self.folder / ".gitignore").write_text("*\n", encoding="ascii")
-            refuse_network(self.folder)
-            lock = DaemonLock(self.folder)
-        except OSError as error:
-            raise JournalError(f"the state folder {self.folder} cannot be used: {error}") from error
+        lock = hold(self.folder)
         self._opened.append(lock.release)
         self.owner = lock.place()
         with explained(self.path):
@@ -109,9 +101,9 @@ class SqliteJournal:
         """Keep for other processes what they may want to show. Must be plain JSON."""
         self._cache.set_view(name, view, self._wall_s())
 
-    def add_request(self, action: str, subject: str) -> int:
+    def add_request(self, action: str, subject: str, *, by: str = "") -> int:
         """As `RequestStore.add`, for callers inside the daemon's process."""
-        return self._requests.add(action, subject)
+        return self._requests.add(action, subject, by=by)
 
     def pending_requests(self) -> tuple[Request, ...]:
         """What people asked for on the command line and no `finish_request` has answered yet."""

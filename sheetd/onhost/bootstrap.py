@@ -19,6 +19,7 @@ import sys
 
 HEADER_BYTES_MAX = 65536
 BUNDLE_BYTES_MAX = 8 << 20
+FOLDER = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}(/[a-z0-9][a-z0-9_-]{0,63}){0,3}\Z")
 MODULE = re.compile(r"^[a-z_]{1,40}\.py\Z")
 START = "from onhost.agent import main\n\nmain()\n"  # agents/<sha> is run as a program
 
@@ -104,6 +105,15 @@ def open_root(path: str) -> str:
     return path
 
 
+def parts_below(folder: object) -> "list[str]":
+    """The way from the root to the part of it that is used, of daemons that share the root."""
+    if folder == "":
+        return []
+    if not (isinstance(folder, str) and FOLDER.match(folder)):
+        raise Refused("bad_request", "the folder below the state root is no path of plain names")
+    return folder.split("/")
+
+
 def check_owner(path: str, found: os.stat_result) -> None:
     """Refuse a folder that somebody else could have filled: what lies there is executed."""
     if found.st_uid != os.geteuid():
@@ -178,6 +188,8 @@ def prepare(header: "dict[str, object]") -> "list[str]":
     if not (isinstance(size, int) and 0 < size <= BUNDLE_BYTES_MAX):
         raise Refused("bad_request", "agent_size is out of range")
     root = open_root(default_root() if wanted is None else str(wanted))
+    for part in parts_below(header.get("folder", "")):
+        root = open_root(os.path.join(root, part))  # each on its own: a link on the way is as bad as one at its end
     folder = os.path.join(root, "agents", sha)
     os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
     need = not installed(folder, sha)

@@ -30,16 +30,23 @@ from sheetd.errors import SheetRefused, SheetUnavailable
 from sheetd.sheets import wire
 from sheetd.sheets.answers import GridParser, digest_of
 from sheetd.sheets.dressing import DRESS_FIELDS, dress_ranges, installed, missing_requests, trimmed
-from sheetd.sheets.quota import READS_A_MINUTE, WRITES_A_MINUTE, TokenBucket
+from sheetd.sheets.quota import Quotas
 from sheetd.sheets.signin import SHEETS, GoogleSession, account_of
 from sheetd.sheets.transport import USER_AGENT, RangeRefused, SheetHTTPClient, loopback_session
 
 T = TypeVar("T")
 
 
-def open_google(url: str, tab: str, credentials: Path, *, now_s: Callable[[], float] = time.monotonic) -> GoogleSheet:
+def open_google(
+    url: str,
+    tab: str,
+    credentials: Path,
+    *,
+    quotas: Quotas | None = None,
+    now_s: Callable[[], float] = time.monotonic,
+) -> GoogleSheet:
     """A tab of a Google spreadsheet, by its address or its key, with a key file, a sign-in or "application-default".
-    Sends nothing yet.
+    Sends nothing yet. Sheets that are given the same `quotas` keep to one quota for each account.
 
     Raises SheetRefused when the address or the credentials cannot be used.
     """
@@ -47,18 +54,24 @@ def open_google(url: str, tab: str, credentials: Path, *, now_s: Callable[[], fl
         key = extract_id_from_url(url) if "/" in url else url
     except NoValidUrlKeyFound as error:
         raise SheetRefused(f"{url} is not the address of a Google spreadsheet: copy it from the browser") from error
-    return GoogleSheet(google_client(credentials, now_s=now_s), key, tab)
+    return GoogleSheet(google_client(credentials, quotas=quotas, now_s=now_s), key, tab)
 
 
 def google_client(
-    credentials: Path, scopes: Sequence[str] = (SHEETS,), *, now_s: Callable[[], float] = time.monotonic
+    credentials: Path,
+    scopes: Sequence[str] = (SHEETS,),
+    *,
+    quotas: Quotas | None = None,
+    now_s: Callable[[], float] = time.monotonic,
 ) -> SheetHTTPClient:
     """Google's API for whoever the credentials are of (`signin.account_of`). Sends nothing yet; raises SheetRefused."""
     account = account_of(credentials, scopes)
     session = GoogleSession(account)
     session.headers["User-Agent"] = USER_AGENT
-    quota = {"read": TokenBucket(READS_A_MINUTE), "write": TokenBucket(WRITES_A_MINUTE)}
-    client = SheetHTTPClient(session, identity=account.email, renew=account.renew, quota=quota, now_s=now_s)
+    quota = (quotas or Quotas()).of(account.email or str(credentials))
+    client = SheetHTTPClient(
+        session, identity=account.email, renew=account.renew, quota=quota.buckets, meter=quota.meter, now_s=now_s
+    )
     session.hear(client.note_date)
     return client
 

@@ -114,12 +114,13 @@ class SheetHTTPClient(HTTPClient):
         identity: str = "",
         renew: str = "make a new key for the service account",
         quota: Mapping[str, TokenBucket] | None = None,
+        meter: RequestMeter | None = None,
         now_s: Callable[[], float] = time.monotonic,
         timeouts_s: tuple[float, float] = TIMEOUTS_S,
         backoff_s: float = 1.0,
     ) -> None:
         """`base_url` stands in for Google's; `identity` is the address to share the sheet with, `renew` what to do
-        about credentials that are not accepted; `quota` holds `read`, `write`.
+        about credentials that are not accepted; `quota` holds `read`, `write`. Both it and `meter` may be shared.
         """
         super().__init__(None, session)  # type: ignore[arg-type]  # a session carries its own credentials
         self.timeout = timeouts_s
@@ -130,7 +131,7 @@ class SheetHTTPClient(HTTPClient):
         self.date: tuple[str, float] | None = None
         #: Requests sent, retries included, by kind: `read` and `write` have quotas of their own.
         self.requests: Counter[str] = Counter()
-        self._meter = RequestMeter()
+        self._meter = meter or RequestMeter()
         self._quota = quota or {}
         self._now_s = now_s
         self._closing = threading.Event()

@@ -15,7 +15,7 @@ import pytest
 from sheetd.build import Service, build
 from sheetd.config import load_settings
 from sheetd.sheets.builtin.server import SheetServer
-from tests.cli.google_rig import GoogleRig, google_rig, refusal
+from tests.cli.google_rig import HOSTS, GoogleRig, google_rig, refusal
 from tests.rig.waiting import wait_for
 from tests.sheets.unruly import Forward
 
@@ -39,7 +39,7 @@ def daemon_of(config: Path) -> Iterator[Service]:
         service = build(load_settings(config))
         built.put(service)
         try:
-            service.daemon.run()
+            service.run()
         finally:
             service.close()
 
@@ -49,7 +49,7 @@ def daemon_of(config: Path) -> Iterator[Service]:
     try:
         yield service
     finally:
-        service.daemon.stop()
+        service.stop()
         thread.join()
 
 
@@ -88,3 +88,23 @@ def test_a_sheet_that_init_adopted_runs_a_row_through_an_outage_of_google(
     assert len(said) == 2, said
     assert said[0].startswith("the sheet cannot be used now, and what runs goes on: the sheet's server answered 503")
     assert (cell("paper"), cell("lr")) == ("A", "0.1")
+
+
+def test_two_tabs_under_one_account_live_on_one_quota_which_status_has_once(rig: GoogleRig) -> None:
+    header = ["template", "lr", "status", "message", "id"]
+    tabs = [rig.person.spreadsheet.add_worksheet(name, 20, 10) for name in ("vision", "speech")]
+    for number, tab in enumerate(tabs):
+        tab.update([header, ["train", 0.1 + number]], "A1", raw=True)
+    rig.write()
+    where = f'url = "{rig.url}"\ncredentials = "{rig.key}"\nsettle_s = 0.5\n'
+    sheets = "".join(f'[[sheets]]\nname = "{tab.title}"\n{where}' for tab in tabs)
+    (rig.folder / "sheetd.toml").write_text(sheets + '[daemon]\nstate_dir = "state"\n' + HOSTS)
+    with daemon_of(rig.config) as service:
+        wait_for(lambda: [tab.row_values(2)[2:3] for tab in tabs] == [["succeeded"]] * 2, "both rows ran", within_s=150)
+        wait_for(lambda: "Google: " in rig.sheetd("status", "--config", str(rig.config)), "the meter is shown")
+        told = rig.sheetd("status", "--config", str(rig.config))
+    usages = [project.sheet.client.usage() for project in service.projects]
+    assert usages[0] == usages[1], "each tells the whole"
+    assert all(project.sheet.client.requests["read"] > 1 for project in service.projects)
+    assert 0 < usages[0]["reads"] <= usages[0]["allowed"] == 30
+    assert told.count("Google: ") == 1

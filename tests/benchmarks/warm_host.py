@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sheetd.core.model import AttemptId, HostName
 from sheetd.core.observation import AttemptSeen, HostSeen
+from sheetd.hosts.bootstrap import Place
 from sheetd.hosts.host import AgentHost
 from sheetd.hosts.session import Session, Timing
 from sheetd.hosts.ssh import SshChannel
@@ -29,7 +30,7 @@ class WarmHost:
         self.session = Session(
             name,
             lambda: CountedChannel(SshChannel(name, server.alias, server.ssh_config), self.traffic),
-            root=str(self.root),
+            place=Place(str(self.root)),
             epoch=1,
             timing=Timing(),
         )

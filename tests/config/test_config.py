@@ -146,7 +146,11 @@ def test_settings_are_frozen(write: Write) -> None:
     ("text", "line", "says"),
     [
         ("[sheet]\npol_s = 1\n" + HOST, 2, 'sheet.pol_s: unknown key; did you mean "poll_s"?'),
-        ("[sheets]\nurl = 'builtin'\n" + HOST, 1, 'sheets: unknown key; did you mean "sheet"?'),
+        (
+            "[sheets]\nurl = 'builtin'\n" + HOST,
+            1,
+            "sheets: is written in double brackets, [[sheets]], once for each sheet; the only one may be [sheet]",
+        ),
         (HOST + "slot = 3\n", 4, 'hosts #1.slot: unknown key; did you mean "slots"?'),
         (
             HOST + "zzz = 3\n",

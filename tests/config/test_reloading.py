@@ -11,11 +11,12 @@ from sheetd import last_good
 from sheetd.config import HostSettings, Settings, load_settings
 from sheetd.core.model import HostName
 from sheetd.core.template import Template
+from sheetd.core.why import Strategy
 from sheetd.errors import ConfigError
 from sheetd.journal import SqliteJournal
 from sheetd.last_good import settings_in_use
 from sheetd.ports import Host, Reconfiguration
-from sheetd.reloading import LOOK_EVERY_S, SAME_FOR_S, Reloader
+from sheetd.reloading import GOOGLE_POLL_S, LOOK_EVERY_S, SAME_FOR_S, Reloader, configuration_of
 from sheetd.templates import load_templates
 
 CONFIG = """\
@@ -37,18 +38,20 @@ def open_nothing(settings: Settings, host: HostSettings) -> Host:
 class Operator:
     """A folder with files, and who looks at them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, config: str = CONFIG) -> None:
         self.folder = folder
         self.config = folder / "sheetd.toml"
         self.state = folder / "state"
         (folder / "templates").mkdir()
         self.state.mkdir()
-        self.save(CONFIG)
+        self.save(config)
         self.save_template("train", TEMPLATE)
         self.posted: list[Reconfiguration] = []
+        self.posted_to_second: list[Reconfiguration] = []
         settings = load_settings(self.config)
         templates = load_templates(settings.daemon.templates)
-        self.reloader = Reloader(settings, templates, open_nothing, self.posted.append)
+        posts = [self.posted.append, self.posted_to_second.append]
+        self.reloader = Reloader(settings, templates, open_nothing, posts[: len(settings.sheets)])
         self.reloader.start()()  # and ended at once: from here on the test looks
         self.look()
 
@@ -224,6 +227,69 @@ def test_the_secrets_of_an_edited_template_are_known_before_a_job_can_print_them
     operator.look()
     assert operator.newest.configuration.redactor.text("it is like nothing else") == "it is [redacted]"
     assert "like nothing else" not in repr(operator.newest)
+
+
+# --- several sheets ----------------------------------------------------------------------------------------------
+
+VISION, SPEECH = ('[[sheets]]\nname = "vision"\npoll_s = 3.0\n', '[[sheets]]\nname = "speech"\npoll_s = 5.0\n')
+REST = '[daemon]\nstate_dir = "state"\n[[hosts]]\nname = "here"\nlocal = true\n'
+
+
+@pytest.fixture
+def of_two(tmp_path: Path) -> Operator:
+    return Operator(tmp_path, VISION + SPEECH + REST)
+
+
+def test_hosts_templates_and_placement_reach_every_sheet_and_times_their_own(of_two: Operator) -> None:
+    of_two.save_template("other", TEMPLATE)
+    of_two.save(VISION + SPEECH.replace("5.0", "6.0") + '[placement]\nstrategy = "spread"\n' + REST + "slots = 4\n")
+    of_two.look()
+    found = [of_two.newest.configuration, of_two.posted_to_second[-1].configuration]
+    for one in found:
+        assert (set(one.templates), one.limits.strategy) == ({"train", "other"}, Strategy.SPREAD)
+        assert [len(host.slots) for host in one.hosts] == [4]
+    assert [one.limits.poll_s for one in found] == [3.0, 6.0]
+
+
+def test_a_sheet_that_is_new_or_gone_waits_for_a_restart_and_that_is_said(of_two: Operator) -> None:
+    new = '[[sheets]]\nname = "third"\n'
+    of_two.save(new + SPEECH.replace("5.0", "6.0") + 'tab = "Talk"\n' + REST)
+    of_two.look()
+    when = "taken when sheetd is started again"
+    for posted in (of_two.posted, of_two.posted_to_second):
+        assert [text.removeprefix(f"{of_two.config}: ") for text in posted[-1].at_restart] == [
+            f'sheets "speech".tab: was changed, and is {when}',
+            'the sheet "vision" is not there any more, and is served until sheetd is started again',
+            f'the sheet "third" is new, and is {when}',
+        ]
+    assert of_two.newest.configuration.limits.poll_s == 3.0
+    assert of_two.posted_to_second[-1].configuration.limits.poll_s == 6.0, "all else is taken"
+    of_two.save(VISION + SPEECH + REST)
+    of_two.look()
+    assert of_two.newest.at_restart == ()
+
+
+def test_who_looks_sees_a_sheet_that_is_still_served_though_it_is_out_of_the_file(of_two: Operator) -> None:
+    of_two.save(VISION + REST)
+    assert [one.name for one in settings_in_use(of_two.config)[0].sheets] == ["vision"]
+    with SqliteJournal(of_two.state):
+        assert [one.name for one in settings_in_use(of_two.config)[0].sheets] == ["vision", "speech"]
+
+
+def test_sheets_under_one_account_ask_google_in_turns(tmp_path: Path) -> None:
+    key, other = tmp_path / "key.json", tmp_path / "other.json"
+    for file in (key, other):
+        file.touch(mode=0o600)
+    (tmp_path / "templates").mkdir()
+    text = "".join(
+        f'[[sheets]]\nname = "{name}"\nurl = "https://docs.google.com/spreadsheets/d/{"k" * 44}/edit"\n'
+        f'credentials = "{file}"\n'
+        for name, file in (("a", key), ("b", key), ("c", key), ("d", other))
+    )
+    (tmp_path / "sheetd.toml").write_text(text + REST)
+    settings = load_settings(tmp_path / "sheetd.toml")
+    limits = [configuration_of(project, {}).limits for project in settings.projects]
+    assert [(one.poll_s, one.write_gap_s) for one in limits] == [(3 * GOOGLE_POLL_S,) * 2] * 3 + [(GOOGLE_POLL_S,) * 2]
 
 
 # --- who only looks or asks --------------------------------------------------------------------------------------

@@ -288,6 +288,23 @@ def test_hosts_that_only_the_former_owner_knows_are_not_passed_over():
     assert story.table.claim == unknown
 
 
+@pytest.mark.parametrize(("was", "is_now"), [("", "projects/vision"), ("projects/vision", "projects/images")])
+def test_attempts_in_another_folder_of_the_same_hosts_are_not_passed_over(was: str, is_now: str):
+    former = OTHER._replace(hosts=host_digests([HostName("alpha")], was))
+    story, _ = taking_over(former)
+    story.identity = Identity(folder=is_now)
+    story.restart_daemon()
+    story.wait(30)
+    assert "under another name of the sheet: give it that name again" in story.world.halted
+    assert story.table.claim == former
+    story.identity = Identity(folder=was)
+    story.restart_daemon()
+    story.wait(30)
+    assert story.world.halted == ""
+    assert story.table.claim is not None
+    assert set(former.hosts) <= set(story.table.claim.hosts)
+
+
 def test_the_operator_may_say_that_the_former_owner_is_gone():
     story, line = taking_over(OTHER._replace(hosts=("0123456789ab",)))
     story.identity = Identity(takes_over=True)

@@ -127,7 +127,7 @@ def test_who_waits_is_told_that_another_project_has_it():
     (waiting,) = rows(lab.speech, 1)
     lab.wait(15)
     assert (line["status"], waiting["status"]) == ("running", "waiting")
-    assert waiting["message"] == "needs 1 slot; lab has 0 free (1 used by project vision)"
+    assert waiting["message"] == "needs 1 slot; lab has 0 free (1 used by sheet vision)"
 
 
 def test_what_another_project_gives_back_starts_no_cooldown():
@@ -221,7 +221,7 @@ def test_what_a_project_does_not_come_for_is_not_left_for_it_for_ever():
     lab.wait(LEFT_FOR_S - 3, without=[lab.speech])
     assert len(running(ours)) == 1
     waiting = next(line for line in ours if line["status"] == "waiting")
-    assert waiting["message"] == "waits for 1 slot: 2 of 2 are taken (1 left for project speech)"
+    assert waiting["message"] == "waits for 1 slot: 2 of 2 are taken (1 left for sheet speech)"
     lab.wait(6, without=[lab.speech])
     assert len(running(ours)) == 2
 
@@ -245,7 +245,7 @@ def test_nothing_is_handed_out_before_it_is_known_what_every_project_holds():
     vision = Story(seat=seats[0])
     line = vision.table.type(template="train", lr=0.1)
     vision.wait(15)
-    assert (line["status"], line["message"]) == ("waiting", "waits until it is known what project speech holds")
+    assert (line["status"], line["message"]) == ("waiting", "waits until it is known what sheet speech holds")
     Story(seat=seats[1], seed=1)
     assert vision.woken == 1
     vision.wait(5)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sheetd.errors import HostRefused, HostUnreachable
-from sheetd.hosts.bootstrap import bundle
+from sheetd.hosts.bootstrap import Place, bundle
 from sheetd.hosts.client import AgentClient
 from sheetd.hosts.wire import ProtocolError, encode
 from tests.hosts.scripted import ScriptedChannel, echo
@@ -30,7 +30,7 @@ def opened(pushes: list[Mapping[str, Any]]) -> Iterator[Opened]:
     def open_(channel: ScriptedChannel) -> AgentClient:
         client = AgentClient("gpu1", channel, pushes.append)
         clients.append(client)
-        client.open(bundle(), None)
+        client.open(bundle(), Place())
         return client
 
     yield open_

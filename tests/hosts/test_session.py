@@ -13,6 +13,7 @@ from sheetd.core.model import AttemptId, HostName
 from sheetd.core.observation import AcceleratorsReported, AttemptReported, HostSeen, HostUnseen, MetricsReported
 from sheetd.errors import HostRefused, HostUnreachable
 from sheetd.hosts import session as session_module
+from sheetd.hosts.bootstrap import Place
 from sheetd.hosts.client import Channel
 from sheetd.hosts.host import AgentHost
 from sheetd.hosts.session import Session, Timing
@@ -59,7 +60,7 @@ def kept(reports: Reports) -> Iterator[Kept]:
 
     def keep(dial: Callable[[], Channel], timing: Timing = QUICK, *, greeted: bool = True) -> AgentHost:
         name = HostName("gpu1")
-        host = AgentHost(name, Session(name, dial, root=None, epoch=7, timing=timing))
+        host = AgentHost(name, Session(name, dial, place=Place(), epoch=7, timing=timing))
         hosts.append(host)
         host.keep(reports.add)
         if greeted:
@@ -271,7 +272,7 @@ def test_only_so_many_hosts_are_connected_to_at_once(reports: Reports, monkeypat
 
     hosts = [
         AgentHost(
-            HostName(f"gpu{n}"), Session(HostName(f"gpu{n}"), lambda: Slow(idle), root=None, epoch=1, timing=QUICK)
+            HostName(f"gpu{n}"), Session(HostName(f"gpu{n}"), lambda: Slow(idle), place=Place(), epoch=1, timing=QUICK)
         )
         for n in range(6)
     ]

@@ -53,8 +53,11 @@ def frame(nonce: str, value: Any) -> bytes:
 class Link:
     """One connection to an agent."""
 
-    def __init__(self, root: Path, command: list[str] | None = None, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, root: Path, command: list[str] | None = None, env: dict[str, str] | None = None, folder: object = ""
+    ) -> None:
         self.root = root
+        self.folder = folder
         self.nonce = secrets.token_hex(16)
         self.process = subprocess.Popen(
             command or [sys.executable, *REMOTE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env
@@ -72,14 +75,15 @@ class Link:
         self.into.write(data)
         self.into.flush()
 
-    def boot_up(self, *, blob: bytes | None = None) -> dict[str, Any]:
+    def boot_up(self, *, blob: bytes | None = None, names_root: bool = True) -> dict[str, Any]:
         """Stage 0. Returns its answer."""
         blob = bundle() if blob is None else blob
         header = {
             "nonce": self.nonce,
             "agent_sha": hashlib.sha256(blob).hexdigest(),
             "agent_size": len(blob),
-            "root": str(self.root),
+            "root": str(self.root) if names_root else None,
+            "folder": self.folder,
         }
         self.raw(ascii((ONHOST / "bootstrap.py").read_text()).encode() + b"\n" + json.dumps(header).encode() + b"\n")
         answer = self.receive()

@@ -56,6 +56,47 @@ def test_a_link_in_the_roots_place_is_refused(tmp_path: Path):
     assert list((tmp_path / "real").iterdir()) == []
 
 
+def test_daemons_that_share_a_root_have_folders_of_their_own_below_it_for_us_alone(root: Path):
+    links = [Link(root, folder=folder) for folder in ("", "projects/vision", "projects/speech")]
+    for link in links:
+        link.boot_up()
+    assert [Path(link.hello()["root"]) for link in links] == [root, root / "projects/vision", root / "projects/speech"]
+    for link in links:
+        link.close()
+    assert {path.stat().st_mode & 0o777 for path in (root / "projects", *(root / "projects").iterdir())} == {0o700}
+
+
+def test_a_folder_below_the_usual_root_which_only_the_host_knows(tmp_path: Path):
+    env = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    roots = []
+    for folder in ("", "projects/vision"):
+        link = Link(tmp_path, env=env, folder=folder)
+        link.boot_up(names_root=False)
+        roots.append(Path(link.hello()["root"]))
+        link.close()
+    assert roots[0].parent == tmp_path / "sheetd"
+    assert roots[1] == roots[0] / "projects/vision"
+
+
+def test_a_link_on_the_way_to_a_folder_below_the_root_is_refused(root: Path, tmp_path: Path):
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    (root / "projects").symlink_to(tmp_path / "elsewhere")
+    link = Link(root, folder="projects/vision")
+    error = link.boot_up()["error"]
+    link.close()
+    assert error["code"] == "bad_root"
+    assert "symbolic link" in error["message"]
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["..", "a/../b", "/etc", "a//b", "a/", "A b", "x\n", 7, None])
+def test_a_folder_below_the_root_is_a_path_of_plain_names(root: Path, folder: object):
+    link = Link(root, folder=folder)
+    assert link.boot_up()["error"]["code"] == "bad_request"
+    link.close()
+    assert list(root.iterdir()) == []
+
+
 @pytest.mark.parametrize("mode", [0o770, 0o702])
 def test_a_root_that_others_may_write_to_is_refused_with_the_command_that_mends_it(root: Path, mode: int):
     root.chmod(mode)
