@@ -50,6 +50,7 @@ OutputOption = Annotated[
 def export(
     output: OutputOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of CSV: every value as it is.")] = False,
+    is_csv: Annotated[bool, typer.Option("--csv", help="CSV, which it is without any of these too.")] = False,
     status: Annotated[list[str] | None, typer.Option(help="Only these statuses, such as succeeded.")] = None,
     template: Annotated[list[str] | None, typer.Option(help="Only the experiments of these templates.")] = None,
     sheet: SheetOption = None,
@@ -66,6 +67,9 @@ def export(
     """
     if output is not None and output.suffix not in (".csv", ".json"):
         raise SheetdError(f"cannot tell the format from {output.name}: name it .csv or .json")
+    is_json = as_json or (output is not None and output.suffix == ".json")
+    if is_csv and is_json:
+        raise SheetdError("--csv was given, and --json or a name that ends with .json too: leave one of them out")
     settings = settings_to_look(config)
     several = len(settings.sheets) > 1
     pictures = take_pictures(projects_of(settings, sheet))
@@ -75,7 +79,6 @@ def export(
         for row in _rows_of(picture)
         if (not status or row["status"] in status) and (not template or row["template"] in template)
     ]
-    is_json = as_json or (output is not None and output.suffix == ".json")
     for_people = is_for_people(output)
     if is_json:
         text = json.dumps(rows, indent=1, ensure_ascii=for_people) + "\n"

@@ -112,6 +112,12 @@ def test_only_what_is_asked_for(lab: Lab):
     assert lab.json("--template", "another") == []
 
 
+def test_csv_can_be_asked_for_by_name_and_not_together_with_json(lab: Lab):
+    assert lab.run("--csv").output == lab.run().output
+    refused = lab.run("--csv", "--json")
+    assert "leave one of them out" in str(refused.exception)
+
+
 def test_a_file_is_written_in_the_format_of_its_name(lab: Lab, tmp_path: Path):
     result = lab.run("-o", str(tmp_path / "out.json"))
     assert result.exit_code == 0
