@@ -19,6 +19,10 @@ import greenlet
 AT_ONCE_MAX = 20_000
 
 
+#: A task that waits more often while it is thrown out does so on purpose.
+GIVE_UP_TRIES = 10
+
+
 class StandstillError(Exception):
     """Somebody waits for nothing between two tries, which would keep a real processor busy."""
 
@@ -50,6 +54,7 @@ class Task:
         finally:
             self.dead = True
             self.on_end(self)
+            self.engine.forget(self)
 
     def kill(self) -> None:
         if self.dead:
@@ -57,6 +62,14 @@ class Task:
         self.dead = True
         if greenlet.getcurrent() is not self._greenlet:
             self.engine.at(0.0, self._resume_dead)
+
+    def give_up(self) -> None:
+        """After the run: end it where it waits, and wherever it waits again on its way out."""
+        self.dead, self.on_end = True, lambda _task: None
+        for _ in range(GIVE_UP_TRIES):
+            if not self._greenlet:
+                return
+            self._greenlet.throw(Killed)
 
     def _resume_dead(self) -> None:
         if not self._greenlet.dead:
@@ -81,9 +94,17 @@ class Engine:
         self.last: deque[str] = deque(maxlen=60)
         self._heap: list[tuple[float, int, Callable[[], Any]]] = []
         self._count = 0
+        self._tasks: set[Task] = set()
         self._digest = hashlib.blake2b(digest_size=16)
         #: Called after every event.
         self.check: Callable[[], None] = lambda: None
+
+    def end(self) -> None:
+        """Nothing happens any more. A stack that waits is seen by no garbage collector, and would be kept for good."""
+        for task in list(self._tasks):
+            task.give_up()
+        self._tasks.clear()
+        self._heap.clear()
 
     # --- what happened -------------------------------------------------------------------------------------------
 
@@ -110,8 +131,12 @@ class Engine:
     def spawn(self, name: str, body: Callable[[], Any], delay: float = 0.0) -> Task:
         task = Task(self, name, body)
         task._greenlet.task = task
+        self._tasks.add(task)
         self.at(delay, lambda: None if task._greenlet.dead or task._greenlet else task._greenlet.switch())
         return task
+
+    def forget(self, task: Task) -> None:
+        self._tasks.discard(task)
 
     @property
     def current(self) -> Task | None:

@@ -6,6 +6,7 @@ kind and not only in order, and most runs have few faults, so that what one alon
 
 from __future__ import annotations
 
+import gc
 import shutil
 import tempfile
 import traceback
@@ -408,7 +409,13 @@ class Simulation:
 def simulate(setting: Setting) -> Report:
     """Run one seed. What is wrong is in the report; nothing is raised."""
     with apart():
-        return _simulate(Simulation(setting))
+        simulation = Simulation(setting)
+        try:
+            return _simulate(simulation)
+        finally:
+            simulation.engine.end()
+            gc.unfreeze()  # supervisors have frozen it, each for a process of its own, and nothing would be given back
+            gc.collect()
 
 
 def _simulate(simulation: Simulation) -> Report:
