@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from tests.sim.world import Simulation
 
 OURS, THEIRS = "ours", "theirs"
-LOOKS_EVERY_S = 2.0
+LOOKS_EVERY_S = 5.0
+#: Each of its reads looks at all of them.
+ROWS_MAX = 15
 #: Daemons over copies of one folder are not of one process, and no arbiter stands between them.
 APART = frozenset({"M4", "M6"})
 
@@ -39,7 +41,7 @@ class Neighbour:
     def __init__(self, simulation: Simulation) -> None:
         self.simulation, self.engine = simulation, simulation.engine
         self.chance = self.engine.stream("neighbour")
-        self.is_there = self.chance.random() < 0.3 and not APART & simulation.kinds
+        self.is_there = self.chance.random() < 0.15 and not APART & simulation.kinds
         self.story: Story | None = None
         self.lines: list[Line] = []
         self.arbiter = Arbiter()
@@ -88,13 +90,16 @@ class Neighbour:
         return self.story
 
     def _look(self) -> None:
-        """As its loop does: when time has passed, and when it is called."""
-        if self.is_up:
-            story = self._at_this_time()
-            story.woken = 0
-            story.turn()
-            story.settle()
+        """As its loop does when time has passed. With nothing to wait for it is not looked at, which costs a third."""
+        if self.is_up and self.pending():
+            self._turn()
         self.engine.at(LOOKS_EVERY_S, self._look)
+
+    def _turn(self) -> None:
+        story = self._at_this_time()
+        story.woken = 0
+        story.turn()
+        story.settle()
 
     def called(self) -> None:
         """After a turn of the project under test."""
@@ -105,17 +110,14 @@ class Neighbour:
     def _answer(self) -> None:
         self.is_called = False
         if self.is_up and self.story is not None and self.story.woken:
-            story = self._at_this_time()
-            story.woken = 0
-            story.turn()
-            story.settle()
+            self._turn()
 
     def _type(self) -> None:
-        if self.simulation.is_calm[0] or self.story is None:
+        if self.simulation.is_calm[0] or self.story is None or len(self.lines) == ROWS_MAX:
             return
         number = len(self.lines)
         self.lines.append(self.story.table.type(template="train", lr=0.1, seed=number))
-        self.engine.at(self.chance.expovariate(1.0 / 20.0), self._type)
+        self.engine.at(self.chance.expovariate(1.0 / 30.0), self._type)
 
     def started(self, attempt: AttemptId, host: HostName) -> None:
         self.engine.log(f"the neighbour starts {attempt} on {host}")
