@@ -5,7 +5,8 @@ Parameters and a person's own columns have neither: what they mean is not ours t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from sheetd.core.colours import Heading
@@ -72,7 +73,8 @@ RUNS_TAB: Mapping[str, About] = {
 }
 
 
-def headings(columns: Iterable[Column]) -> tuple[Heading, ...]:
+@lru_cache(maxsize=8)  # asked for in each turn, and columns rarely change
+def headings(columns: tuple[Column, ...]) -> tuple[Heading, ...]:
     """Of the columns of a tab of experiments."""
     found = []
     for column in columns:
