@@ -38,6 +38,8 @@ from sheetd.core.world import World
 
 #: So many writes in a row may follow each other at once because rows kept moving under them.
 REPAIRS_MAX = 3
+#: After so many dressings in a row that were refused, writes do without.
+DRESS_REFUSED_MAX = 3
 
 
 def reconcile(world: World, now: Now, chance: Chance) -> Plan:
@@ -203,7 +205,7 @@ def _plan_rows(world: World, view: SheetView, now: Now) -> Iterator[Effect]:
     may_write = is_repair or world.last_write_s + world.limits.write_gap_s <= now.s
     # All rows are compared: only where the answer can make a difference.
     write = plan_write(world, now) if may_write and (is_fresh or not is_read_due) else None
-    if write is not None and dress != world.dressed and not _may_go_untagged(world, write, now):
+    if write is not None and dress != world.dressed and not _may_go_untagged(world, write):
         write = None
     if (write is None or world.cells_refused) and may_write and needs_proof(world, view):
         write = SheetWrite(tab_id=view.grid.tab_id)
@@ -215,14 +217,13 @@ def _plan_rows(world: World, view: SheetView, now: Now) -> Iterator[Effect]:
         yield DressSheet(dress=dress)
 
 
-def _may_go_untagged(world: World, write: SheetWrite, now: Now) -> bool:
-    """Whether a write may go by the places of columns alone: only where they could not be tagged for a while."""
+def _may_go_untagged(world: World, write: SheetWrite) -> bool:
+    """Whether a write may go by the places of columns alone: only where somebody will not have the tab dressed.
+
+    Where a dressing fails otherwise, a write would too.
+    """
     columns = {*(one.column for one in write.updates), *(one.column for one in write.replacements)}
-    if columns == {tag.column for tag in write.guards}:
-        return True
-    if world.untagged_since_s is None:
-        world.untagged_since_s = now.s
-    return now.s - world.untagged_since_s >= world.limits.tagged_within_s
+    return columns == {tag.column for tag in write.guards} or world.dress_refused >= DRESS_REFUSED_MAX
 
 
 def _plan_claim(world: World, view: SheetView, now: Now) -> Iterator[Effect]:

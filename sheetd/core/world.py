@@ -59,8 +59,6 @@ class Limits:
     rows_max: int = 20_000
     #: After so many refusals in a row writes go without guards until the next dressing: showing goes before guarding.
     guards_refused_max: int = 4
-    #: For so long a write waits for a dressing that fails.
-    tagged_within_s: float = 30.0
     #: After waiting so long, a request that finds no room has slots kept for it.
     reserve_after_s: float = 300.0
     #: Whether small requests fill hosts that are in use already, or go where most is free.
@@ -202,8 +200,8 @@ class World:
     #: The columns that a dressing has tagged, by name, and how many guarded writes in a row were refused.
     tagged: frozenset[str] = frozenset()
     guards_refused: int = 0
-    #: Since when a write waits for its columns to be tagged.
-    untagged_since_s: float | None = None
+    #: How many dressings in a row were refused, and not only failed.
+    dress_refused: int = 0
     last_dress_s: float = float("-inf")
     dressed: Dress | None = None
     sheet_failures: int = 0

@@ -309,7 +309,7 @@ class Story:
         #: Called with each event before it is applied.
         self.hears: Callable[[Event], None] = lambda _event: None
         self.sheet_error: tuple[str, bool] | None = None
-        self.fails_to_dress = False
+        self.dress_error: tuple[str, bool] | None = None
         self.hosts_tab_error: tuple[str, bool] | None = None
         #: Writes are carried out, and the answer is lost on its way back.
         self.loses_answers = False
@@ -492,8 +492,9 @@ class Story:
 
     def _sheet(self, effect: fx.ReadSheet | fx.WriteSheet | fx.DressSheet) -> News:
         if isinstance(effect, fx.DressSheet):
-            failed = fx.SheetFailed(effect=effect, why="no answer", lasting=False)
-            return failed if self.fails_to_dress else fx.Dressed(effect=effect)
+            if self.dress_error is not None:
+                return fx.SheetFailed(effect=effect, why=self.dress_error[0], lasting=self.dress_error[1])
+            return fx.Dressed(effect=effect)
         if self.sheet_error is not None:
             why, lasting = self.sheet_error
             return fx.SheetFailed(effect=effect, why=why, lasting=lasting)
