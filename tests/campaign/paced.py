@@ -6,8 +6,9 @@ Only the pace is another: what it sends and how it decides is what is shipped.
 from __future__ import annotations
 
 import sys
+from unittest import mock
 
-from sheetd import build, reloading
+from sheetd import opening, reloading
 from sheetd.cli.app import app
 from sheetd.sheets.google import GoogleSheet, open_builtin
 from sheetd.sheets.quota import READS_A_MINUTE, WRITES_A_MINUTE, TokenBucket
@@ -20,11 +21,13 @@ def open_paced(base_url: str, token: str, key: str, tab: str) -> GoogleSheet:
 
 
 def main() -> None:
-    build.open_builtin = open_paced
-    reloading.BUILTIN_WRITE_GAP_S = reloading.GOOGLE_POLL_S
-    reloading.BUILTIN_HOSTS_TAB_EVERY_S = reloading.HOSTS_TAB_EVERY_S
     sys.argv[0] = "sheetd"
-    app()
+    with (  # which refuses what is not there any more
+        mock.patch.object(opening, "open_builtin", open_paced),
+        mock.patch.object(reloading, "BUILTIN_WRITE_GAP_S", reloading.GOOGLE_POLL_S),
+        mock.patch.object(reloading, "BUILTIN_HOSTS_TAB_EVERY_S", reloading.HOSTS_TAB_EVERY_S),
+    ):
+        app()
 
 
 if __name__ == "__main__":
