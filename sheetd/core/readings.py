@@ -178,6 +178,7 @@ def sheet_failed(world: World, news: fx.SheetFailed, now_s: float) -> None:
     world.in_flight.pop(news.effect.key, None)
     if isinstance(news.effect, fx.DressSheet):
         world.last_dress_s = now_s
+        world.dress_failed += 1
         world.dress_refused += news.lasting
         return
     if isinstance(news.effect, fx.WriteSheet):
@@ -200,6 +201,6 @@ def dressed(world: World, news: fx.Dressed, now_s: float) -> None:
     world.last_dress_s = now_s
     world.dressed = news.effect.dress
     world.tagged = frozenset(tag.name for tag in news.effect.dress.tags)
-    world.dress_refused = 0
+    world.dress_failed = world.dress_refused = 0
     if world.guards_refused >= world.limits.guards_refused_max:
         world.guards_refused = 0

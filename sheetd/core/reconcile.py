@@ -38,8 +38,8 @@ from sheetd.core.world import World
 
 #: So many writes in a row may follow each other at once because rows kept moving under them.
 REPAIRS_MAX = 3
-#: After so many dressings in a row that were refused, writes do without.
-DRESS_REFUSED_MAX = 3
+#: After so many dressings in a row that were refused, or that failed, writes do without.
+DRESS_REFUSED_MAX, DRESS_FAILED_MAX = 3, 12
 
 
 def reconcile(world: World, now: Now, chance: Chance) -> Plan:
@@ -218,12 +218,14 @@ def _plan_rows(world: World, view: SheetView, now: Now) -> Iterator[Effect]:
 
 
 def _may_go_untagged(world: World, write: SheetWrite) -> bool:
-    """Whether a write may go by the places of columns alone: only where somebody will not have the tab dressed.
+    """Whether a write may go by the places of columns alone: only where the tab cannot be dressed, for whatever reason.
 
-    Where a dressing fails otherwise, a write would too.
+    A dressing that fails once fails for what a write would fail for too; one that fails time after time may be too much
+    for the sheet's server, and rows are shown all the same.
     """
     columns = {*(one.column for one in write.updates), *(one.column for one in write.replacements)}
-    return columns == {tag.column for tag in write.guards} or world.dress_refused >= DRESS_REFUSED_MAX
+    is_hopeless = world.dress_refused >= DRESS_REFUSED_MAX or world.dress_failed >= DRESS_FAILED_MAX
+    return is_hopeless or columns == {tag.column for tag in write.guards}
 
 
 def _plan_claim(world: World, view: SheetView, now: Now) -> Iterator[Effect]:

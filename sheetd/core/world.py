@@ -200,7 +200,8 @@ class World:
     #: The columns that a dressing has tagged, by name, and how many guarded writes in a row were refused.
     tagged: frozenset[str] = frozenset()
     guards_refused: int = 0
-    #: How many dressings in a row were refused, and not only failed.
+    #: How many dressings in a row have failed, and how many of them were refused.
+    dress_failed: int = 0
     dress_refused: int = 0
     last_dress_s: float = float("-inf")
     dressed: Dress | None = None

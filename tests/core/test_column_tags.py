@@ -131,7 +131,7 @@ def test_a_write_waits_for_its_columns_to_be_tagged():
     story.dress_error = ("429", False)
     changed(story, line)
     story.started.clear()
-    story.wait(120)
+    story.wait(50)
     assert [write for write in writes(story) if write.updates] == []
     story.dress_error = None
     story.wait(8)
@@ -147,4 +147,13 @@ def test_where_somebody_will_not_have_the_tab_dressed_rows_are_shown_all_the_sam
     story.started.clear()
     story.wait(30)
     assert dresses(story) >= 3
+    assert line["status"] == "running"
+
+
+def test_a_dressing_that_is_too_much_for_the_server_stops_the_showing_for_a_minute_and_no_longer():
+    story, line = started()
+    story.restart_daemon()
+    story.dress_error = ("500", False)
+    changed(story, line)
+    story.wait(90)
     assert line["status"] == "running"
